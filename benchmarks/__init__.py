@@ -1,0 +1,1 @@
+"""Benchmarks: each folder holds one, with its protocol and its results."""

@@ -1,0 +1,1 @@
+"""How well does a probe predict which networks train?"""

@@ -1,0 +1,155 @@
+"""The command `recent-prune`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:  # heavy, so only loaded by the command that needs them
+    import pandas as pd
+    from optuna.study import Study
+
+    from recent_prune.data import Images
+
+app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+console = Console()
+errors = Console(stderr=True)
+
+
+class Data(StrEnum):
+    """Data sets of the demo."""
+
+    DIGITS = "digits"
+    MNIST = "mnist"
+
+
+class Sampler(StrEnum):
+    """Samplers of the demo."""
+
+    RANDOM = "random"
+    TPE = "tpe"
+
+
+@app.callback()
+def main() -> None:
+    """Prune neural networks that cannot train, before they start to train."""
+
+
+@app.command()
+def demo(
+    data: Annotated[Data, typer.Option(help="What the networks learn.")] = Data.DIGITS,
+    data_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder that holds MNIST/raw.", envvar="RECENT_PRUNE_DATA"),
+    ] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 60,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs of a full training.")] = 15,
+    train_samples: Annotated[
+        int, typer.Option(min=64, help="Training images at most (MNIST has 60,000).")
+    ] = 4000,
+    sampler: Annotated[
+        Sampler, typer.Option(help="random covers the space, so the page is a map of it.")
+    ] = Sampler.RANDOM,
+    seed: Annotated[int, typer.Option(help="Of initializations, batches and sampler.")] = 0,
+    comparison: Annotated[
+        bool,
+        typer.Option(help="Also run the same trials without the pruner, to see what was saved."),
+    ] = True,
+    storage: Annotated[
+        str, typer.Option(help="Optuna storage; an interrupted demo goes on from it.")
+    ] = "sqlite:///recent_prune_demo.db",
+    study_name: Annotated[
+        str | None, typer.Option(help="Default: demo-DATA, and demo-DATA-without.")
+    ] = None,
+    page: Annotated[Path, typer.Option(help="Where the HTML page goes.")] = Path(
+        "recent_prune_demo.html"
+    ),
+) -> None:
+    """Run a real Optuna study that skips the networks that cannot train.
+
+    Plain MLPs over depth, width, activation, variances of the initialization, learning rate and
+    optimizer, on handwritten digits; then the same trials without the pruner.
+
+    Examples:
+        recent-prune demo
+
+        recent-prune demo --data mnist --data-root ~/data --no-comparison
+    """
+    import optuna
+
+    from recent_prune import demo as demo_
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    name = study_name or f"demo-{data}"
+    try:
+        images = _images(data, data_root, train_samples)
+        settings = demo_.Settings(str(data), len(images.train), epochs, str(sampler), seed)
+        with _progress() as progress:
+            shown = _task(progress, "with recent_prune", trials)
+            study = demo_.run_pruned(storage, name, settings, images, trials, shown)
+            reference = None
+            if comparison:
+                shown = _task(progress, "without", len(study.trials))
+                reference = demo_.run_reference(
+                    storage, f"{name}-without", settings, images, study, shown
+                )
+    except KeyboardInterrupt:
+        errors.print(f"Interrupted. What ran is in {storage}; the same command goes on from it.")
+        raise typer.Exit(130) from None
+    except (ValueError, ImportError, RuntimeError) as error:
+        errors.print(f"[bold]Error:[/] {error}", highlight=False)
+        raise typer.Exit(1) from None
+    table = demo_.summary_table(study, reference)
+    page.write_text(demo_.summary_page(study, reference, settings), encoding="utf-8")
+    console.print(_rich(table, f"{data}, {len(images.train)} training images"))
+    console.print(f"Page: {page}   Study: {name} in {storage}", highlight=False)
+
+
+def _images(data: Data, root: Path | None, train_samples: int) -> Images:
+    from recent_prune import data as data_
+
+    images = data_.load_digits() if data is Data.DIGITS else data_.load_mnist(root)
+    return images.head(train_samples, len(images.test))
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[state]}"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+
+
+def _task(progress: Progress, description: str, total: int) -> Callable[[Study], None]:
+    from optuna.trial import TrialState
+
+    task = progress.add_task(f"{description:17}", total=total, state="")
+
+    def show(study: Study) -> None:
+        complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+        best = max((t.value for t in complete if t.value is not None), default=float("nan"))
+        state = f"{len(pruned):3} pruned, best {best:.3f}"
+        progress.update(task, completed=len(complete) + len(pruned), state=state)
+
+    return show
+
+
+def _rich(table: pd.DataFrame, title: str) -> Table:
+    shown = Table(title=title)
+    shown.add_column("")
+    for column in table.columns:
+        shown.add_column(str(column), justify="right")
+    for name, row in table.iterrows():
+        shown.add_row(str(name), *map(str, row))
+    return shown

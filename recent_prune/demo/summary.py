@@ -1,0 +1,116 @@
+"""What the demo found, in numbers and on a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+from optuna.study import Study
+
+from recent_prune.demo.studies import Settings
+from recent_prune.report import (
+    html_page,
+    plot_entropy_profile,
+    plot_saved_compute,
+    plot_verdicts,
+    trials_table,
+)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over the finished trials of a study; seconds are wall clock and include probes."""
+
+    trials: int
+    pruned: int
+    epochs: int
+    seconds: float
+    probe_seconds: float
+    best: float
+
+    @staticmethod
+    def of(study: Study) -> Totals:
+        """Count a study's finished trials."""
+        table = trials_table(study)
+        complete = table[table["state"] == "COMPLETE"]
+        return Totals(
+            trials=len(table),
+            pruned=len(table) - len(complete),
+            epochs=int(table["epochs"].sum()),
+            seconds=float(table["seconds"].sum()),
+            probe_seconds=float(table["probe_seconds"].astype(float).sum()),
+            best=float(complete["value"].astype(float).max()),
+        )
+
+
+def summary_table(study: Study, reference: Study | None) -> pd.DataFrame:
+    """The totals as text, a column for each study that ran, and what was saved."""
+    ours = Totals.of(study)
+    table = pd.DataFrame({"with recent_prune": _texts(ours)})
+    if reference is not None:
+        full = Totals.of(reference)
+        table["without"] = _texts(full)
+        table["saved"] = [
+            "",
+            "",
+            f"{full.epochs - ours.epochs} ({_share(full.epochs - ours.epochs, full.epochs)})",
+            f"{full.seconds - ours.seconds:.1f} s "
+            f"({_share(full.seconds - ours.seconds, full.seconds)})",
+            "",
+            f"{full.best - ours.best:+.4f} lost" if full.best > ours.best else "nothing lost",
+        ]
+    return table
+
+
+def summary_page(study: Study, reference: Study | None, settings: Settings) -> str:
+    """The self-contained HTML page of a demo."""
+    figures = [
+        (
+            plot_verdicts(
+                study,
+                ("weight_variance", "depth"),
+                reference=reference,
+                value_name="test accuracy",
+            ),
+            "Crosses were pruned before their first epoch; their colour is the accuracy they "
+            "reach when they are trained all the same."
+            if reference is not None
+            else "Crosses were pruned before their first epoch.",
+        ),
+        (
+            plot_entropy_profile(study),
+            "Where the retained share falls to zero, nothing of the input is left to learn from. "
+            "The relative entropy then stays at one value: it is saturated.",
+        ),
+    ]
+    if reference is not None:
+        figures.append(
+            (
+                plot_saved_compute(study, reference),
+                "Both studies ran the same trials from the same initializations.",
+            )
+        )
+    lead = (
+        f"A search over plain MLPs on {settings.data} ({settings.train_samples} training images, "
+        f"{settings.epochs} epochs a trial). Each network was probed at its initialization, and "
+        "those that lose their input on the way to the last layer were pruned."
+    )
+    return html_page("recent_prune demo", lead, summary_table(study, reference), figures)
+
+
+def _texts(totals: Totals) -> pd.Series[str]:
+    return pd.Series(
+        {
+            "trials": str(totals.trials),
+            "pruned": str(totals.pruned),
+            "epochs": str(totals.epochs),
+            "wall clock": f"{totals.seconds:.1f} s",
+            "of that, probes": f"{totals.probe_seconds:.1f} s "
+            f"({_share(totals.probe_seconds, totals.seconds)})",
+            "best test accuracy": f"{totals.best:.4f}",
+        }
+    )
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "–"

@@ -1,0 +1,6 @@
+"""For Optuna: a pruner, and what an objective calls."""
+
+from recent_prune.optuna.objective import probe_trial
+from recent_prune.optuna.pruner import ReconstructionEntropyPruner
+
+__all__ = ["ReconstructionEntropyPruner", "probe_trial"]

@@ -1,0 +1,86 @@
+"""What `probe_trial` leaves in a study's storage, and how to read it.
+
+All keys are user attributes of the trial. Scalars have a key of their own, since Optuna's
+dashboard shows those; they are plain Python numbers, since every storage takes those.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from recent_prune.probe import ProbeResult
+from recent_prune.rules import Verdict
+
+CONSTRAINT = "recent_prune"
+"""Name of the constraint that carries the graded violation, e.g. 0.42."""
+TRIAL = "recent_prune:trial"
+"""Number of the trial that was probed, e.g. 17; tells a retried trial's copy from its own."""
+TRAINABLE = "recent_prune:trainable"
+"""The verdict, e.g. False."""
+VIOLATION = "recent_prune:violation"
+"""The graded violation, ≤ 0 where trainable, e.g. 0.42."""
+REASON = "recent_prune:reason"
+"""One sentence, e.g. "Only 0.00% of the input's variance reaches 'tanh50' …"."""
+RETAINED = "recent_prune:retained"
+"""Share of the input's variance recovered from the deepest layer, e.g. 0.318."""
+RELATIVE_ENTROPY = "recent_prune:relative_entropy"
+"""Relative entropy at the deepest layer, nats, e.g. 0.384; None if not finite."""
+CUTOFF = "recent_prune:cutoff"
+"""Number of layers before the profile saturates, e.g. 5."""
+DEPTH = "recent_prune:depth"
+"""Number of probed layers, e.g. 50."""
+SECONDS = "recent_prune:seconds"
+"""Wall-clock time of the probe, seconds, e.g. 0.083."""
+PROFILE = "recent_prune:profile"
+"""Profiles over depth, four digits, at most 64 layers, so below 2 KiB, e.g.
+{"layer": [1, 2], "retained": [0.91, 0.33], "relative_entropy": [0.1, 0.3]}."""
+
+PROFILE_LAYERS = 64
+
+
+def to_attributes(number: int, result: ProbeResult, verdict: Verdict) -> dict[str, Any]:
+    """The user attributes of a probed trial; the verdict comes last.
+
+    Attributes are written one by one: a process that dies in between leaves a trial without a
+    verdict rather than one with half of its numbers.
+    """
+    return {
+        VIOLATION: verdict.violation,
+        REASON: verdict.reason,
+        RETAINED: result.retained[-1],
+        RELATIVE_ENTROPY: _json(result.relative_entropy[-1]),
+        CUTOFF: result.cutoff,
+        DEPTH: result.depth,
+        SECONDS: result.seconds,
+        PROFILE: _profile(result),
+        TRIAL: number,
+        TRAINABLE: verdict.trainable,
+    }
+
+
+def is_probed(trial: FrozenTrial) -> bool:
+    """Whether the trial carries a verdict of its own, not one copied from a trial it retries."""
+    return TRAINABLE in trial.user_attrs and trial.user_attrs.get(TRIAL) == trial.number
+
+
+def is_condemned(trial: FrozenTrial) -> bool:
+    """Whether the trial was probed and found untrainable."""
+    return is_probed(trial) and not trial.user_attrs[TRAINABLE]
+
+
+def _profile(result: ProbeResult) -> Mapping[str, Sequence[float | None]]:
+    count = min(result.depth, PROFILE_LAYERS)
+    index = sorted({round(i * (result.depth - 1) / max(count - 1, 1)) for i in range(count)})
+    return {
+        "layer": [i + 1 for i in index],
+        "retained": [_json(result.retained[i]) for i in index],
+        "relative_entropy": [_json(result.relative_entropy[i]) for i in index],
+    }
+
+
+def _json(value: float) -> float | None:
+    return float(f"{value:.4g}") if math.isfinite(value) else None

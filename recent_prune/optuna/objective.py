@@ -1,0 +1,78 @@
+"""What an objective calls."""
+
+from __future__ import annotations
+
+from optuna.trial import BaseTrial, Trial
+from torch import nn
+
+from recent_prune.optuna import attributes
+from recent_prune.optuna.pruner import ReconstructionEntropyPruner
+from recent_prune.probe import probe
+from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.probing import Estimator
+from recent_prune.rules import RetainedInformationRule, Rule, Verdict
+
+
+def probe_trial(
+    trial: BaseTrial,
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    rule: Rule | None = None,
+    estimator: Estimator = "ridge",
+    layers: list[str] | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """Probe a trial's initialization, store the result in the trial and return the verdict.
+
+    Call it after *all* parameters have been suggested (a parameter suggested later would be
+    missing from pruned trials, and samplers that look at common parameters would drop it), then
+    ask ``trial.should_prune()`` as after any report. In a multi-objective study, where Optuna
+    forbids that, raise ``optuna.TrialPruned(verdict.reason)`` where ``verdict.trainable`` is
+    False; the same in a study whose pruner is not :class:`ReconstructionEntropyPruner`.
+
+    Stored are the user attributes named in :mod:`recent_prune.optuna.attributes` and, through
+    ``trial.set_constraint``, the graded violation: with it TPE, NSGA-II and GP learn from a
+    pruned trial how far it was from trainable, and not merely that it has no value.
+
+    Args:
+        trial: The trial of the objective, or a FixedTrial.
+        model: The model at its initialization; it comes back untouched, see
+            :func:`recent_prune.probe.probe`.
+        inputs: Samples [n, …] or an iterable of batches.
+        rule: Default: the rule of the study's :class:`ReconstructionEntropyPruner`, or
+            :class:`RetainedInformationRule` if it has another pruner.
+        estimator: As in :func:`recent_prune.probe.probe`.
+        layers: As in :func:`recent_prune.probe.probe`.
+        seed: As in :func:`recent_prune.probe.probe`.
+
+    Returns:
+        The verdict; ``verdict.reason`` is a good message for ``optuna.TrialPruned``.
+
+    Raises:
+        TypeError: As :func:`recent_prune.probe.probe`.
+        ValueError: As :func:`recent_prune.probe.probe`.
+    """
+    result = probe(model, inputs, estimator=estimator, layers=layers, seed=seed)
+    verdict = (rule or _rule_of(trial))(result)
+    _set_constraint(trial, verdict.violation)
+    for key, value in attributes.to_attributes(trial.number, result, verdict).items():
+        trial.set_user_attr(key, value)
+    return verdict
+
+
+def _rule_of(trial: BaseTrial) -> Rule:
+    pruner = trial.study.pruner if isinstance(trial, Trial) else None
+    if isinstance(pruner, ReconstructionEntropyPruner):
+        return pruner.rule
+    return RetainedInformationRule()
+
+
+def _set_constraint(trial: BaseTrial, violation: float) -> None:
+    if attributes.CONSTRAINT not in trial.constraints:
+        trial.set_constraint(attributes.CONSTRAINT, violation)
+    elif isinstance(trial, Trial) and trial.constraints[attributes.CONSTRAINT] != violation:
+        # A retried trial brings its predecessor's constraint along, and set_constraint keeps the
+        # first value: a trial that is now found trainable would stay infeasible.
+        key = f"constraints:{attributes.CONSTRAINT}"
+        trial.storage.set_trial_system_attr(trial._trial_id, key, violation)

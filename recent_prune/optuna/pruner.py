@@ -1,0 +1,101 @@
+"""The pruner."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from recent_prune.optuna.attributes import is_condemned
+from recent_prune.rules import RetainedInformationRule, Rule
+
+
+class ReconstructionEntropyPruner(BasePruner):
+    """Prune trials whose initialization cannot train, before their first epoch.
+
+    A pruner sees neither model nor data, so the objective calls :func:`probe_trial`, which
+    probes the model, judges it by this pruner's rule and stores the verdict in the trial.
+    ``trial.should_prune()`` is then true for a condemned trial; for every other trial, one that
+    was never probed included, it says whatever the wrapped pruner says.
+
+    Example:
+        .. code-block:: python
+
+            import optuna
+            from recent_prune.optuna import ReconstructionEntropyPruner, probe_trial
+
+
+            def objective(trial):
+                model = build_model(trial)  # suggest everything first, then probe
+                verdict = probe_trial(trial, model, train_loader)
+                if trial.should_prune():
+                    raise optuna.TrialPruned(verdict.reason)
+                for epoch in range(epochs):
+                    trial.report(train_one_epoch(model), epoch)
+                    if trial.should_prune():
+                        raise optuna.TrialPruned()
+                return evaluate(model)
+
+
+            study = optuna.create_study(
+                pruner=ReconstructionEntropyPruner(wrapped_pruner=optuna.pruners.MedianPruner())
+            )
+            study.optimize(objective, n_trials=100)
+
+    Non-finite activations condemn a trial; non-finite reported values are the wrapped pruner's.
+    The pruner holds no state of its own: threads may share it, and several processes may work
+    on one storage.
+
+    Args:
+        rule: From a probe's result to a verdict. Default: :class:`RetainedInformationRule`.
+        wrapped_pruner: Decides on all trials that are not condemned. Default: none, they run to
+            their end. Hyperband keeps its brackets, also in the eyes of the samplers.
+
+    Raises:
+        TypeError: If ``rule`` is not callable or ``wrapped_pruner`` is no pruner.
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> ReconstructionEntropyPruner:
+        """Make a Hyperband pruner of it where one is wrapped.
+
+        Optuna's samplers look at the trials of one bracket only, if the study's pruner is an
+        instance of HyperbandPruner; they would not recognise a wrapped one.
+        """
+        wrapped = kwargs.get("wrapped_pruner", args[1] if len(args) > 1 else None)
+        if cls is ReconstructionEntropyPruner and isinstance(wrapped, HyperbandPruner):
+            return super().__new__(_WrappedHyperbandPruner)
+        return super().__new__(cls)
+
+    def __init__(self, rule: Rule | None = None, wrapped_pruner: BasePruner | None = None) -> None:
+        if rule is not None and not callable(rule):
+            raise TypeError(f"`rule` must be callable, but got {rule!r}.")
+        if wrapped_pruner is not None and not isinstance(wrapped_pruner, BasePruner):
+            raise TypeError(
+                f"`wrapped_pruner` must be an Optuna pruner or None, but got {wrapped_pruner!r}."
+            )
+        self._rule: Rule = RetainedInformationRule() if rule is None else rule
+        self._wrapped_pruner = wrapped_pruner or optuna.pruners.NopPruner()
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that :func:`probe_trial` judges by."""
+        return self._rule
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether the trial is condemned, or else what the wrapped pruner says."""
+        return is_condemned(trial) or self._wrapped_pruner.prune(study, trial)
+
+
+class _WrappedHyperbandPruner(ReconstructionEntropyPruner, HyperbandPruner):
+    """Shows the wrapped Hyperband's brackets to Optuna's samplers."""
+
+    _wrapped_pruner: HyperbandPruner
+
+    def _get_bracket_id(self, study: Study, trial: FrozenTrial) -> int:
+        return self._wrapped_pruner._get_bracket_id(study, trial)
+
+    def _create_bracket_study(self, study: Study, bracket_id: int) -> Study:
+        return self._wrapped_pruner._create_bracket_study(study, bracket_id)

@@ -1,0 +1,20 @@
+"""The probe, in pure PyTorch: activations → reconstructions → entropies → `ProbeResult`."""
+
+from recent_prune.probe.cascade import Cascade
+from recent_prune.probe.cutoff import saturation_cutoff
+from recent_prune.probe.entropies import differential_entropy, gram_entropy, relative_entropy
+from recent_prune.probe.probing import probe
+from recent_prune.probe.result import ProbeResult, Reconstructions
+from recent_prune.probe.ridge import Ridge
+
+__all__ = [
+    "Cascade",
+    "ProbeResult",
+    "Reconstructions",
+    "Ridge",
+    "differential_entropy",
+    "gram_entropy",
+    "probe",
+    "relative_entropy",
+    "saturation_cutoff",
+]

@@ -1,0 +1,188 @@
+"""The paper's estimator: reconstruction layers, each trained to undo one layer.
+
+For every layer l a small reconstruction layer R_l learns, by its own mean squared error and its
+own Adam, to turn the layer's activation a_l into a_{l−1}; all learn in the same pass over the
+inputs. Chained, they form the cascade that turns a_l into an image:
+
+    x̂_l = R_1(R_2(… R_l(a_l))).
+
+One pass costs as much as one epoch of training the network itself: use it to compare with the
+paper, and :class:`Ridge` to prune.
+
+Source: arXiv 2406.12916, section 3.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from recent_prune.probe.chain import Chain, ChainLayer
+from recent_prune.probe.measures import LayerMeasures, Targets, measure, not_finite, retained_share
+from recent_prune.probe.reconstruction_layer import ReconstructionLayer
+from recent_prune.probe.ridge import held_out_mask
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Trained estimator for stacks of linear and convolutional layers; defaults are the paper's.
+
+    Attributes:
+        updates: Number of optimizer steps; default None: one pass over the inputs. The authors'
+            newer package stops after 200 for MLPs.
+        batch_size: Samples a step. Default 64.
+        learning_rate: Of each layer's Adam. Default 1e-3.
+        held_out: How many samples are held out and judged, a quarter of the inputs at most.
+            Default 100.
+        samples: How many samples are used at most; default None: all.
+
+    Raises:
+        ValueError: If an attribute is out of its range.
+    """
+
+    updates: int | None = None
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    held_out: int = 100
+    samples: int | None = None
+
+    name = "cascade"
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "batch_size", "held_out", "samples"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1, but got {value}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"`learning_rate` must be positive, but got {self.learning_rate}.")
+
+    def measure(
+        self, model: nn.Module, batch: Tensor, shown: int, layers: Sequence[str] | None
+    ) -> list[LayerMeasures]:
+        """Fit a reconstruction layer for each layer, then measure every cascade.
+
+        Args:
+            model: In probing mode.
+            batch: Samples to probe, then ``shown`` samples to reconstruct, [n + shown, …].
+            shown: How many samples at the end are only reconstructed.
+            layers: Names of chain layers, or None for all but the head.
+        """
+        if not batch.is_floating_point():
+            raise ValueError(
+                f"estimator='cascade' needs floating `inputs`, but got {batch.dtype}; "
+                "use estimator='ridge', which takes tokens."
+            )
+        n = len(batch) - shown
+        held_out = held_out_mask(n, min(self.held_out / n, 0.25), batch.device)
+        samples, judged = batch[:n][~held_out], torch.cat([batch[:n][held_out], batch[n:]])
+        chain = Chain(model, judged)
+        depth = _depth(chain.layers, layers)
+        reconstruction_layers = [
+            ReconstructionLayer(layer).to(batch) for layer in chain.layers[:depth]
+        ]
+        fit(
+            reconstruction_layers,
+            ([x, *chain.activations(x)] for x in self._batches(samples)),
+            learning_rate=self.learning_rate,
+        )
+        activations = chain.activations(judged)[:depth]
+        targets = Targets(
+            samples.flatten(1), judged[: len(judged) - shown].flatten(1), batch[n:].flatten(1)
+        )
+        measures = [
+            _measure(layer.name, activation, reconstruction, targets)
+            for layer, activation, reconstruction in zip(
+                chain.layers, activations, cascade(reconstruction_layers, activations), strict=False
+            )
+        ]
+        return measures if layers is None else [m for m in measures if m.name in layers]
+
+    def _batches(self, samples: Tensor) -> Iterator[Tensor]:
+        """Batches in the order of the samples: one pass, or as many as `updates` asks for."""
+        per_pass = math.ceil(len(samples) / self.batch_size)
+        for step in range(self.updates or per_pass):
+            start = (step % per_pass) * self.batch_size
+            yield samples[start : start + self.batch_size]
+
+
+def fit(
+    reconstruction_layers: Sequence[ReconstructionLayer],
+    batches: Iterator[list[Tensor]],
+    *,
+    learning_rate: float,
+) -> None:
+    """Train all reconstruction layers in one pass, each on its own mean squared error.
+
+    Args:
+        reconstruction_layers: R_1, …, R_L; trained in place.
+        batches: For each step the activations a_0 (the inputs), a_1, …, a_L (or deeper).
+        learning_rate: Of Adam.
+    """
+    parameters = [p for layer in reconstruction_layers for p in layer.parameters()]
+    # The layers share no parameters and Adam works on each number by itself, so one optimizer
+    # on the summed losses does what an optimizer and a loss for each layer would.
+    optimizer = torch.optim.Adam(parameters, lr=learning_rate)
+    for step, activations in enumerate(batches):
+        pairs = list(zip(reconstruction_layers, activations[:-1], activations[1:], strict=False))
+        if step == 0:
+            for layer, before, _ in pairs:
+                layer.bounded = bool((before.abs() <= 1).all())
+        with torch.enable_grad():
+            loss = sum(
+                (nn.functional.mse_loss(layer(after), before) for layer, before, after in pairs),
+                start=torch.zeros((), device=activations[0].device),
+            )
+            optimizer.zero_grad()
+            loss.backward()
+        optimizer.step()
+
+
+def cascade(
+    reconstruction_layers: Sequence[ReconstructionLayer], activations: Sequence[Tensor]
+) -> list[Tensor]:
+    """Reconstruct the input from every depth: x̂_1, …, x̂_L, each [n, …].
+
+    All depths that pass through a reconstruction layer pass together, so it takes L calls on
+    growing batches instead of L²/2.
+
+    Args:
+        reconstruction_layers: R_1, …, R_L.
+        activations: a_1, …, a_L, each [n, …].
+    """
+    n = len(activations[0])
+    pending = activations[-1][:0]
+    for layer, activation in zip(
+        reversed(reconstruction_layers), reversed(activations), strict=True
+    ):
+        pending = layer(torch.cat([activation, pending.reshape(-1, *activation.shape[1:])]))
+    return list(pending.split(n))
+
+
+def _measure(
+    name: str, activation: Tensor, reconstruction: Tensor, targets: Targets
+) -> LayerMeasures:
+    rows = activation.flatten(1)
+    if not bool(torch.isfinite(rows).all()):
+        return not_finite(name)
+    m = len(targets.held_out)
+    reconstructions = reconstruction.flatten(1)
+    retained = retained_share(targets.held_out, reconstructions[:m], targets.mean)
+    return measure(name, rows[:m], targets, reconstructions, retained)
+
+
+def _depth(chain: Sequence[ChainLayer], layers: Sequence[str] | None) -> int:
+    """How many layers of the chain are needed: by default all but the head."""
+    if layers is None:
+        return max(len(chain) - 1, 1)
+    names = [layer.name for layer in chain]
+    unknown = [name for name in layers if name not in names]
+    if not layers or unknown:
+        raise ValueError(
+            f"`layers` must name layers of the chain, but got {unknown or list(layers)}; there "
+            f"are {names}."
+        )
+    return 1 + max(names.index(name) for name in layers)

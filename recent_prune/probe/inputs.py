@@ -1,0 +1,131 @@
+"""From what a user has at hand (a tensor, a data loader) to one checked batch of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+MINIMUM_SAMPLES = 16
+"""Fewer samples leave nothing to fit on and nothing to hold out."""
+
+Inputs = Tensor | Iterable[Any]
+"""A tensor [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or mappings."""
+
+
+def gather(inputs: Inputs, samples: int | None, device: torch.device) -> Tensor:
+    """Collect up to ``samples`` samples on ``device`` and check that they can be probed.
+
+    From a tensor, evenly spaced samples are taken, so that data sorted by class serves as well;
+    from an iterable its first ones, and no batch more than needed is drawn. Of a batch that is
+    a tuple, list or mapping the first tensor is taken, so labels are ignored. The state of a
+    data loader's own random generator is put back.
+
+    Args:
+        inputs: Tensor [n, …] or iterable of batches.
+        samples: How many samples at most; None takes all.
+        device: Where the model is; samples are moved there.
+
+    Returns:
+        Tensor [min(n, samples), …].
+
+    Raises:
+        TypeError: If ``inputs`` is neither a tensor nor an iterable, or a batch has no tensor.
+        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance.
+    """
+    if isinstance(inputs, Tensor):
+        gathered = _evenly_spaced(inputs.detach(), samples)
+    elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
+        with _generator_restored(inputs):
+            gathered = _first_samples(inputs, samples)
+    else:
+        raise TypeError(
+            "`inputs` must be a tensor [n, …] or an iterable of batches, but got "
+            f"{type(inputs).__name__}."
+        )
+    _check(gathered)
+    return gathered.to(device)
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The first tensor in a tensor, a (nested) sequence or a mapping; None if there is none."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
+        return next((t for t in map(first_tensor, value) if t is not None), None)
+    return None
+
+
+def _evenly_spaced(inputs: Tensor, samples: int | None) -> Tensor:
+    if inputs.dim() == 0:
+        raise ValueError("`inputs` must have shape [n, …], but got a scalar tensor.")
+    n = len(inputs)
+    if samples is None or n <= samples:
+        return inputs
+    index = torch.linspace(0, n - 1, samples, dtype=torch.float64).round().long()
+    return inputs[index.to(inputs.device)]
+
+
+def _first_samples(batches: Iterable[Any], samples: int | None) -> Tensor:
+    collected: list[Tensor] = []
+    count = 0
+    for number, batch in enumerate(batches):
+        tensor = first_tensor(batch)
+        if tensor is None or tensor.dim() == 0:
+            raise TypeError(
+                f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
+                f"{type(batch).__name__}."
+            )
+        collected.append(tensor.detach())
+        count += len(tensor)
+        if samples is not None and count >= samples:
+            break
+    if not collected:
+        raise ValueError("`inputs` must yield at least one batch, but it is empty.")
+    shapes = {tuple(t.shape[1:]) for t in collected}
+    if len(shapes) > 1:
+        raise ValueError(
+            "Batches of `inputs` must have samples of one shape, but got "
+            f"{', '.join(map(str, sorted(shapes)))}."
+        )
+    return torch.cat(collected)[:samples]
+
+
+def _check(samples: Tensor) -> None:
+    if len(samples) < MINIMUM_SAMPLES:
+        raise ValueError(
+            f"`inputs` must hold at least {MINIMUM_SAMPLES} samples, but got {len(samples)}: "
+            "a probe fits on some and judges on others."
+        )
+    scalar = samples.dim() == 1 and samples.is_floating_point()
+    if scalar or samples[0].numel() == 0:
+        raise ValueError(
+            f"`inputs` must have features, [n, …], but got shape {tuple(samples.shape)}."
+        )
+    if samples.is_floating_point() and not bool(torch.isfinite(samples).all()):
+        bad = int((~torch.isfinite(samples)).flatten(1).any(dim=1).sum())
+        raise ValueError(
+            f"`inputs` must be finite, but {bad} of {len(samples)} samples hold NaN or infinity."
+        )
+    if bool((samples == samples[:1]).all()):
+        raise ValueError(
+            "`inputs` must vary, but all samples are equal: there is no information to follow."
+        )
+
+
+@contextmanager
+def _generator_restored(loader: object) -> Iterator[None]:
+    generator = getattr(loader, "generator", None)
+    if not isinstance(generator, torch.Generator):
+        yield
+        return
+    state = generator.get_state()
+    try:
+        yield
+    finally:
+        generator.set_state(state)

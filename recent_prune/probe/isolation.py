@@ -1,0 +1,97 @@
+"""Run a model and leave no trace: mode, buffers and random states come back as they were."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+
+@contextmanager
+def isolated(model: nn.Module, seed: int) -> Iterator[None]:
+    """Put ``model`` into probing mode and restore everything on leaving, also after an error.
+
+    Probing mode is evaluation mode (no dropout, no stochastic depth), except that batch and
+    instance normalisation use the statistics of the batch: at initialization their running
+    statistics are placeholders (mean 0, variance 1), with which the network would be probed as
+    if it had no normalisation at all.
+
+    Restored are the training flag of every module, every buffer (values and identity), and the
+    random states of Python, NumPy, and PyTorch on the CPU and on the model's devices. No
+    gradient is recorded. What a custom ``forward`` writes to plain Python attributes is not
+    restored.
+
+    Args:
+        model: The model to be run inside the block.
+        seed: Seed of all random states inside the block.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    values = [
+        (buffer, buffer._version, buffer.clone())
+        for _, named in buffers
+        for buffer in named.values()
+        if buffer is not None
+    ]
+    with _forked_random_states(_cuda_devices(model), seed):
+        try:
+            for module, _ in modes:
+                module.training = isinstance(module, _NormBase)
+            # Not inference_mode: a tensor that a model caches on its first forward (positional
+            # tables) would then be an inference tensor and break the training that follows.
+            with torch.no_grad():
+                yield
+        finally:
+            for module, training in modes:
+                module.training = training
+            for module, named in buffers:
+                module._buffers.clear()
+                module._buffers.update(named)
+            for buffer, version, value in values:
+                if buffer._version != version:  # changed in place
+                    with torch.no_grad():
+                        buffer.copy_(value)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the model's first parameter (or buffer); the CPU if it has neither."""
+    for tensor in _tensors(model):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _cuda_devices(model: nn.Module) -> list[torch.device]:
+    return sorted({t.device for t in _tensors(model) if t.device.type == "cuda"}, key=str)
+
+
+@contextmanager
+def _forked_random_states(devices: list[torch.device], seed: int) -> Iterator[None]:
+    python, numpy = random.getstate(), np.random.get_state()
+    cpu = torch.default_generator.get_state()
+    cuda = [(device, torch.cuda.get_rng_state(device)) for device in devices]
+    try:
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        # Not torch.manual_seed: before CUDA is initialised it queues a seed for every GPU,
+        # which would change the user's CUDA random state later.
+        torch.default_generator.manual_seed(seed)
+        for device, _ in cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.default_generator.set_state(cpu)
+        for device, state in cuda:
+            torch.cuda.set_rng_state(state, device)

@@ -1,0 +1,179 @@
+"""What a probe returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from recent_prune.probe.cutoff import saturation_cutoff
+from recent_prune.probe.measures import LayerMeasures
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """Chosen samples, and what each layer still knows of them.
+
+    Attributes:
+        inputs: The chosen samples, [k, …] (for token inputs: their first floating activation,
+            flattened).
+        by_layer: Their reconstruction from each layer, [L, k, …], same sample shape; NaN where
+            the activations are not finite.
+    """
+
+    inputs: Tensor
+    by_layer: Tensor
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """The profile of one initialization over its layers, shallow to deep.
+
+    Two results are equal if they measured the same; time and reconstructions do not count.
+
+    Attributes:
+        estimator: ``"ridge"`` or ``"cascade"``.
+        layers: Names of the probed layers in the order of execution, deepest last.
+        relative_entropy: Input ‖ reconstruction, nats, mean over the held-out samples. Not
+            monotone in lost information, see :func:`relative_entropy`.
+        retained: Share of the input's variance that is recovered on held-out samples, in [0, 1];
+            by the ridge estimator, the mean of that share over its noise floors.
+        differential_entropy: Of the reconstructions, nats per feature.
+        gram_entropy: Of the activations, in [0, 1]: 0 where all samples point the same way.
+        activation_rms: Root mean square of the activations.
+        relative_variance: Share of the activations' second moment that varies over samples, in
+            [0, 1]: 1e-7 is a collapsed layer.
+        cutoff: Number of layers before the profile of the median relative entropy saturates,
+            from 0 (nothing arrives) to ``depth - 1`` (the last layer still differs).
+        samples: Number of samples probed, held-out ones included.
+        seconds: Wall-clock time of the probe, seconds.
+        nonfinite_layer: First layer with NaN or infinite activations, or None. From there on
+            ``retained`` is 0 and the other profiles are NaN (``activation_rms``: infinite).
+        reconstructions: Of the samples asked for with ``reconstruct``, or None.
+    """
+
+    estimator: str
+    layers: tuple[str, ...]
+    relative_entropy: tuple[float, ...]
+    retained: tuple[float, ...]
+    differential_entropy: tuple[float, ...]
+    gram_entropy: tuple[float, ...]
+    activation_rms: tuple[float, ...]
+    relative_variance: tuple[float, ...]
+    cutoff: int
+    samples: int
+    seconds: float = field(compare=False)
+    nonfinite_layer: str | None = None
+    reconstructions: Reconstructions | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def depth(self) -> int:
+        """Number of probed layers."""
+        return len(self.layers)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types only (NaN → None, infinity → ``"inf"``); no reconstructions.
+
+        Size: about 100 bytes a layer.
+        """
+        return {
+            f.name: _to_json(getattr(self, f.name))
+            for f in fields(self)
+            if f.name != "reconstructions"
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The result that :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: If a field is missing or unknown.
+        """
+        known = {f.name for f in fields(cls)} - {"reconstructions"}
+        if set(data) != known:
+            raise ValueError(
+                f"`data` must have the keys {sorted(known)}, but "
+                f"{sorted(known ^ set(data))} are missing or unknown."
+            )
+        return cls(**{name: _from_json(name, value) for name, value in data.items()})
+
+
+def to_result(
+    estimator: str,
+    measures: Sequence[LayerMeasures],
+    shown: Tensor,
+    samples: int,
+    seconds: float,
+    rtol: float,
+) -> ProbeResult:
+    """Put the measures of all layers together.
+
+    Args:
+        estimator: Its name.
+        measures: Shallow to deep, at least one.
+        shown: Samples whose reconstructions were asked for, [k, …].
+        samples: Number of samples probed.
+        seconds: Wall-clock time.
+        rtol: Relative tolerance of the cutoff.
+    """
+    finite: list[float] = []
+    for layer in measures:
+        if not layer.finite:
+            break
+        finite.append(layer.median_relative_entropy)
+    nonfinite = measures[len(finite)].name if len(finite) < len(measures) else None
+    return ProbeResult(
+        estimator=estimator,
+        layers=tuple(m.name for m in measures),
+        relative_entropy=_profile(m.relative_entropy for m in measures),
+        retained=tuple(m.retained if i < len(finite) else 0.0 for i, m in enumerate(measures)),
+        differential_entropy=_profile(m.differential_entropy for m in measures),
+        gram_entropy=_profile(m.gram_entropy for m in measures),
+        activation_rms=_profile(m.activation_rms for m in measures),
+        relative_variance=_profile(m.relative_variance for m in measures),
+        # With the input itself as entry 0 (it reconstructs itself: 0 nats), the index is a
+        # number of layers, and a profile that is constant from layer 1 on gives 0.
+        cutoff=saturation_cutoff([0.0, *finite], rtol),
+        samples=samples,
+        seconds=seconds,
+        nonfinite_layer=nonfinite,
+        reconstructions=_reconstructions(measures, shown) if len(shown) else None,
+    )
+
+
+def _reconstructions(measures: Sequence[LayerMeasures], shown: Tensor) -> Reconstructions | None:
+    known = [m.reconstructions for m in measures if m.reconstructions is not None]
+    if not known:
+        return None
+    missing = torch.full_like(known[0], math.nan)
+    stacked = torch.stack(
+        [missing if m.reconstructions is None else m.reconstructions for m in measures]
+    )
+    if shown.is_floating_point():
+        stacked = stacked.reshape(len(measures), *shown.shape)
+    return Reconstructions(inputs=shown, by_layer=stacked)
+
+
+def _profile(values: Iterable[float]) -> tuple[float, ...]:
+    # One NaN object throughout, so that results with NaN compare as equal.
+    return tuple(math.nan if math.isnan(value) else value for value in values)
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_to_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value
+
+
+def _from_json(name: str, value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(_from_json(name, item) for item in value)
+    if value is None and name != "nonfinite_layer":
+        return math.nan
+    return float(value) if value in ("inf", "-inf") else value

@@ -1,0 +1,17 @@
+"""Figures and pages about a study (plotly, pandas)."""
+
+from recent_prune.report.figures import (
+    plot_entropy_profile,
+    plot_saved_compute,
+    plot_verdicts,
+)
+from recent_prune.report.page import html_page
+from recent_prune.report.trials import trials_table
+
+__all__ = [
+    "html_page",
+    "plot_entropy_profile",
+    "plot_saved_compute",
+    "plot_verdicts",
+    "trials_table",
+]

@@ -1,0 +1,213 @@
+"""Figures of a study, after the conventions of `optuna.visualization`.
+
+All are readable without colour: pruned trials are dashed lines or crosses, kept ones solid lines
+or discs.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+from optuna.study import Study
+from plotly.subplots import make_subplots
+
+from recent_prune.report.trials import PARAMETER, trials_table
+
+KEPT, PRUNED = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
+
+
+def plot_entropy_profile(study: Study) -> go.Figure:
+    """Relative entropy and retained share of variance over depth, a line a probed trial.
+
+    Args:
+        study: A study whose objective called ``probe_trial``.
+
+    Returns:
+        Two panels over the share of the depth, (0, 1]: relative entropy in nats, retained
+        share. An empty figure, with a warning, if no trial was probed.
+    """
+    figure = make_subplots(
+        rows=1,
+        cols=2,
+        horizontal_spacing=0.12,
+        subplot_titles=("Relative entropy", "Retained information"),
+    )
+    probed = _probed(trials_table(study))
+    for trainable, name, colour, dash in (
+        (True, "kept", KEPT, "solid"),
+        (False, "pruned", PRUNED, "dash"),
+    ):
+        trials = probed[probed["trainable"] == trainable]
+        for column, field in enumerate(("relative_entropy", "retained"), start=1):
+            x, y, text = _lines(trials, field)
+            figure.add_scatter(
+                x=x,
+                y=y,
+                text=text,
+                mode="lines",
+                name=f"{name} ({len(trials)})",
+                legendgroup=name,
+                showlegend=column == 1 and len(trials) > 0,
+                line={"color": colour, "dash": dash, "width": 1.2},
+                opacity=0.7,
+                hovertemplate="trial %{text}<br>%{y:.4g}<extra></extra>",
+                row=1,
+                col=column,
+            )
+    figure.update_xaxes(title_text="layer / number of layers", range=[0, 1.02])
+    figure.update_yaxes(title_text="input ‖ reconstruction (nats)", col=1)
+    figure.update_yaxes(title_text="share of the input's variance", range=[-0.02, 1.02], col=2)
+    return figure.update_layout(title="What arrives at each layer, before training")
+
+
+def plot_verdicts(
+    study: Study,
+    params: tuple[str, str],
+    *,
+    reference: Study | None = None,
+    value_name: str = "objective value",
+) -> go.Figure:
+    """Trials over two parameters: crosses pruned, discs kept, coloured by their final value.
+
+    Args:
+        study: A study whose objective called ``probe_trial``.
+        params: Names of the parameters on the x and y axes; an axis is logarithmic if its
+            parameter is positive and spans more than a factor of 20.
+        reference: The same trials run to their end without the pruner, with parameters equal
+            to those of ``study``; gives pruned trials their value. Without it they are hollow.
+        value_name: Title of the colour bar.
+
+    Raises:
+        ValueError: If no trial has one of the parameters.
+    """
+    table = trials_table(study)
+    columns = [PARAMETER + name for name in params]
+    for name, column in zip(params, columns, strict=True):
+        if len(table) and column not in table:
+            known = [c.removeprefix(PARAMETER) for c in _parameters(table)]
+            raise ValueError(f"`params` must name parameters of {known}, but got {name!r}.")
+    probed = _probed(table)
+    values = probed["value"]
+    if reference is not None and len(probed):
+        values = values.where(probed["trainable"] == True, _values_of(reference, probed))  # noqa: E712
+    figure = go.Figure()
+    for trainable, name, symbol in ((True, "kept", "circle"), (False, "pruned", "x")):
+        mask = probed["trainable"] == trainable
+        trials = probed[mask]
+        shown = values[mask]
+        valued = bool(shown.notna().any())
+        figure.add_scatter(
+            x=trials[columns[0]] if len(trials) else [],
+            y=trials[columns[1]] if len(trials) else [],
+            mode="markers",
+            name=f"{name} ({len(trials)})",
+            marker={
+                "symbol": symbol if valued or trainable else f"{symbol}-open",
+                "size": 10,
+                "color": shown if valued else PRUNED,
+                "coloraxis": "coloraxis" if valued else None,
+                "line": {"width": 1, "color": "#333"},
+            },
+            text=[
+                f"trial {number}: {reason}<br>{value_name}: {value:.3g}"
+                for number, reason, value in zip(
+                    trials["number"], trials["reason"], shown, strict=True
+                )
+            ],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    for axis, name, column in zip("xy", params, columns, strict=True):
+        figure.update_layout({f"{axis}axis": {"title": name, **_scale(probed, column)}})
+    return figure.update_layout(
+        title="Verdict and result of every trial",
+        coloraxis={"colorscale": "Viridis", "colorbar": {"title": value_name}},
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )
+
+
+def plot_saved_compute(study: Study, reference: Study) -> go.Figure:
+    """Cumulative wall clock over trials, with the pruner and without, both really run.
+
+    Args:
+        study: A study whose objective called ``probe_trial``.
+        reference: The same trials run to their end without the pruner.
+
+    Returns:
+        Lines of seconds over the number of finished trials: with the pruner (probes included),
+        without, and the probes alone.
+    """
+    table, full = trials_table(study), trials_table(reference)
+    _warn_if_empty(table)
+    figure = go.Figure()
+    for name, seconds, colour, dash in (
+        ("without the pruner", full["seconds"], PRUNED, "dash"),
+        ("with the pruner, probes included", table["seconds"], KEPT, "solid"),
+        ("probes alone", table["probe_seconds"].fillna(0), "#555", "dot"),
+    ):
+        total = seconds.astype(float).cumsum()
+        figure.add_scatter(
+            x=list(range(1, len(total) + 1)),
+            y=total,
+            mode="lines",
+            name=name,
+            line={"color": colour, "dash": dash},
+        )
+    return figure.update_layout(
+        title="Compute saved",
+        xaxis_title="finished trials",
+        yaxis_title="cumulative wall clock (seconds)",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+    )
+
+
+def _probed(table: pd.DataFrame) -> pd.DataFrame:
+    probed = table[table["trainable"].notna()]
+    _warn_if_empty(probed)
+    return probed
+
+
+def _warn_if_empty(table: pd.DataFrame) -> None:
+    if table.empty:
+        warnings.warn("The study has no probed trials, so the figure is empty.", stacklevel=3)
+
+
+def _lines(
+    trials: pd.DataFrame, field: str
+) -> tuple[list[float | None], list[float | None], list[str]]:
+    """All profiles as one line with gaps, so that the legend switches them together."""
+    x: list[float | None] = []
+    y: list[float | None] = []
+    text: list[str] = []
+    for number, profile in zip(trials["number"], trials["profile"], strict=True):
+        layers = profile["layer"]
+        x += [*(layer / layers[-1] for layer in layers), None]
+        y += [*profile[field], None]
+        text += [str(number)] * (len(layers) + 1)
+    return x, y, text
+
+
+def _values_of(reference: Study, probed: pd.DataFrame) -> pd.Series[float]:
+    """The reference's value of the trial with the same parameters, for each probed trial."""
+    full = trials_table(reference)
+    parameters = _parameters(probed)
+    known = dict(zip(_keys(full, parameters), full["value"], strict=True))
+    return pd.Series([known.get(key) for key in _keys(probed, parameters)], probed.index, float)
+
+
+def _keys(table: pd.DataFrame, parameters: list[str]) -> list[tuple[object, ...]]:
+    return [tuple(row) for row in table[parameters].itertuples(index=False)]
+
+
+def _parameters(table: pd.DataFrame) -> list[str]:
+    return [str(column) for column in table if str(column).startswith(PARAMETER)]
+
+
+def _scale(table: pd.DataFrame, column: str) -> dict[str, str]:
+    if not len(table) or not pd.api.types.is_numeric_dtype(table[column]):
+        return {}
+    values: Sequence[float] = table[column].tolist()
+    low, high = min(values), max(values)
+    return {"type": "log"} if low > 0 and high / low > 20 else {}

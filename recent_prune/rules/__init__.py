@@ -1,0 +1,7 @@
+"""Rules: a probe's result in, a verdict out. Plain numbers, no framework."""
+
+from recent_prune.rules.retained_information import RetainedInformationRule
+from recent_prune.rules.saturation import SaturationRule
+from recent_prune.rules.verdict import MAX_VIOLATION, Rule, Verdict
+
+__all__ = ["MAX_VIOLATION", "RetainedInformationRule", "Rule", "SaturationRule", "Verdict"]

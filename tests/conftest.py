@@ -1,0 +1,60 @@
+"""Data that several tests use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import numpy.typing as npt
+import optuna
+import pytest
+import torch
+from torch import Tensor
+
+from recent_prune.data import load_digits, load_mnist
+
+# Timings on shared machines are no property of the code.
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("default")
+
+Reference = dict[str, npt.NDArray[np.float64]]
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    # Small matrices: threads cost more than they bring, and xdist runs several processes.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_optuna() -> Iterator[None]:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    yield
+    optuna.logging.set_verbosity(optuna.logging.INFO)
+
+
+@pytest.fixture(scope="session")
+def reference() -> Reference:
+    """Numbers of the authors' code, see tests/reference/README.md."""
+    with np.load(HERE / "reference" / "authors_reference.npz") as arrays:
+        return dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def digits() -> Tensor:
+    """Handwritten digits [1438, 1, 8, 8] in [0, 1]."""
+    return load_digits().train
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Tensor:
+    """MNIST's training images, where they lie on this machine."""
+    shared = HERE.parent.parent / "shared" / "data"
+    root = Path(os.environ.get("RECENT_PRUNE_DATA", shared))
+    if not (root / "MNIST" / "raw").is_dir():
+        pytest.skip(f"no MNIST in {root}")
+    return load_mnist(root).train
