@@ -11,13 +11,17 @@ this package, ``probe`` is the function).
 
 from recent_prune import networks
 from recent_prune.probe import Cascade, ProbeResult, Ridge, probe
+from recent_prune.rules import RetainedInformationRule, SaturationRule, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Cascade",
     "ProbeResult",
+    "RetainedInformationRule",
     "Ridge",
+    "SaturationRule",
+    "Verdict",
     "networks",
     "probe",
 ]

@@ -26,7 +26,7 @@ class Functional(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = torch.tanh(self.first(x.flatten(1)))
-        return self.head(torch.relu(self.second(hidden)))
+        return self.head(torch.relu(self.second(hidden)))  # type: ignore[no-any-return]
 
 
 class Residual(nn.Module):
@@ -40,7 +40,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         stem = torch.tanh(self.stem(x.flatten(1)))
-        return self.head(stem + torch.tanh(self.block(stem)))
+        return self.head(stem + torch.tanh(self.block(stem)))  # type: ignore[no-any-return]
 
 
 class Noisy(nn.Module):
@@ -73,7 +73,8 @@ class Tokens(nn.Module):
         self.head = nn.Linear(16, 10)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(torch.tanh(self.hidden(self.embedding(x))).mean(dim=1))
+        hidden = torch.tanh(self.hidden(self.embedding(x)))
+        return self.head(hidden.mean(dim=1))  # type: ignore[no-any-return]
 
 
 def cnn(batch_norm: bool = False) -> nn.Sequential:

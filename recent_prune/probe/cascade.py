@@ -165,11 +165,11 @@ def cascade(
 def _measure(
     name: str, activation: Tensor, reconstruction: Tensor, targets: Targets
 ) -> LayerMeasures:
-    rows = activation.flatten(1)
-    if not bool(torch.isfinite(rows).all()):
+    rows, reconstructions = activation.flatten(1), reconstruction.flatten(1)
+    # Finite activations may still be too large to be fitted: the squared error overflows.
+    if not bool(torch.isfinite(rows).all() and torch.isfinite(reconstructions).all()):
         return not_finite(name)
     m = len(targets.held_out)
-    reconstructions = reconstruction.flatten(1)
     retained = retained_share(targets.held_out, reconstructions[:m], targets.mean)
     return measure(name, rows[:m], targets, reconstructions, retained)
 

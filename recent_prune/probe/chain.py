@@ -79,6 +79,8 @@ class Chain:
 
 
 def _trace(model: nn.Module) -> fx.GraphModule:
+    if isinstance(model, Weighted):  # tracing would look inside
+        model = nn.Sequential(model)
     try:
         return fx.symbolic_trace(model)
     except Exception as error:

@@ -33,7 +33,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, dict(module._buffers)) for module in model.modules()]
     values = [
-        (buffer, buffer._version, buffer.clone())
+        (buffer, buffer.clone())
         for _, named in buffers
         for buffer in named.values()
         if buffer is not None
@@ -52,9 +52,10 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
             for module, named in buffers:
                 module._buffers.clear()
                 module._buffers.update(named)
-            for buffer, version, value in values:
-                if buffer._version != version:  # changed in place
-                    with torch.no_grad():
+            with torch.no_grad():
+                for buffer, value in values:
+                    # A graph that the user holds forbids writing where nothing changed.
+                    if not torch.equal(buffer, value):
                         buffer.copy_(value)
 
 

@@ -51,8 +51,9 @@ class ProbeResult:
             from 0 (nothing arrives) to ``depth - 1`` (the last layer still differs).
         samples: Number of samples probed, held-out ones included.
         seconds: Wall-clock time of the probe, seconds.
-        nonfinite_layer: First layer with NaN or infinite activations, or None. From there on
-            ``retained`` is 0 and the other profiles are NaN (``activation_rms``: infinite).
+        nonfinite_layer: First layer with NaN or infinite activations (by the cascade, also with
+            activations too large to be fitted), or None. From there on ``retained`` is 0; where
+            activations are not finite the other profiles are NaN, ``activation_rms`` infinite.
         reconstructions: Of the samples asked for with ``reconstruct``, or None.
     """
 

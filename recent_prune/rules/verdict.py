@@ -53,7 +53,7 @@ def nonfinite_verdict(result: ProbeResult) -> Verdict | None:
     return Verdict(
         trainable=False,
         violation=MAX_VIOLATION,
-        reason=f"The activations of layer {result.nonfinite_layer!r} are not finite.",
+        reason=f"The activations of {result.nonfinite_layer!r} are not finite.",
     )
 
 

@@ -18,10 +18,14 @@ Array = npt.NDArray[np.float64]
 
 def naive_relative_entropy(p: Array, q: Array) -> float:
     """One sample, number by number, from the definition."""
-    p = [value - min(p) + 1e-12 for value in p]
-    q = [value - min(q) + 1e-12 for value in q]
-    return sum(
-        a / sum(p) * math.log((a / sum(p)) / (b / sum(q))) for a, b in zip(p, q, strict=True)
+    shifted_p = [float(value) - min(p) + 1e-12 for value in p]
+    shifted_q = [float(value) - min(q) + 1e-12 for value in q]
+    total_p, total_q = sum(shifted_p), sum(shifted_q)
+    return float(
+        sum(
+            a / total_p * math.log((a / total_p) / (b / total_q))
+            for a, b in zip(shifted_p, shifted_q, strict=True)
+        )
     )
 
 
@@ -41,7 +45,8 @@ def naive_gram_entropy(rows: Array) -> float:
         for j in range(n):
             a, b = rows[i] - rows[i].mean(), rows[j] - rows[j].mean()
             rho[i, j] = a @ b / math.sqrt((a @ a) * (b @ b)) / n
-    return -sum(x * math.log(x) for x in np.linalg.eigvalsh(rho) if x > 1e-15) / math.log(n)
+    eigenvalues = [float(x) for x in np.linalg.eigvalsh(rho) if x > 1e-15]
+    return -sum(x * math.log(x) for x in eigenvalues) / math.log(n)
 
 
 def random_samples(seed: int, n: int = 6, d: int = 5) -> Tensor:

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recent_prune.probe import probe
+from recent_prune.probe.activations import run_observed
+from tests.networks import Functional, Noisy, Residual, Tokens, cnn, mlp
+
+
+def observed(model: nn.Module, batch: Tensor, layers: list[str] | None = None) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    run_observed(model, batch, found.__setitem__, layers)
+    return found
+
+
+def test_modules_name_the_layers_and_the_head_is_left_out() -> None:
+    model = mlp(depth=3)
+    batch = torch.rand(20, 64)
+    found = observed(model, batch)
+    assert list(found) == ["tanh1", "tanh2", "tanh3"]
+    torch.testing.assert_close(model.head(found["tanh3"]), model(batch))  # type: ignore[operator]
+
+
+def test_functions_are_named_by_what_they_feed() -> None:
+    model = Functional()
+    batch = torch.rand(20, 1, 8, 8)
+    found = observed(model, batch)
+    assert list(found) == ["input of second", "input of head"]
+    torch.testing.assert_close(model.head(found["input of head"]), model(batch))
+
+
+def test_skip_connections_are_included() -> None:
+    model = Residual()
+    batch = torch.rand(20, 64)
+    found = observed(model, batch)
+    assert list(found) == ["input of block", "input of head"]
+    torch.testing.assert_close(model.head(found["input of head"]), model(batch))
+
+
+def test_in_place_activations_name_the_layer() -> None:
+    assert list(observed(Noisy().eval(), torch.rand(20, 64))) == ["body.4", "body.6"]
+
+
+def test_convolutions_with_pooling() -> None:
+    found = observed(cnn(), torch.rand(20, 1, 8, 8))
+    assert {name: tuple(t.shape) for name, t in found.items()} == {
+        "2": (20, 4, 8, 8),
+        "6": (20, 24),
+        "8": (20, 12),
+    }
+
+
+def test_a_layer_called_twice_is_shown_twice() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.tanh = nn.Linear(8, 8), nn.Tanh()
+
+        def forward(self, x: Tensor) -> Tensor:
+            for _ in range(3):
+                x = self.tanh(self.linear(x))
+            return x
+
+    assert list(observed(Shared(), torch.rand(20, 8))) == ["tanh", "tanh#2"]
+
+
+def test_branches_from_one_tensor_show_it_once() -> None:
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.left, self.right = (nn.Linear(8, 8) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            stem = self.stem(x)
+            return self.left(stem) + self.right(stem)  # type: ignore[no-any-return]
+
+    assert list(observed(Branches(), torch.rand(20, 8))) == ["stem"]
+
+
+def test_a_model_without_hidden_layers_shows_its_output() -> None:
+    assert list(observed(nn.Linear(8, 3), torch.rand(20, 8))) == ["output"]
+    assert list(observed(nn.Sequential(nn.Linear(8, 3)), torch.rand(20, 8))) == ["output"]
+
+
+@pytest.mark.parametrize("wrap", [lambda t: (t, None), lambda t: {"logits": t}, lambda t: [t]])
+def test_outputs_may_be_tuples_or_mappings(wrap: object) -> None:
+    class Wrapped(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+            return wrap(super().forward(input))  # type: ignore[operator, no-any-return]
+
+    assert list(observed(Wrapped(8, 3), torch.rand(20, 8))) == ["output"]
+
+
+def test_keyword_arguments_are_seen() -> None:
+    class Keywords(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(8, 5), nn.Linear(5, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(input=self.first(input=x))  # type: ignore[no-any-return]
+
+    assert list(observed(Keywords(), torch.rand(20, 8))) == ["first"]
+
+
+def test_layers_can_be_named() -> None:
+    found = observed(mlp(), torch.rand(20, 64), ["hidden1", "head"])
+    assert {name: tuple(t.shape) for name, t in found.items()} == {
+        "hidden1": (20, 16),
+        "head": (20, 10),
+    }
+
+
+@pytest.mark.parametrize("layers", [["hidden9"], [""], []])
+def test_refuses_unknown_layers(layers: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"`layers` must name modules .* there are \['flatten'"):
+        probe(mlp(), torch.rand(20, 64), layers=layers)
+
+
+def test_refuses_named_layers_that_give_no_activation() -> None:
+    class Unused(Functional):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused = nn.Linear(2, 2)
+
+    with pytest.raises(ValueError, match=r"`layers` names \['unused'\], which gave no floating"):
+        probe(Unused(), torch.rand(20, 64), layers=["first", "unused"])
+
+
+@pytest.mark.parametrize(
+    ("model", "error", "message"),
+    [
+        (nn.Sequential(nn.Flatten(), nn.Tanh()), ValueError, r"\(Sequential\) has no parameters"),
+        (nn.Identity(), ValueError, r"\(Identity\) has no parameters"),
+        (torch.tanh, TypeError, "must be a torch.nn.Module, but got builtin_function_or_method"),
+        (nn.LazyLinear(3), ValueError, "uninitialized parameter 'weight': run one forward pass"),
+    ],
+)
+def test_refuses_bad_models(model: nn.Module, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        probe(model, torch.rand(20, 8))
+
+
+def test_refuses_models_without_activations() -> None:
+    class Scalar(nn.Linear):
+        def forward(self, input: Tensor) -> Tensor:  # noqa: A002
+            return super().forward(input).sum()
+
+    with pytest.raises(ValueError, match=r"no activations to probe.*float32 tensor of shape \(\)"):
+        probe(Scalar(8, 3), torch.rand(20, 8))
+
+
+def test_a_forward_pass_that_raises_names_the_inputs() -> None:
+    with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
+        probe(mlp(), torch.rand(20, 63))
+    assert caught.value.__notes__ == [
+        "Raised in the probe, during the forward pass of `model` (Sequential) for `inputs` of "
+        "shape (20, 63), torch.float32, on cpu."
+    ]
+
+
+def test_tokens_out_of_range_raise() -> None:
+    with pytest.raises(IndexError, match="index out of range"):
+        probe(Tokens(), torch.randint(50, 60, (20, 4)))

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from recent_prune.probe import Cascade, Ridge, probe, relative_entropy
+from recent_prune.probe.cascade import cascade, fit
+from recent_prune.probe.chain import Chain
+from recent_prune.probe.reconstruction_layer import ReconstructionLayer
+from tests.conftest import Reference
+from tests.networks import Residual, Tokens, cnn, mlp
+
+QUICK = Cascade(updates=30)
+
+
+def authors_network(reference: Reference) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(6):
+        weight = torch.tensor(reference[f"net{i}_w"])
+        linear = nn.Linear(weight.shape[1], weight.shape[0])
+        linear.weight.data, linear.bias.data = weight, torch.tensor(reference[f"net{i}_b"])
+        layers += [linear, nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
+def authors_reconstruction_layers(reference: Reference, chain: Chain) -> list[ReconstructionLayer]:
+    layers = [ReconstructionLayer(layer) for layer in chain.layers]
+    for i, layer in enumerate(layers):
+        assert isinstance(layer.inverse, nn.Linear)
+        layer.inverse.weight.data = torch.tensor(reference[f"dec{i}_w0"])
+        layer.inverse.bias.data = torch.tensor(reference[f"dec{i}_b0"])
+    return layers
+
+
+def test_agrees_with_authors(reference: Reference) -> None:
+    """One pass over 3,200 images of MNIST in batches of 32, from the authors' initial weights."""
+    train = torch.tensor(reference["x_train_first_3200_pooled"].astype(np.float32)) / 1020
+    test = torch.tensor(reference["x_test_first_100_pooled"].astype(np.float32)) / 1020
+    model = authors_network(reference)
+    with torch.no_grad():
+        chain = Chain(model, test)
+        layers = authors_reconstruction_layers(reference, chain)
+        fit(layers, ([x, *chain.activations(x)] for x in train.split(32)), learning_rate=1e-3)
+        reconstructions = cascade(layers, chain.activations(test))
+    for l, reconstruction in enumerate(reconstructions):  # noqa: E741
+        np.testing.assert_allclose(
+            reconstruction[:5].numpy(), reference[f"recon_layer{l + 1}_first5"], atol=2e-4
+        )
+        np.testing.assert_allclose(
+            relative_entropy(test.double(), reconstruction.double()).numpy(),
+            reference["cascade_entropy_per_layer_per_sample"][l],
+            rtol=5e-3,
+        )
+
+
+def textbook_fit(
+    layers: list[ReconstructionLayer], batches: list[list[Tensor]], learning_rate: float
+) -> None:
+    """Each reconstruction layer alone: its own loss, its own optimizer, its own pass."""
+    for number, layer in enumerate(layers):
+        layer.bounded = all((batches[0][number].abs() <= 1).flatten())
+        optimizer = torch.optim.Adam(layer.parameters(), lr=learning_rate)
+        for activations in batches:
+            before, after = activations[number], activations[number + 1]
+            loss = (layer(after) - before).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+
+def test_agrees_with_textbook_twin(digits: Tensor) -> None:
+    model = cnn()
+    with torch.no_grad():
+        chain = Chain(model, digits[:50])
+        batches = [[x, *chain.activations(x)] for x in digits.split(64)]
+        judged = chain.activations(digits[:50])
+    ours, twins = ([ReconstructionLayer(layer) for layer in chain.layers] for _ in range(2))
+    for a, b in zip(ours, twins, strict=True):
+        b.load_state_dict(a.state_dict())
+    fit(ours, iter(batches), learning_rate=1e-3)
+    textbook_fit(twins, batches, 1e-3)
+    with torch.no_grad():
+        together = cascade(ours, judged)
+        for depth, reconstruction in enumerate(together):
+            expected = judged[depth]
+            for layer in reversed(twins[: depth + 1]):
+                expected = layer(expected)
+            torch.testing.assert_close(reconstruction, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_probes_the_same_layers_as_ridge(digits: Tensor) -> None:
+    for model in (mlp(), cnn(), cnn(batch_norm=True)):
+        ridge, trained = probe(model, digits), probe(model, digits, estimator=QUICK)
+        assert ridge.layers == trained.layers
+        assert ridge.activation_rms == pytest.approx(trained.activation_rms, rel=0.2)
+
+
+def test_one_pass_is_the_default(digits: Tensor) -> None:
+    one_pass = -(-(len(digits) - 100) // 64)
+    default = probe(mlp(), digits, estimator="cascade")
+    assert default == probe(mlp(), digits, estimator=Cascade(updates=one_pass))
+    assert default != probe(mlp(), digits, estimator=Cascade(updates=one_pass - 1))
+    assert default.samples == len(digits)
+
+
+def test_more_updates_reconstruct_better(digits: Tensor) -> None:
+    few, many = (
+        probe(mlp(depth=1, width=64), digits, estimator=Cascade(updates=n)) for n in (5, 300)
+    )
+    assert many.retained[0] > few.retained[0] + 0.2
+
+
+def test_same_seed_same_result(digits: Tensor) -> None:
+    one, same, other = (probe(mlp(), digits, estimator=QUICK, seed=seed) for seed in (1, 1, 2))
+    assert one == same
+    assert one != other
+
+
+def test_reconstructs_chosen_samples(digits: Tensor) -> None:
+    result = probe(cnn(), digits, estimator=QUICK, reconstruct=digits[:4])
+    assert result.reconstructions is not None
+    assert torch.equal(result.reconstructions.inputs, digits[:4])
+    assert result.reconstructions.by_layer.shape == (3, 4, 1, 8, 8)
+
+
+def test_layers_can_be_named(digits: Tensor) -> None:
+    result = probe(mlp(), digits, estimator=QUICK, layers=["tanh2", "head"])
+    assert result.layers == ("tanh2", "head")
+
+
+def test_exploding_activations_name_the_layer(digits: Tensor) -> None:
+    model = mlp(depth=4, activation="relu", weight_variance=1e30)
+    result = probe(model, digits, estimator=QUICK)
+    # The activations of relu2 are finite, but their squares overflow in the fit.
+    assert result.nonfinite_layer == "relu2"
+    assert result.retained[1:] == (0.0, 0.0, 0.0)
+
+
+class Parameter(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.scale = nn.Linear(64, 8), nn.Parameter(torch.ones(8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1)) * self.scale  # type: ignore[no-any-return]
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(64, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x.flatten(1) if x.sum() > 0 else -x.flatten(1))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Residual(), r"layers follow one another, but 'add' is computed from \['tanh', 'tanh_1'\]"),
+        (Parameter(), "but 'scale' is computed from a parameter"),
+        (Branching(), r"cannot follow the forward pass of `model` \(Branching\)"),
+        (
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GRUCell(8, 8)),
+            r"no reconstruction layer for '2' \(GRUCell\)",
+        ),
+        (nn.Sequential(nn.Flatten(), nn.LayerNorm(64)), "found no linear or convolutional layer"),
+        (
+            nn.Sequential(nn.Conv2d(1, 4, 3), nn.PixelShuffle(2), nn.Flatten(), nn.Linear(144, 2)),
+            r"cannot undo the reshaping around '2': .*from \(4, 6, 6\) to \(144,\) after it",
+        ),
+    ],
+)
+def test_what_is_no_chain_is_refused_by_name(
+    model: nn.Module, message: str, digits: Tensor
+) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        probe(model, digits, estimator=Cascade(updates=1))
+    assert "use estimator='ridge'" in str(caught.value)
+    assert probe(model, digits, estimator=Ridge()).layers
+
+
+def test_refuses_tokens() -> None:
+    with pytest.raises(ValueError, match=r"needs floating `inputs`, but got torch.int64"):
+        probe(Tokens(), torch.randint(0, 50, (200, 6)), estimator="cascade")
+
+
+def test_refuses_unknown_layers(digits: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"must name layers of the chain, but got \['tanh9'\]"):
+        probe(mlp(), digits, estimator="cascade", layers=["tanh9"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"updates": 0}, "`updates` must be at least 1, but got 0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 1, but got 0"),
+        ({"held_out": 0}, "`held_out` must be at least 1, but got 0"),
+        ({"samples": 0}, "`samples` must be at least 1, but got 0"),
+        ({"learning_rate": 0.0}, "`learning_rate` must be positive, but got 0.0"),
+    ],
+)
+def test_refuses_bad_settings(arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Cascade(**arguments)  # type: ignore[arg-type]

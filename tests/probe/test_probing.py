@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+import recent_prune as rp
+from recent_prune import networks
+from tests.networks import Noisy, Tokens, cnn, mlp
+
+
+def paper_network(features: int, weight_variance: float, depth: int = 50) -> nn.Sequential:
+    return networks.mlp(features, 10, depth=depth, width=features, weight_variance=weight_variance)
+
+
+@pytest.mark.parametrize(
+    "rule", [rp.RetainedInformationRule(), rp.SaturationRule()], ids=["retained", "saturation"]
+)
+@pytest.mark.parametrize("data", ["digits", "mnist"])
+def test_critical_initialization_is_kept_and_ordered_one_condemned(
+    data: str, rule: Any, request: pytest.FixtureRequest
+) -> None:
+    """A tanh MLP of depth 50 at σ_b² = 0.05: critical at σ_w² = 1.76 (Poole et al. 2016)."""
+    images = request.getfixturevalue(data)
+    features = images[0].numel()
+    assert rule(rp.probe(paper_network(features, 1.76), images)).trainable
+    assert not rule(rp.probe(paper_network(features, 0.5), images)).trainable
+
+
+def test_chaotic_network_is_condemned(digits: Tensor) -> None:
+    result = rp.probe(paper_network(64, 4.5), digits)
+    assert not rp.RetainedInformationRule()(result).trainable
+    assert result.relative_variance[-1] > 0.5  # not collapsed, but scrambled
+
+
+def test_exploding_network_is_condemned_though_it_can_be_inverted(digits: Tensor) -> None:
+    model = mlp(depth=40, width=64, activation="relu", weight_variance=4.5)
+    result = rp.probe(model, digits)
+    verdict = rp.RetainedInformationRule()(result)
+    assert result.retained[-1] > 0.01
+    assert not verdict.trainable
+    assert "explode" in verdict.reason
+
+
+def test_retained_information_falls_with_depth(digits: Tensor) -> None:
+    result = rp.probe(paper_network(64, 1.0, depth=20), digits)
+    rising = [b - a for a, b in zip(result.retained, result.retained[1:], strict=False)]
+    assert max(rising) < 0.01
+    assert result.retained[0] > result.retained[-1] + 0.3
+
+
+def test_result_has_all_measures_of_every_layer(digits: Tensor) -> None:
+    result = rp.probe(cnn(), digits)
+    for name in (
+        "relative_entropy",
+        "retained",
+        "differential_entropy",
+        "gram_entropy",
+        "activation_rms",
+        "relative_variance",
+    ):
+        values = getattr(result, name)
+        assert len(values) == result.depth == 3
+        assert all(type(value) is float and value == value for value in values)
+    assert all(0 <= value <= 1 for value in result.retained + result.gram_entropy)
+    assert result.samples == 384
+    assert result.seconds > 0
+    assert result.estimator == "ridge"
+
+
+def test_activation_size_is_measured_on_raw_activations(digits: Tensor) -> None:
+    model = mlp(depth=1)
+    result = rp.probe(model, digits[:384])
+    hidden = model[:3](digits[:384]).detach()  # type: ignore[index]
+    assert result.activation_rms[0] == pytest.approx(float(hidden.square().mean().sqrt()), rel=1e-5)
+    variance = (hidden - hidden.mean(0)).square().mean() / hidden.square().mean()
+    assert result.relative_variance[0] == pytest.approx(float(variance), rel=1e-4)
+
+
+@given(st.integers(0, 100))
+@settings(max_examples=5)
+def test_result_does_not_depend_on_dtype(digits: Tensor, seed: int) -> None:
+    single = rp.probe(mlp(seed=seed), digits)
+    double = rp.probe(mlp(seed=seed).double(), digits.double())
+    assert double.retained == pytest.approx(single.retained, abs=1e-3)
+    assert double.relative_entropy == pytest.approx(single.relative_entropy, rel=1e-3)
+
+
+def test_half_precision_models_are_probed(digits: Tensor) -> None:
+    half = rp.probe(mlp().bfloat16(), digits.bfloat16())
+    assert half.retained == pytest.approx(rp.probe(mlp(), digits).retained, abs=0.05)
+
+
+@given(st.permutations(range(64)))
+@settings(max_examples=5)
+def test_result_does_not_depend_on_the_order_of_features(
+    digits: Tensor, features: list[int]
+) -> None:
+    model, permuted = mlp(), mlp()
+    permuted.hidden1.weight.data = model.hidden1.weight.data[:, features]  # type: ignore[union-attr, index]
+    one = rp.probe(model, digits)
+    other = rp.probe(permuted, digits.flatten(1)[:, features])
+    assert other.retained == pytest.approx(one.retained, abs=1e-5)
+    assert other.relative_entropy == pytest.approx(one.relative_entropy, rel=1e-4)
+
+
+def test_same_seed_same_result(digits: Tensor) -> None:
+    assert rp.probe(Noisy(), digits).layers == rp.probe(Noisy(), digits).layers
+    model = Noisy()
+    assert rp.probe(model, digits) == rp.probe(model, digits)
+
+
+def test_reconstructs_chosen_samples(digits: Tensor) -> None:
+    chosen = digits[-3:]
+    plain = rp.probe(mlp(width=64), digits)
+    result = rp.probe(mlp(width=64), digits, reconstruct=chosen)
+    assert result == plain  # looking does not change the numbers
+    assert result.reconstructions is not None
+    assert torch.equal(result.reconstructions.inputs, chosen)
+    by_layer = result.reconstructions.by_layer
+    assert by_layer.shape == (3, 3, 1, 8, 8)
+    assert (by_layer[0] - chosen).square().mean() < 0.3 * (chosen - digits.mean(0)).square().mean()
+
+
+@pytest.mark.parametrize("chosen", [torch.rand(2, 63), 3])
+def test_refuses_samples_of_another_shape(digits: Tensor, chosen: Any) -> None:
+    with pytest.raises(ValueError, match=r"`reconstruct` must be a tensor \[k, 1, 8, 8\]"):
+        rp.probe(mlp(), digits, reconstruct=chosen)
+
+
+def test_non_finite_activations_name_the_layer(digits: Tensor) -> None:
+    model = mlp(depth=5, activation="relu", weight_variance=1e30)
+    result = rp.probe(model, digits, reconstruct=digits[:2])
+    assert result.nonfinite_layer == "relu3"
+    assert result.retained[1] > 0
+    assert result.retained[2:] == (0.0, 0.0, 0.0)
+    assert result.reconstructions is not None
+    assert result.reconstructions.by_layer[2:].isnan().all()
+    verdict = rp.RetainedInformationRule()(result)
+    assert verdict.violation == 1.0
+    assert "'relu3'" in verdict.reason
+
+
+def test_nan_parameters_are_found_in_the_first_layer(digits: Tensor) -> None:
+    model = mlp()
+    model.hidden1.weight.data[0, 0] = float("nan")  # type: ignore[union-attr, operator]
+    result = rp.probe(model, digits)
+    assert result.nonfinite_layer == "tanh1"
+    assert result.cutoff == 0
+
+
+def test_dead_layers_retain_nothing(digits: Tensor) -> None:
+    model = mlp(depth=3, weight_variance=0.0, bias_variance=0.0)
+    result = rp.probe(model, digits)
+    assert result.retained == (0.0, 0.0, 0.0)
+    assert result.cutoff == 0
+    assert not rp.SaturationRule()(result).trainable
+
+
+@pytest.mark.parametrize("model", [mlp(), mlp(depth=5, activation="relu", weight_variance=1e30)])
+def test_result_survives_json(digits: Tensor, model: nn.Module) -> None:
+    result = rp.probe(model, digits)
+    text = json.dumps(result.to_dict(), allow_nan=False)
+    back = rp.ProbeResult.from_dict(json.loads(text))
+    assert back == result
+    assert back.seconds == result.seconds
+
+
+def test_refuses_dictionaries_of_something_else() -> None:
+    data = rp.probe(Tokens(), torch.randint(0, 50, (99, 6))).to_dict()
+    del data["samples"]
+    with pytest.raises(ValueError, match=r"\['samples'\] are missing or unknown"):
+        rp.ProbeResult.from_dict(data)
+
+
+def test_refuses_unknown_estimators(digits: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"`estimator` must be 'ridge', .* but got 'lasso'"):
+        rp.probe(mlp(), digits, estimator="lasso")  # type: ignore[arg-type]
+
+
+def test_tolerance_of_the_cutoff_is_passed_on(digits: Tensor) -> None:
+    model = mlp(depth=20, width=64, weight_variance=0.8)
+    assert rp.probe(model, digits, rtol=0.5).cutoff < rp.probe(model, digits, rtol=0.005).cutoff
