@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,3 +62,32 @@ def mnist() -> Tensor:
     if not (root / "MNIST" / "raw").is_dir():
         pytest.skip(f"no MNIST in {root}")
     return load_mnist(root).train
+
+
+@pytest.fixture
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server of our own, where Debian's package is installed."""
+    binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not binaries:
+        pytest.skip("PostgreSQL is not installed")
+    # PostgreSQL refuses to run as root.
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    if as_user:
+        shutil.chown(folder, "postgres")
+
+    def run(program: str, *arguments: str) -> None:
+        command = [*as_user, str(binaries[-1] / program), "-D", str(folder / "data"), *arguments]
+        subprocess.run(command, check=True, capture_output=True, timeout=60, cwd=folder)
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run("initdb", "-U", "tester", "-A", "trust")
+    options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
+    run("pg_ctl", "start", "-w", "-o", options, "-l", str(folder / "log"))
+    try:
+        yield f"postgresql+psycopg2://tester@127.0.0.1:{port}/postgres"
+    finally:
+        run("pg_ctl", "stop", "-w", "-m", "immediate")
+        shutil.rmtree(folder, ignore_errors=True)

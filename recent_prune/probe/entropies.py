@@ -99,7 +99,9 @@ def gram_entropy(samples: Tensor) -> Tensor:
     Source: the authors' newer package for arXiv 2406.12916.
     """
     rows = _as_rows(samples, "samples", minimum=2)
-    centred = rows - rows.mean(dim=1, keepdim=True)
+    # Only directions count; scaled first, large rows do not overflow.
+    scaled = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
+    centred = scaled - scaled.mean(dim=1, keepdim=True)
     norms = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
     directions = torch.where(norms > 0, centred / norms, torch.zeros_like(centred))
     if not bool(torch.isfinite(norms).all()):

@@ -134,11 +134,11 @@ def ridge_smoothers(fit: Tensor, new: Tensor, noise_floors: Sequence[float]) -> 
         Shape [f, m, n], float64.
     """
     n, d = fit.shape
+    # Scaled by the largest activation, so that neither sums nor squares overflow or vanish.
+    scale = torch.maximum(fit.abs().amax(), new.abs().amax()).clamp_min(torch.finfo(fit.dtype).tiny)
+    fit, new = fit / scale, new / scale
     mean = fit.mean(dim=0)
     fit, new = fit - mean, new - mean
-    # Scaled by the largest activation, so that squares can neither overflow nor vanish.
-    scale = fit.abs().amax().clamp_min(torch.finfo(fit.dtype).tiny)
-    fit, new = fit / scale, new / scale
     gram = (fit.T @ fit if d < n else fit @ fit.T).double() / d
     # Down to 1e-300: a layer of equal activations has K = 0 and still needs a factor.
     least = max(RELATIVE_FLOOR * float(gram.trace()) / n, 1e-300)

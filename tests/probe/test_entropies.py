@@ -157,6 +157,13 @@ class TestGramEntropy:
     def test_is_zero_without_any_direction(self) -> None:
         assert float(gram_entropy(torch.ones(4, 3))) == 0
 
+    @pytest.mark.parametrize("scale", [1e-30, 1e38])
+    def test_does_not_depend_on_the_scale(self, scale: float) -> None:
+        rows = random_samples(0).float()
+        assert float(gram_entropy(scale * rows)) == pytest.approx(
+            float(gram_entropy(rows)), rel=1e-4
+        )
+
     def test_is_nan_for_infinite_samples(self) -> None:
         rows = torch.rand(4, 3)
         rows[0, 0] = math.inf

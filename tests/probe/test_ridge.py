@@ -73,7 +73,7 @@ def test_invariant_under_permutations(seed: int, features: list[int], order: lis
     torch.testing.assert_close(permuted, plain)
 
 
-@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-10, 1e15, 1e30])
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-10, 1e15, 1e30, 8e37])
 def test_extreme_activations_give_finite_smoothers(scale: float) -> None:
     fit, new = sample(0, 30, 12, scale).float(), sample(1, 7, 12, scale).float()
     smoothers = ridge_smoothers(fit, new, [0.0, 1e-10, 1e-1])
