@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -38,12 +40,17 @@ class Sampler(StrEnum):
 
 
 @app.callback()
-def main() -> None:
+def main(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option(help="Show tracebacks of errors.")] = False,
+) -> None:
     """Prune neural networks that cannot train, before they start to train."""
+    context.obj = debug
 
 
 @app.command()
 def demo(
+    context: typer.Context,
     data: Annotated[Data, typer.Option(help="What the networks learn.")] = Data.DIGITS,
     data_root: Annotated[
         Path | None,
@@ -86,9 +93,12 @@ def demo(
 
     from recent_prune import demo as demo_
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # Warnings would tell of trials that Ctrl-C ended, with a traceback each.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = study_name or f"demo-{data}"
-    try:
+    with _errors_in_one_line(context.obj, f"what ran is in {storage}; the same command goes on"):
+        if not page.parent.is_dir():
+            raise ValueError(f"--page must lie in a folder that exists, but got {page}")
         images = _images(data, data_root, train_samples)
         settings = demo_.Settings(str(data), len(images.train), epochs, str(sampler), seed)
         with _progress() as progress:
@@ -96,20 +106,29 @@ def demo(
             study = demo_.run_pruned(storage, name, settings, images, trials, shown)
             reference = None
             if comparison:
-                shown = _task(progress, "without", len(study.trials))
+                shown = _task(progress, "without", trials)
                 reference = demo_.run_reference(
                     storage, f"{name}-without", settings, images, study, shown
                 )
-    except KeyboardInterrupt:
-        errors.print(f"Interrupted. What ran is in {storage}; the same command goes on from it.")
-        raise typer.Exit(130) from None
-    except (ValueError, ImportError, RuntimeError) as error:
-        errors.print(f"[bold]Error:[/] {error}", highlight=False)
-        raise typer.Exit(1) from None
-    table = demo_.summary_table(study, reference)
-    page.write_text(demo_.summary_page(study, reference, settings), encoding="utf-8")
+        table = demo_.summary_table(study, reference)
+        page.write_text(demo_.summary_page(study, reference, settings), encoding="utf-8")
     console.print(_rich(table, f"{data}, {len(images.train)} training images"))
-    console.print(f"Page: {page}   Study: {name} in {storage}", highlight=False)
+    console.print(f"Page: {page}   Study: {name} in {storage}", highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _errors_in_one_line(debug: bool, interrupted: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        errors.print(f"Interrupted: {interrupted}.", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if debug:
+            raise
+        message = " ".join(str(error).split()) or type(error).__name__
+        errors.print(f"[bold]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+        raise typer.Exit(1) from None
 
 
 def _images(data: Data, root: Path | None, train_samples: int) -> Images:
@@ -153,3 +172,7 @@ def _rich(table: pd.DataFrame, title: str) -> Table:
     for name, row in table.iterrows():
         shown.add_row(str(name), *map(str, row))
     return shown
+
+
+if __name__ == "__main__":
+    app()

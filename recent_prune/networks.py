@@ -55,6 +55,9 @@ def mlp(
         raise ValueError(
             f"`activation` must be one of {list(ACTIVATIONS)}, but got {activation!r}."
         )
+    for name, variance in (("weight_variance", weight_variance), ("bias_variance", bias_variance)):
+        if not variance >= 0:
+            raise ValueError(f"`{name}` must be ≥ 0, but got {variance}.")
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     sizes = [inputs] + [width] * depth
     generator = torch.Generator().manual_seed(seed)

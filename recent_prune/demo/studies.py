@@ -25,6 +25,8 @@ SAMPLERS: dict[str, Callable[..., optuna.samplers.BaseSampler]] = {
     "tpe": optuna.samplers.TPESampler,
 }
 
+Storage = str | optuna.storages.BaseStorage
+
 Progress = Callable[[Study], None]
 """Called after every trial."""
 
@@ -49,7 +51,7 @@ class Settings:
 
 
 def run_pruned(
-    storage: str, name: str, settings: Settings, images: Images, trials: int, progress: Progress
+    storage: Storage, name: str, settings: Settings, images: Images, trials: int, progress: Progress
 ) -> Study:
     """Run or continue the study with the pruner until it has ``trials`` finished trials.
 
@@ -82,7 +84,12 @@ def run_pruned(
 
 
 def run_reference(
-    storage: str, name: str, settings: Settings, images: Images, pruned: Study, progress: Progress
+    storage: Storage,
+    name: str,
+    settings: Settings,
+    images: Images,
+    pruned: Study,
+    progress: Progress,
 ) -> Study:
     """Run or continue the same trials without probe and pruner, each to its end.
 
@@ -108,7 +115,9 @@ def run_reference(
     return study
 
 
-def _open(storage: str, name: str, settings: Settings, pruner: optuna.pruners.BasePruner) -> Study:
+def _open(
+    storage: Storage, name: str, settings: Settings, pruner: optuna.pruners.BasePruner
+) -> Study:
     study = optuna.create_study(
         storage=storage,
         study_name=name,

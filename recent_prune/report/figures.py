@@ -6,6 +6,7 @@ or discs.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 
@@ -112,7 +113,8 @@ def plot_verdicts(
                 "line": {"width": 1, "color": "#333"},
             },
             text=[
-                f"trial {number}: {reason}<br>{value_name}: {value:.3g}"
+                f"trial {number}: {reason}<br>{value_name}: "
+                + ("unknown" if math.isnan(value) else f"{value:.3g}")
                 for number, reason, value in zip(
                     trials["number"], trials["reason"], shown, strict=True
                 )
@@ -140,7 +142,7 @@ def plot_saved_compute(study: Study, reference: Study) -> go.Figure:
         without, and the probes alone.
     """
     table, full = trials_table(study), trials_table(reference)
-    _warn_if_empty(table)
+    _probed(table)
     figure = go.Figure()
     for name, seconds, colour, dash in (
         ("without the pruner", full["seconds"], PRUNED, "dash"),
@@ -165,13 +167,11 @@ def plot_saved_compute(study: Study, reference: Study) -> go.Figure:
 
 def _probed(table: pd.DataFrame) -> pd.DataFrame:
     probed = table[table["trainable"].notna()]
-    _warn_if_empty(probed)
+    if probed.empty:
+        warnings.warn(
+            "The study has no probed trials: its objective did not call probe_trial.", stacklevel=3
+        )
     return probed
-
-
-def _warn_if_empty(table: pd.DataFrame) -> None:
-    if table.empty:
-        warnings.warn("The study has no probed trials, so the figure is empty.", stacklevel=3)
 
 
 def _lines(

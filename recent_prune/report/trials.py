@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
@@ -48,8 +50,8 @@ def _row(trial: FrozenTrial) -> dict[str, object]:
     return {
         "number": trial.number,
         "state": trial.state.name,
-        "value": trial.values[0] if trial.values else None,
-        "seconds": trial.duration.total_seconds() if trial.duration else None,
+        "value": trial.values[0] if trial.values else math.nan,
+        "seconds": trial.duration.total_seconds() if trial.duration else math.nan,
         "epochs": len(trial.intermediate_values),
         "trainable": probed.get(attributes.TRAINABLE),
         "reason": probed.get(attributes.REASON),

@@ -64,7 +64,7 @@ class RetainedInformationRule:
         if lost > 0:
             reason = (
                 f"Only {retained:.2%} of the input's variance reaches {deepest!r} (at least "
-                f"{self.min_retained:.2%} needed); it is lost {lost:.0%} of the depth before."
+                f"{self.min_retained:.2%} needed); the last {lost:.0%} of the depth are blind."
             )
         elif exploded > 0:
             reason = (

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import optuna
+import pytest
+from optuna.study import Study
+from optuna.trial import TrialState
+
+from recent_prune.data import Images, load_digits
+from recent_prune.demo import Settings, run_pruned, run_reference
+from recent_prune.demo.studies import FINISHED, SOURCE
+from recent_prune.optuna import attributes
+
+SETTINGS = Settings("digits", 256, epochs=2, sampler="random", seed=0)
+TRIALS = 8
+
+
+@pytest.fixture(scope="module")
+def images() -> Images:
+    return load_digits().head(256, 100)
+
+
+def quiet(study: Study) -> None:
+    pass
+
+
+def test_kept_trials_train_bit_for_bit_as_without_the_pruner(images: Images) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    study = run_pruned(storage, "demo", SETTINGS, images, TRIALS, quiet)
+    reference = run_reference(storage, "reference", SETTINGS, images, study, quiet)
+    assert len(study.trials) == len(reference.trials) == TRIALS
+    states = {t.state for t in study.trials}
+    assert states == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial, full in zip(study.trials, reference.trials, strict=True):
+        assert full.user_attrs == {SOURCE: trial.number}
+        assert full.params == trial.params
+        assert full.state == TrialState.COMPLETE
+        assert len(full.intermediate_values) == SETTINGS.epochs
+        if trial.state == TrialState.COMPLETE:
+            assert full.intermediate_values == trial.intermediate_values
+        else:
+            assert trial.user_attrs[attributes.TRAINABLE] is False
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemError])
+def test_an_interrupted_study_goes_on_where_it_stopped(
+    images: Images, kind: type[BaseException]
+) -> None:
+    """KeyboardInterrupt leaves a failed trial; a killed process one that runs for ever."""
+    storage = optuna.storages.InMemoryStorage()
+
+    def interrupt(study: Study) -> None:
+        if len(study.get_trials(states=FINISHED)) == 3:
+            study.ask()  # as a killed process would leave it
+            raise kind
+
+    with pytest.raises(kind):
+        run_pruned(storage, "demo", SETTINGS, images, TRIALS, interrupt)
+    study = run_pruned(storage, "demo", SETTINGS, images, TRIALS, quiet)
+    finished = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    assert len(finished) == TRIALS
+    assert len({t.params["weight_variance"] for t in finished}) == TRIALS  # nothing repeated
+
+    with pytest.raises(kind):
+        run_reference(storage, "reference", SETTINGS, images, study, interrupt)
+    reference = run_reference(storage, "reference", SETTINGS, images, study, quiet)
+    complete = reference.get_trials(states=(TrialState.COMPLETE,))
+    assert {t.user_attrs[SOURCE] for t in complete} == {t.number for t in finished}
+    assert len(complete) == TRIALS
+
+
+def test_a_finished_study_runs_nothing_again(images: Images) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    run_pruned(storage, "demo", SETTINGS, images, 2, quiet)
+    study = run_pruned(storage, "demo", SETTINGS, images, 2, quiet)
+    assert len(study.trials) == 2
+
+
+def test_other_settings_do_not_continue_a_study(images: Images) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    run_pruned(storage, "demo", SETTINGS, images, 1, quiet)
+    other = Settings("digits", 256, epochs=3, sampler="random", seed=0)
+    with pytest.raises(ValueError, match=r"'demo' .*was started with .*\"epochs\": 2.* not .*3"):
+        run_pruned(storage, "demo", other, images, 1, quiet)

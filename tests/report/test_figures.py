@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+from optuna.study import Study
+
+from recent_prune.optuna import attributes
+from recent_prune.report import plot_entropy_profile, plot_saved_compute, plot_verdicts
+from tests.optuna.studies import build, condemned, run, train
+
+PARAMS = ("weight_variance", "depth")
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return run(12)
+
+
+@pytest.fixture(scope="module")
+def reference(study: Study) -> Study:
+    """The same trials, none pruned."""
+    full = optuna.create_study(direction="maximize")
+    for trial in study.trials:
+        full.enqueue_trial(trial.params)
+    full.optimize(lambda trial: train(trial, build(trial)), n_trials=len(study.trials))
+    return full
+
+
+def test_profiles_have_a_line_a_trial(study: Study) -> None:
+    figure = plot_entropy_profile(study)
+    dead = len(condemned(study))
+    names = [trace.name for trace in figure.data]
+    assert names == [f"kept ({12 - dead})"] * 2 + [f"pruned ({dead})"] * 2
+    assert [trace.line.dash for trace in figure.data] == ["solid", "solid", "dash", "dash"]
+    for trace in figure.data:
+        gaps = [i for i, x in enumerate(trace.x) if x is None]
+        assert len(gaps) == int(trace.name.split("(")[1][:-1])
+        assert max(x for x in trace.x if x is not None) == 1
+    trial = condemned(study)[0]
+    assert trial.user_attrs[attributes.PROFILE]["retained"][-1] in figure.data[3].y
+
+
+def test_verdicts_show_every_trial_once(study: Study) -> None:
+    figure = plot_verdicts(study, PARAMS)
+    kept, pruned = figure.data
+    assert kept.marker.symbol == "circle"
+    assert pruned.marker.symbol == "x-open"
+    points = sorted((*kept.x, *pruned.x))
+    assert points == sorted(t.params["weight_variance"] for t in study.trials)
+    assert list(kept.marker.color) == [t.value for t in study.trials if t not in condemned(study)]
+    assert figure.layout.xaxis.title.text == "weight_variance"
+    assert figure.layout.xaxis.type == "log"
+
+
+def test_verdicts_take_the_value_of_pruned_trials_from_the_reference(
+    study: Study, reference: Study
+) -> None:
+    pruned = plot_verdicts(study, PARAMS, reference=reference).data[1]
+    assert pruned.marker.symbol == "x"
+    expected = [reference.trials[t.number].value for t in condemned(study)]
+    assert list(pruned.marker.color) == expected
+
+
+def test_saved_compute_adds_up(study: Study, reference: Study) -> None:
+    without, with_, probes = plot_saved_compute(study, reference).data
+
+    def seconds(study: Study) -> float:
+        return sum(t.duration.total_seconds() for t in study.trials if t.duration)
+
+    assert without.y[-1] == pytest.approx(seconds(reference))
+    assert with_.y[-1] == pytest.approx(seconds(study))
+    spent = sum(t.user_attrs[attributes.SECONDS] for t in study.trials)
+    assert probes.y[-1] == pytest.approx(spent)
+    assert len(without.x) == len(with_.x) == 12
+
+
+@pytest.mark.parametrize(
+    "plot",
+    [
+        plot_entropy_profile,
+        lambda study: plot_verdicts(study, PARAMS),
+        lambda study: plot_saved_compute(study, study),
+    ],
+)
+@pytest.mark.parametrize("trials", [0, 2])
+def test_studies_without_probes_warn_and_still_give_a_figure(plot: Any, trials: int) -> None:
+    empty = optuna.create_study()
+    empty.optimize(
+        lambda t: t.suggest_float("weight_variance", 0, 1) + t.suggest_int("depth", 1, 2),
+        n_trials=trials,
+    )
+    with pytest.warns(UserWarning, match="has no probed trials: its objective did not call"):
+        figure = plot(empty)
+    assert figure.layout.title.text
+
+
+def test_refuses_unknown_parameters(study: Study) -> None:
+    with pytest.raises(
+        ValueError, match=r"parameters of \['depth', 'weight_variance'\], but .*'x'"
+    ):
+        plot_verdicts(study, ("x", "depth"))

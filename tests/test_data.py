@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from recent_prune.data import load_digits, load_mnist
+
+
+def test_digits_are_images_in_the_unit_interval() -> None:
+    digits = load_digits()
+    assert digits.train.shape == (1438, 1, 8, 8)
+    assert digits.test.shape == (359, 1, 8, 8)
+    assert digits.train.min() == 0
+    assert digits.train.max() == 1
+    assert digits.train_labels.unique().tolist() == list(range(10))
+    assert digits.test_labels.dtype == torch.int64
+
+
+def test_head_takes_the_first_samples() -> None:
+    digits = load_digits()
+    few = digits.head(5, 3)
+    assert torch.equal(few.train, digits.train[:5])
+    assert torch.equal(few.train_labels, digits.train_labels[:5])
+    assert len(few.test) == len(few.test_labels) == 3
+
+
+def test_mnist_is_read_from_torchvisions_layout(mnist: torch.Tensor) -> None:
+    assert mnist.shape == (60000, 1, 28, 28)
+    assert mnist.dtype == torch.float32
+    assert mnist.max() == 1
+
+
+def test_missing_mnist_names_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [])
+    with pytest.raises(RuntimeError, match=f"MNIST is not in {tmp_path} .*could not be downloaded"):
+        load_mnist(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "load"), [("sklearn.datasets", load_digits), ("torchvision.datasets", load_mnist)]
+)
+def test_missing_libraries_name_the_extra(
+    module: str, load: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ImportError, match=r"pip install 'recent-prune\[demo\]'"):
+        load()  # type: ignore[operator]

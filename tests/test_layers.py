@@ -1,0 +1,71 @@
+"""The layers of the package: who may import whom."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "recent_prune"
+ALLOWED = {
+    "probe": {"torch", "numpy", "recent_prune.probe"},
+    "rules": {"recent_prune.probe", "recent_prune.rules"},
+    "optuna": {
+        "torch",
+        "optuna",
+        "recent_prune.probe",
+        "recent_prune.rules",
+        "recent_prune.optuna",
+    },
+    "report": {"optuna", "pandas", "plotly", "recent_prune.optuna", "recent_prune.report"},
+}
+"""Beyond the standard library. The rules import the probe's result for its type alone."""
+
+
+def imported(file: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            yield str(node.module)
+
+
+def shortened(module: str) -> str:
+    parts = module.split(".")
+    return ".".join(parts[:2] if parts[0] == "recent_prune" else parts[:1])
+
+
+@pytest.mark.parametrize("layer", ALLOWED)
+def test_layers_import_only_what_lies_below(layer: str) -> None:
+    files = list((PACKAGE / layer).glob("*.py"))
+    assert files
+    for file in files:
+        foreign = {shortened(m) for m in imported(file)} - set(sys.stdlib_module_names)
+        assert foreign <= ALLOWED[layer], file
+
+
+def test_rules_run_without_torch() -> None:
+    for file in (PACKAGE / "rules").glob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ImportFrom):
+                assert not str(node.module).startswith("recent_prune.probe"), file
+
+
+def test_nothing_imports_studies_and_benchmarks() -> None:
+    for file in PACKAGE.rglob("*.py"):
+        assert not {m.split(".")[0] for m in imported(file)} & {"studies", "benchmarks", "tests"}
+
+
+def test_importing_the_package_loads_neither_optuna_nor_ray() -> None:
+    code = (
+        "import sys, recent_prune; "
+        "print([m for m in ('optuna', 'ray', 'plotly', 'pandas') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recent_prune import networks
+
+
+def test_variances_of_the_initialization() -> None:
+    model = networks.mlp(400, 10, depth=3, width=500, weight_variance=2.0, bias_variance=0.3)
+    model.requires_grad_(False)
+    hidden = model.hidden2
+    assert hidden.weight.var() * 500 == pytest.approx(2.0, rel=0.02)  # type: ignore[union-attr, operator]
+    assert hidden.bias.var() == pytest.approx(0.3, rel=0.2)  # type: ignore[union-attr, operator]
+    assert model.hidden1.weight.var() * 400 == pytest.approx(2.0, rel=0.02)  # type: ignore[union-attr, operator]
+
+
+def test_the_seed_decides_and_the_global_random_state_does_not() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        return next(networks.mlp(4, 2, depth=1, width=3, seed=seed).parameters())
+
+    state = torch.get_rng_state()
+    torch.testing.assert_close(weights(1), weights(1), rtol=0, atol=0)
+    assert not torch.equal(weights(1), weights(2))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_images_are_flattened_and_outputs_are_logits() -> None:
+    model = networks.mlp(12, 5, depth=2, width=3, activation="relu")
+    assert model(torch.rand(7, 3, 4)).shape == (7, 5)
+    assert [name for name, _ in model.named_children()] == [
+        "flatten",
+        "hidden1",
+        "relu1",
+        "hidden2",
+        "relu2",
+        "head",
+    ]
+
+
+def test_refuses_bad_arguments() -> None:
+    with pytest.raises(ValueError, match="`depth` must be at least 1, but got 0"):
+        networks.mlp(4, 2, depth=0, width=3)
+    with pytest.raises(ValueError, match=r"`activation` must be one of \['tanh', .*but got 'x'"):
+        networks.mlp(4, 2, depth=1, width=3, activation="x")
+    with pytest.raises(ValueError, match="`weight_variance` must be ≥ 0, but got -1"):
+        networks.mlp(4, 2, depth=1, width=3, weight_variance=-1)
