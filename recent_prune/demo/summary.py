@@ -93,7 +93,7 @@ def summary_page(study: Study, reference: Study | None, settings: Settings) -> s
     lead = (
         f"A search over plain MLPs on {settings.data} ({settings.train_samples} training images, "
         f"{settings.epochs} epochs a trial). Each network was probed at its initialization, and "
-        "those that lose their input on the way to the last layer were pruned."
+        "those that lose their input on the way to the last layer, or blow it up, were pruned."
     )
     return html_page("recent_prune demo", lead, summary_table(study, reference), figures)
 

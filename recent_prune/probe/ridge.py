@@ -44,8 +44,8 @@ class Ridge:
         noise_floors: Variances per activation feature below which a signal counts as lost, ≥ 0,
             in squared units of the activations. The retained share is the mean over them; the
             reconstruction is the one at the floor that recovers most. Default 1e-1, 1e-4, 1e-7
-            and 1e-10. A single floor of 1e-2 ranks networks as well, but gives 0 to a third of
-            those that Adam trains to a good end.
+            and 1e-10. A single floor of 1e-2 ranks networks as well, but leaves next to
+            nothing to a third of those that Adam trains to the best accuracy.
         samples: How many samples are probed, at most. Default 384.
         held_out: Share of them that is held out from the fit and judged, in (0, 1). Default 1/4.
             Judged on the fit's own samples, every chaotic network would look perfect.

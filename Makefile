@@ -1,0 +1,36 @@
+# On a machine with Python ≥ 3.11, git and make: `make demo` and `make test` do the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2
+
+.PHONY: demo test lint types help clean
+
+help:
+	@echo "make demo   set up, then run an Optuna study with and without the pruner (about 3 min)"
+	@echo "make test   set up, then lint, type check and test"
+	@echo "make clean  remove the environment and what the demo wrote"
+
+demo: $(VENV)/installed-demo
+	$(BIN)/recent-prune demo
+
+test: lint types
+	$(RUN_TESTS)
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+# installed-EXTRA marks an environment that holds the package with that extra.
+$(VENV)/installed-%: pyproject.toml constraints.txt
+	@echo "Installing into $(VENV): PyTorch is several GB, so the first time takes minutes …"
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) recent_prune_demo.db recent_prune_demo.html
