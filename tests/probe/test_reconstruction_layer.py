@@ -44,4 +44,4 @@ def test_undoes_a_convolution_it_could_learn() -> None:
         weight, bias = conv.weight.item(), conv.bias.item()  # type: ignore[union-attr]
         layer.inverse.weight.fill_(1 / weight)
         layer.inverse.bias.fill_(-bias / weight)  # type: ignore[union-attr]
-    torch.testing.assert_close(layer(conv(batch)), batch)
+    torch.testing.assert_close(layer(conv(batch)), batch, rtol=1e-4, atol=1e-5)
