@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.chain import Chain, ChainLayer
-from recent_prune.probe.measures import LayerMeasures, Targets, measure, not_finite, retained_share
+from recent_prune.probe.measures import LayerMeasures, Split, measure, not_finite, retained_share
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
 from recent_prune.probe.ridge import held_out_mask
 
@@ -90,7 +90,7 @@ class Cascade:
             learning_rate=self.learning_rate,
         )
         activations = chain.activations(judged)[:depth]
-        targets = Targets(
+        targets = Split(
             samples.flatten(1), judged[: len(judged) - shown].flatten(1), batch[n:].flatten(1)
         )
         measures = [
@@ -163,7 +163,7 @@ def cascade(
 
 
 def _measure(
-    name: str, activation: Tensor, reconstruction: Tensor, targets: Targets
+    name: str, activation: Tensor, reconstruction: Tensor, targets: Split
 ) -> LayerMeasures:
     rows, reconstructions = activation.flatten(1), reconstruction.flatten(1)
     # Finite activations may still be too large to be fitted: the squared error overflows.

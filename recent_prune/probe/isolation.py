@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Two probes in step would each restore the random state that the other one set."""
 
 
 @contextmanager
@@ -26,6 +30,9 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     gradient is recorded. What a custom ``forward`` writes to plain Python attributes is not
     restored.
 
+    Random states are global, so threads take turns; a thread that trains meanwhile shares them
+    with the probe, as threads that train do with each other.
+
     Args:
         model: The model to be run inside the block.
         seed: Seed of all random states inside the block.
@@ -38,7 +45,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
         for buffer in named.values()
         if buffer is not None
     ]
-    with _forked_random_states(_cuda_devices(model), seed):
+    with _ONE_AT_A_TIME, _forked_random_states(_cuda_devices(model), seed):
         try:
             for module, _ in modes:
                 module.training = isinstance(module, _NormBase)

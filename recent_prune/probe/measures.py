@@ -36,11 +36,11 @@ class LayerMeasures:
 
 
 @dataclass(frozen=True)
-class Targets:
-    """What is to be reconstructed: the inputs, as rows of features.
+class Split:
+    """The samples of one tensor (the inputs, or a layer's activations), as rows of features.
 
     Attributes:
-        fit: Samples that reconstructions are fitted on, [n_fit, D].
+        fit: Samples that reconstructions are fitted on, [n, D].
         held_out: Samples on which they are judged, [m, D].
         shown: Samples whose reconstructions are asked for, [k, D]; k may be 0.
     """
@@ -67,10 +67,10 @@ class Targets:
         return total, (held_out @ fit.T).double(), (fit @ fit.T).double()
 
     @staticmethod
-    def split(rows: Tensor, held_out: Tensor, shown: int) -> Targets:
-        """Split rows [n, D] by a mask of held-out samples [n − shown]; the last are shown."""
+    def by(rows: Tensor, held_out: Tensor, shown: int) -> Split:
+        """Split rows [n + m + k, D] by a mask of held-out samples [n + m]; the last k are shown."""
         judged = rows[: len(rows) - shown]
-        return Targets(judged[~held_out], judged[held_out], rows[len(rows) - shown :])
+        return Split(judged[~held_out], judged[held_out], rows[len(rows) - shown :])
 
 
 def retained_share(inputs: Tensor, reconstructions: Tensor, mean: Tensor) -> float:
@@ -91,7 +91,7 @@ def retained_share(inputs: Tensor, reconstructions: Tensor, mean: Tensor) -> flo
 
 
 def measure(
-    name: str, activation: Tensor, targets: Targets, reconstructions: Tensor, retained: float
+    name: str, activation: Tensor, targets: Split, reconstructions: Tensor, retained: float
 ) -> LayerMeasures:
     """Measure one layer.
 

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.activations import run_observed
-from recent_prune.probe.measures import LayerMeasures, Targets, measure, not_finite
+from recent_prune.probe.measures import LayerMeasures, Split, measure, not_finite
 
 RELATIVE_FLOOR = 1e-6
 """Least noise floor relative to a layer's own variance: below it are the rounding errors of
@@ -83,7 +83,7 @@ class Ridge:
         """
         held_out = held_out_mask(len(batch) - shown, self.held_out, batch.device)
         measures: list[LayerMeasures] = []
-        inputs = Targets.split(_rows(batch), held_out, shown) if batch.is_floating_point() else None
+        inputs = Split.by(_rows(batch), held_out, shown) if batch.is_floating_point() else None
 
         def observe(name: str, activation: Tensor) -> None:
             nonlocal inputs
@@ -91,16 +91,16 @@ class Ridge:
             if not bool(torch.isfinite(rows).all()):
                 measures.append(not_finite(name))
             elif inputs is None:  # tokens: the first floating activation stands for the input
-                inputs = Targets.split(rows, held_out, shown)
+                inputs = Split.by(rows, held_out, shown)
             else:
-                hidden = Targets.split(rows, held_out, shown)
+                hidden = Split.by(rows, held_out, shown)
                 measures.append(self._measure_layer(name, rows[: len(held_out)], hidden, inputs))
 
         run_observed(model, batch, observe, layers)
         return measures
 
     def _measure_layer(
-        self, name: str, activation: Tensor, hidden: Targets, inputs: Targets
+        self, name: str, activation: Tensor, hidden: Split, inputs: Split
     ) -> LayerMeasures:
         smoothers = ridge_smoothers(
             hidden.fit, torch.cat([hidden.held_out, hidden.shown]), self.noise_floors
@@ -154,7 +154,7 @@ def ridge_smoothers(fit: Tensor, new: Tensor, noise_floors: Sequence[float]) -> 
     return solved @ fit.double().T if d < n else solved
 
 
-def retained_shares(smoothers: Tensor, inputs: Targets) -> Tensor:
+def retained_shares(smoothers: Tensor, inputs: Split) -> Tensor:
     """Share of the held-out inputs' variance that each smoother recovers, [f], in [0, 1].
 
     The same as :func:`retained_share` of each reconstruction, but in the space of the samples:

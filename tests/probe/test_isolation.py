@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -105,6 +106,16 @@ def test_random_forward_passes_are_seeded() -> None:
     one, same, other = (probe(model, inputs, seed=seed) for seed in (1, 1, 2))
     assert one == same
     assert one != other
+
+
+def test_threads_do_not_mix_up_the_random_states(digits: Tensor) -> None:
+    models = [Noisy() for _ in range(4)]
+    expected = [probe(model, digits, estimator="cascade") for model in models]
+    before = random_state()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda m: probe(m, digits, estimator="cascade"), models))
+    assert found == expected
+    assert random_state() == before
 
 
 def train(model: nn.Module, loader: DataLoader[tuple[Tensor, ...]]) -> list[Tensor]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recent_prune.probe import Ridge, probe
-from recent_prune.probe.measures import Targets, retained_share
+from recent_prune.probe.measures import Split, retained_share
 from recent_prune.probe.ridge import held_out_mask, retained_shares, ridge_smoothers
 from tests.networks import mlp
 
@@ -55,7 +55,7 @@ def test_agrees_with_textbook_twin(features: int, seed: int, scale: float) -> No
 @given(st.integers(0, 1000))
 @settings(max_examples=20)
 def test_retained_in_sample_space_is_that_of_the_reconstructions(seed: int) -> None:
-    inputs = Targets(sample(seed, 20, 6), sample(seed + 1, 8, 6), sample(0, 0, 6))
+    inputs = Split(sample(seed, 20, 6), sample(seed + 1, 8, 6), sample(0, 0, 6))
     smoothers = torch.stack([sample(seed + 2, 8, 20, 0.05), torch.zeros(8, 20).double()])
     shares = retained_shares(smoothers, inputs)
     for smoother, share in zip(smoothers, shares, strict=True):
@@ -82,7 +82,7 @@ def test_extreme_activations_give_finite_smoothers(scale: float) -> None:
 
 def test_signal_below_the_noise_floor_is_lost() -> None:
     """Exact arithmetic could still decode it; a network that is trained cannot."""
-    inputs = Targets.split(sample(0, 40, 4), held_out_mask(40, 0.25, torch.device("cpu")), 0)
+    inputs = Split.by(sample(0, 40, 4), held_out_mask(40, 0.25, torch.device("cpu")), 0)
     for scale, floor, expected in ((1.0, 1e-4, 1.0), (1e-4, 1e-4, 0.0), (1e-4, 1e-12, 1.0)):
         smoothers = ridge_smoothers(scale * inputs.fit, scale * inputs.held_out, [floor])
         assert float(retained_shares(smoothers, inputs)) == pytest.approx(expected, abs=0.01)
