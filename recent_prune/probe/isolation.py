@@ -23,7 +23,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     Probing mode is evaluation mode (no dropout, no stochastic depth), except that batch and
     instance normalisation use the statistics of the batch: at initialization their running
     statistics are placeholders (mean 0, variance 1), with which the network would be probed as
-    if it had no normalisation at all.
+    if it had no normalisation at all. An autocast of the caller's is switched off.
 
     Restored are the training flag of every module, every buffer (values and identity), and the
     random states of Python, NumPy, and PyTorch on the CPU and on the model's devices. No
@@ -51,7 +51,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
                 module.training = isinstance(module, _NormBase)
             # Not inference_mode: a tensor that a model caches on its first forward (positional
             # tables) would then be an inference tensor and break the training that follows.
-            with torch.no_grad():
+            with torch.no_grad(), torch.autocast(device_of(model).type, enabled=False):
                 yield
         finally:
             for module, training in modes:

@@ -29,9 +29,10 @@ from torch import Tensor, nn
 from recent_prune.probe.activations import run_observed
 from recent_prune.probe.measures import LayerMeasures, Split, measure, not_finite
 
-RELATIVE_FLOOR = 1e-6
+RELATIVE_FLOOR = 1e-5
 """Least noise floor relative to a layer's own variance: below it are the rounding errors of
-float32 activations, which would make K indefinite where activations are large."""
+float32 products, which would make K indefinite where activations are large. They are about
+eps √d, or 2e-6 for d = 1000."""
 
 
 @dataclass(frozen=True)
@@ -140,18 +141,25 @@ def ridge_smoothers(fit: Tensor, new: Tensor, noise_floors: Sequence[float]) -> 
     mean = fit.mean(dim=0)
     fit, new = fit - mean, new - mean
     gram = (fit.T @ fit if d < n else fit @ fit.T).double() / d
-    # Down to 1e-300: a layer of equal activations has K = 0 and still needs a factor.
-    least = max(RELATIVE_FLOOR * float(gram.trace()) / n, 1e-300)
-    floors = torch.tensor(
-        [min(max(s / float(scale) ** 2, least), 1e300 / n) for s in noise_floors],
-        dtype=gram.dtype,
-        device=gram.device,
-    )
-    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    factors = torch.linalg.cholesky(gram + n * floors[:, None, None] * identity)
+    floors = [min(s / float(scale) ** 2, 1e300 / n) for s in noise_floors]
+    factors = _cholesky(gram, n, torch.tensor(floors, dtype=gram.dtype, device=gram.device))
     right = new.double() / d if d < n else (new @ fit.T).double() / d
     solved = torch.cholesky_solve(right.T.expand(len(floors), -1, -1), factors).mT
     return solved @ fit.double().T if d < n else solved
+
+
+def _cholesky(gram: Tensor, n: int, floors: Tensor) -> Tensor:
+    """Cholesky factors [f, k, k] of gram [k, k] + n s I for each floor s."""
+    identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    # Down to 1e-300: a layer of equal activations has no variance and still needs a factor.
+    least = max(RELATIVE_FLOOR * float(gram.trace()) / n, 1e-300)
+    while True:
+        regular = gram + n * floors.clamp_min(least)[:, None, None] * identity
+        factors: Tensor
+        factors, failed = torch.linalg.cholesky_ex(regular)
+        if not bool(failed.any()):
+            return factors
+        least *= 10  # products of lower precision, such as TF32, have larger rounding errors
 
 
 def retained_shares(smoothers: Tensor, inputs: Split) -> Tensor:

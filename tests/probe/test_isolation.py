@@ -95,6 +95,14 @@ def test_batch_norm_uses_the_batch_and_dropout_is_off() -> None:
         assert not torch.is_grad_enabled()
 
 
+def test_an_autocast_of_the_caller_changes_nothing(digits: Tensor) -> None:
+    model = Noisy()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = probe(model, digits)
+        assert torch.is_autocast_enabled("cpu")
+    assert inside == probe(model, digits)
+
+
 def test_random_forward_passes_are_seeded() -> None:
     class Random(nn.Linear):
         def forward(self, input: Tensor) -> Tensor:  # noqa: A002
