@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -64,7 +65,9 @@ def demo(
     sampler: Annotated[
         Sampler, typer.Option(help="random covers the space, so the page is a map of it.")
     ] = Sampler.RANDOM,
-    seed: Annotated[int, typer.Option(help="Of initializations, batches and sampler.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31, help="Of initializations, batches and sampler.")
+    ] = 0,
     comparison: Annotated[
         bool,
         typer.Option(help="Also run the same trials without the pruner, to see what was saved."),
@@ -75,9 +78,9 @@ def demo(
     study_name: Annotated[
         str | None, typer.Option(help="Default: demo-DATA, and demo-DATA-without.")
     ] = None,
-    page: Annotated[Path, typer.Option(help="Where the HTML page goes.")] = Path(
-        "recent_prune_demo.html"
-    ),
+    page: Annotated[
+        Path, typer.Option(help="Where the HTML page goes.", dir_okay=False, writable=True)
+    ] = Path("recent_prune_demo.html"),
 ) -> None:
     """Run a real Optuna study that skips the networks that cannot train.
 
@@ -96,11 +99,15 @@ def demo(
     # Warnings would tell of trials that Ctrl-C ended, with a traceback each.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name = study_name or f"demo-{data}"
-    with _errors_in_one_line(context.obj, f"what ran is in {storage}; the same command goes on"):
+    shown_storage = re.sub(r"://([^:/@]*):[^@/]*@", r"://\1:***@", storage)  # no password
+    with _errors_in_one_line(
+        context.obj, f"what ran is in {shown_storage}; the same command goes on"
+    ):
         if not page.parent.is_dir():
             raise ValueError(f"--page must lie in a folder that exists, but got {page}")
         images = _images(data, data_root, train_samples)
         settings = demo_.Settings(str(data), len(images.train), epochs, str(sampler), seed)
+        demo_.warm_up(images)
         with _progress() as progress:
             shown = _task(progress, "with recent_prune", trials)
             study = demo_.run_pruned(storage, name, settings, images, trials, shown)
@@ -113,7 +120,9 @@ def demo(
         table = demo_.summary_table(study, reference)
         page.write_text(demo_.summary_page(study, reference, settings), encoding="utf-8")
     console.print(_rich(table, f"{data}, {len(images.train)} training images"))
-    console.print(f"Page: {page}   Study: {name} in {storage}", highlight=False, soft_wrap=True)
+    console.print(
+        f"Page: {page}   Study: {name} in {shown_storage}", highlight=False, soft_wrap=True
+    )
 
 
 @contextmanager
@@ -159,7 +168,8 @@ def _task(progress: Progress, description: str, total: int) -> Callable[[Study],
         pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
         best = max((t.value for t in complete if t.value is not None), default=float("nan"))
         state = f"{len(pruned):3} pruned, best {best:.3f}"
-        progress.update(task, completed=len(complete) + len(pruned), state=state)
+        finished = len(complete) + len(pruned)
+        progress.update(task, completed=finished, total=max(total, finished), state=state)
 
     return show
 

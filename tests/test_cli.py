@@ -89,6 +89,29 @@ def test_other_settings_are_refused(tmp_path: Path) -> None:
     assert "choose another --storage or --study-name" in " ".join(run.stderr.split())
 
 
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (["--page", "."], "is a directory"),
+        (["--seed", "-1"], "should be greater than or equal to 0"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_runs(
+    extra: list[str], message: str, tmp_path: Path
+) -> None:
+    run = CliRunner().invoke(app, [*arguments(tmp_path), *extra])
+    assert run.exit_code == 2
+    assert message in " ".join(run.stderr.replace("│", "").split())
+    assert not (tmp_path / "demo.db").exists()
+
+
+def test_passwords_are_not_shown() -> None:
+    url = "postgresql+psycopg2://me:secret@127.0.0.1:1/x"
+    run = CliRunner().invoke(app, ["demo", *SMALL, "--storage", url])
+    assert run.exit_code == 1
+    assert "secret" not in run.output
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_demo_survives_being_ended(end: signal.Signals, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'demo.db'}"

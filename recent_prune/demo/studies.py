@@ -11,8 +11,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recent_prune.data import Images
-from recent_prune.demo.network import Configuration
+from recent_prune.demo.network import BATCH_SIZE, Configuration
 from recent_prune.optuna import ReconstructionEntropyPruner, probe_trial
+from recent_prune.probe import probe
 
 SETTINGS = "demo:settings"
 """Study attribute: what the study was started with, so that nothing else continues it."""
@@ -48,6 +49,15 @@ class Settings:
     epochs: int
     sampler: str
     seed: int
+
+
+def warm_up(images: Images) -> None:
+    """Probe and train once for nothing, so that no study pays for what PyTorch loads lazily."""
+    configuration = Configuration(2, 32, "tanh", 1.0, 0.05, 1e-3, "adam")
+    model = configuration.build(images, seed=0)
+    probe(model, images.train)
+    for _ in configuration.train(model, images.head(BATCH_SIZE, 1), epochs=1, seed=0):
+        pass
 
 
 def run_pruned(
@@ -100,6 +110,8 @@ def run_reference(
     _enqueue_missing(study, _finished(pruned))
 
     def objective(trial: Trial) -> float:
+        if SOURCE not in trial.user_attrs:  # someone else took what was queued for us
+            raise RuntimeError(f"Another process works on study {name!r}: run one at a time")
         configuration = Configuration.suggest(trial)
         seed = settings.seed + trial.user_attrs[SOURCE]
         model = configuration.build(images, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -19,7 +20,10 @@ from recent_prune.report import (
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over the finished trials of a study; seconds are wall clock and include probes."""
+    """Sums over the finished trials of a study; seconds are wall clock and include probes.
+
+    ``best`` is NaN if no trial is complete.
+    """
 
     trials: int
     pruned: int
@@ -57,7 +61,7 @@ def summary_table(study: Study, reference: Study | None) -> pd.DataFrame:
             f"{full.seconds - ours.seconds:.1f} s "
             f"({_share(full.seconds - ours.seconds, full.seconds)})",
             "",
-            f"{full.best - ours.best:+.4f} lost" if full.best > ours.best else "nothing lost",
+            _lost(ours.best, full.best),
         ]
     return table
 
@@ -107,9 +111,15 @@ def _texts(totals: Totals) -> pd.Series[str]:
             "wall clock": f"{totals.seconds:.1f} s",
             "of that, probes": f"{totals.probe_seconds:.1f} s "
             f"({_share(totals.probe_seconds, totals.seconds)})",
-            "best test accuracy": f"{totals.best:.4f}",
+            "best test accuracy": "–" if math.isnan(totals.best) else f"{totals.best:.4f}",
         }
     )
+
+
+def _lost(ours: float, full: float) -> str:
+    if math.isnan(ours):
+        return "all pruned"
+    return f"{full - ours:.4f} lost" if full > ours else "nothing lost"
 
 
 def _share(part: float, whole: float) -> str:

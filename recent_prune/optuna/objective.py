@@ -21,6 +21,7 @@ def probe_trial(
     rule: Rule | None = None,
     estimator: Estimator = "ridge",
     layers: list[str] | None = None,
+    rtol: float = 0.005,
     seed: int = 0,
 ) -> Verdict:
     """Probe a trial's initialization, store the result in the trial and return the verdict.
@@ -33,7 +34,13 @@ def probe_trial(
 
     Stored are the user attributes named in :mod:`recent_prune.optuna.attributes` and, through
     ``trial.set_constraint``, the graded violation: with it TPE, NSGA-II and GP learn from a
-    pruned trial how far it was from trainable, and not merely that it has no value.
+    pruned trial how far it was from trainable, and not merely that it has no value. GP needs the
+    same constraints on all trials: probe every trial of its study. CMA-ES ignores constraints and
+    warns of it, trial by trial.
+
+    With ``n_jobs > 1`` the random state that a training in another thread draws from is the
+    probe's while one runs (Python's, NumPy's and PyTorch's are global): where trainings must be
+    reproducible, or use dropout, run processes instead.
 
     Args:
         trial: The trial of the objective, or a FixedTrial.
@@ -44,6 +51,7 @@ def probe_trial(
             :class:`RetainedInformationRule` if it has another pruner.
         estimator: As in :func:`recent_prune.probe.probe`.
         layers: As in :func:`recent_prune.probe.probe`.
+        rtol: As in :func:`recent_prune.probe.probe`.
         seed: As in :func:`recent_prune.probe.probe`.
 
     Returns:
@@ -53,7 +61,7 @@ def probe_trial(
         TypeError: As :func:`recent_prune.probe.probe`.
         ValueError: As :func:`recent_prune.probe.probe`.
     """
-    result = probe(model, inputs, estimator=estimator, layers=layers, seed=seed)
+    result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol, seed=seed)
     verdict = (rule or _rule_of(trial))(result)
     _set_constraint(trial, verdict.violation)
     for key, value in attributes.to_attributes(trial.number, result, verdict).items():

@@ -6,71 +6,85 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.parameter import UninitializedParameter
 from torch.utils.hooks import RemovableHandle
 
 from recent_prune.probe.inputs import first_tensor
+from recent_prune.probe.modules import is_weighted, named_modules
 
-Observer = Callable[[str, Tensor], None]
-"""Called with the name and the value [n, …] of each probed activation as it passes."""
+
+class Observer(Protocol):
+    """Is shown activations as they pass."""
+
+    def on_input(self, activation: Tensor) -> None:
+        """Shown, for token inputs only, what stands for the input, [n, …]."""
+
+    def on_layer(self, name: str, activation: Tensor) -> None:
+        """Shown each probed activation, [n, …]."""
 
 
 def run_observed(
-    model: nn.Module, batch: Tensor, observe: Observer, layers: Sequence[str] | None
+    model: nn.Module, batch: Tensor, observer: Observer, layers: Sequence[str] | None
 ) -> None:
-    """Run ``model(batch)`` once and show each probed activation to ``observe``.
+    """Run ``model(batch)`` once and show each probed activation to ``observer``.
 
     By default these are the **hidden activations**: what arrives at each weighted layer (a
     module that owns a parameter with two or more axes, normalisations aside) after the first
     one. That is each layer's output after its activation function, normalisation and pooling,
     however they are written (modules or functions), and the sum where a skip connection ends;
-    the deepest is what arrives at the head. The first floating tensor that arrives at a weighted
-    layer is the (embedded) input itself and is not among them. Nothing is kept here, so memory
-    is what the forward pass needs.
+    the deepest is what arrives at the head. What arrives at the first weighted layer is the
+    input itself and is not shown. If ``batch`` holds integers (tokens), the first floating output
+    of any module (an embedding) stands for the input. Nothing is kept here, so memory is what
+    the forward pass needs.
 
     An activation is named after the module that made it, or ``"input of NAME"`` where a function
-    did; a name that comes again gets ``#2``, ``#3``, …. Tensors whose first axis is not the
-    batch are passed over. A model without hidden activations shows its output as ``"output"``.
+    did; a name that comes again gets ``#2``, ``#3``, …. The batch may be the first axis or, as in
+    recurrent networks and transformers by default, the second; other tensors are passed over. A
+    model without hidden activations shows its output as ``"output"``.
 
     Args:
         model: Any module; hooks are removed again, also after an error.
         batch: Shape [n, …], on the model's device.
-        observe: Receives ``(name, activation [n, …])``.
+        observer: Shown activations with the batch as their first axis.
         layers: Names of modules whose outputs are to be shown instead of the default choice.
 
     Raises:
-        ValueError: If ``layers`` names what the model has not, or what did not run.
+        ValueError: If ``layers`` names what the model has not or what gave no activation, or if
+            there is nothing to show.
     """
-    if layers is not None:
-        _run_named(model, batch, observe, layers)
-        return
-    watch = _HiddenActivations(batch, observe)
+    _check_names(model, layers)
+    watch = _Watch(batch, observer, layers)
     with watch.attached(model):
         output = _forward(model, batch)
-    if not watch.shown:
-        tensor = first_tensor(output)
-        if tensor is None or not _is_activation(tensor, len(batch)):
+    if layers is not None:
+        silent = [name for name in layers if not watch.shown[name]]
+        if silent:
             raise ValueError(
-                f"`model` ({type(model).__name__}) has no activations to probe: no floating "
-                f"tensor of {len(batch)} samples arrives at a weighted layer after the first, "
-                f"and its output is {_describe(output)}."
+                f"`layers` names {silent}, which gave no floating activation of {len(batch)} "
+                "samples."
             )
-        observe("output", tensor)
+    elif not watch.shown:
+        observer.on_layer("output", _output(model, batch, output, watch.passed_over))
 
 
 def check_model(model: nn.Module) -> None:
     """Refuse what cannot be probed at all.
 
     Raises:
-        TypeError: If ``model`` is not a module.
+        TypeError: If ``model`` is not a module, or compiled by TorchScript.
         ValueError: If it has no parameters, or parameters that are not initialized yet.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"`model` must be a torch.nn.Module, but got {type(model).__name__}.")
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError(
+            f"`model` must be an eager torch.nn.Module, but got {type(model).__name__}: probe it "
+            "before torch.jit.script."
+        )
     parameters = dict(model.named_parameters())
     if not parameters:
         raise ValueError(
@@ -85,37 +99,37 @@ def check_model(model: nn.Module) -> None:
             )
 
 
-class _HiddenActivations:
-    """Hooks that name tensors by the module that made them and show what weighted layers get."""
+class _Watch:
+    """Hooks that name tensors by the module that made them and show the probed ones."""
 
-    def __init__(self, batch: Tensor, observe: Observer) -> None:
+    def __init__(self, batch: Tensor, observer: Observer, layers: Sequence[str] | None) -> None:
         self._n = len(batch)
-        self._observe = observe
-        self._counts: Counter[str] = Counter()
+        self._observer = observer
+        self._layers = layers
         # Both by id(tensor), with a weak reference that tells whether the id is still the same
         # tensor's: ids of freed tensors are used again.
         self._makers: dict[int, tuple[weakref.ref[Tensor], str]] = {}
         self._seen: dict[int, weakref.ref[Tensor]] = {}
-        # Of token inputs, the first floating activation stands for the input and is shown too.
-        self._skip_first = batch.is_floating_point()
-        self.shown = 0
+        self._tokens = not batch.is_floating_point()
+        self._input_known = False
+        self.shown: Counter[str] = Counter()
+        self.passed_over = 0
 
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
         handles: list[RemovableHandle] = []
         try:
-            for name, module in model.named_modules():
-                handles.append(module.register_forward_hook(self._name_output(name, module)))
-                if _is_weighted(module) and module is not model:
-                    handles.append(
-                        module.register_forward_pre_hook(self._show_input(name), with_kwargs=True)
-                    )
+            for name, module in named_modules(model):
+                handles.append(module.register_forward_hook(self._after(name, module)))
+                if self._layers is None and module is not model and is_weighted(module):
+                    before = self._before(name)
+                    handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             yield
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _name_output(self, name: str, module: nn.Module) -> Callable[..., None]:
+    def _after(self, name: str, module: nn.Module) -> Callable[..., None]:
         is_leaf = next(module.children(), None) is None
 
         def hook(_: nn.Module, __: Any, output: Any) -> None:
@@ -127,64 +141,61 @@ class _HiddenActivations:
             # activation function returns its argument: the later leaf is meant.
             if is_leaf or known is None or known[0]() is not tensor:
                 self._makers[id(tensor)] = (weakref.ref(tensor), name or "model")
+            activation = _batch_first(tensor, self._n)
+            if activation is None:
+                return
+            if self._tokens and not self._input_known:
+                self._input_known = True
+                self._mark_seen(tensor)
+                self._observer.on_input(activation)
+            if self._layers is not None and name in self._layers:
+                self._show(name, activation)
 
         return hook
 
-    def _show_input(self, consumer: str) -> Callable[..., None]:
+    def _before(self, consumer: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             tensor = first_tensor((args, kwargs))
-            if tensor is None or not _is_activation(tensor, self._n):
+            if tensor is None or not tensor.is_floating_point() or self._was_seen(tensor):
                 return
-            seen = self._seen.get(id(tensor))
-            if seen is not None and seen() is tensor:
+            self._mark_seen(tensor)
+            if not self._tokens and not self._input_known:
+                self._input_known = True  # what arrives at the first weighted layer
                 return
-            self._seen[id(tensor)] = weakref.ref(tensor)
-            if self._skip_first:
-                self._skip_first = False
-                return
-            self.shown += 1
-            self._observe(self._unique(self._maker(tensor, consumer)), tensor)
+            activation = _batch_first(tensor, self._n)
+            if activation is None:
+                self.passed_over += 1
+            else:
+                self._show(self._maker(tensor, consumer), activation)
 
         return hook
+
+    def _show(self, name: str, activation: Tensor) -> None:
+        self.shown[name] += 1
+        times = self.shown[name]
+        self._observer.on_layer(name if times == 1 else f"{name}#{times}", activation)
 
     def _maker(self, tensor: Tensor, consumer: str) -> str:
         known = self._makers.get(id(tensor))
         return known[1] if known is not None and known[0]() is tensor else f"input of {consumer}"
 
-    def _unique(self, name: str) -> str:
-        self._counts[name] += 1
-        return name if self._counts[name] == 1 else f"{name}#{self._counts[name]}"
+    def _mark_seen(self, tensor: Tensor) -> None:
+        self._seen[id(tensor)] = weakref.ref(tensor)
+
+    def _was_seen(self, tensor: Tensor) -> bool:
+        seen = self._seen.get(id(tensor))
+        return seen is not None and seen() is tensor
 
 
-def _run_named(model: nn.Module, batch: Tensor, observe: Observer, layers: Sequence[str]) -> None:
-    modules = dict(model.named_modules())
-    unknown = [name for name in layers if name not in modules or name == ""]
+def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
+    if layers is None:
+        return
+    names = [name for name, _ in named_modules(model) if name]
+    unknown = [name for name in layers if name not in names]
     if not layers or unknown:
         raise ValueError(
             f"`layers` must name modules of the model, but got {unknown or list(layers)}; "
-            f"there are {[name for name in modules if name]}."
-        )
-    counts: Counter[str] = Counter()
-
-    def hook_for(name: str) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None and _is_activation(tensor, len(batch)):
-                counts[name] += 1
-                observe(name if counts[name] == 1 else f"{name}#{counts[name]}", tensor)
-
-        return hook
-
-    handles = [modules[name].register_forward_hook(hook_for(name)) for name in layers]
-    try:
-        _forward(model, batch)
-    finally:
-        for handle in handles:
-            handle.remove()
-    silent = [name for name in layers if not counts[name]]
-    if silent:
-        raise ValueError(
-            f"`layers` names {silent}, which gave no floating activation of {len(batch)} samples."
+            f"there are {names}."
         )
 
 
@@ -200,14 +211,32 @@ def _forward(model: nn.Module, batch: Tensor) -> Any:
         raise
 
 
-def _is_weighted(module: nn.Module) -> bool:
-    norm = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-    own = module.parameters(recurse=False)
-    return not isinstance(module, norm) and any(p.dim() >= 2 for p in own)
+def _output(model: nn.Module, batch: Tensor, output: Any, passed_over: int) -> Tensor:
+    """The output of a model that has no hidden activations."""
+    if passed_over:
+        raise ValueError(
+            f"`model` ({type(model).__name__}) has {passed_over} hidden activations, but none has "
+            f"an axis of {len(batch)} samples in first or second place; name modules whose "
+            "outputs have, with `layers`."
+        )
+    tensor = first_tensor(output)
+    activation = None if tensor is None else _batch_first(tensor, len(batch))
+    if activation is None:
+        raise ValueError(
+            f"`model` ({type(model).__name__}) has no activations to probe: no floating "
+            f"tensor of {len(batch)} samples arrives at a weighted layer after the first, "
+            f"and its output is {_describe(output)}."
+        )
+    return activation
 
 
-def _is_activation(tensor: Tensor, n: int) -> bool:
-    return tensor.is_floating_point() and tensor.dim() >= 2 and len(tensor) == n
+def _batch_first(tensor: Tensor, n: int) -> Tensor | None:
+    """[n, …] as it is, [t, n, …] as [n, t, …]; None for what is no activation of n samples."""
+    if not tensor.is_floating_point() or tensor.dim() < 2:
+        return None
+    if len(tensor) == n:
+        return tensor
+    return tensor.transpose(0, 1) if tensor.dim() > 2 and tensor.shape[1] == n else None
 
 
 def _describe(value: Any) -> str:

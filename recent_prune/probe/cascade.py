@@ -53,10 +53,10 @@ class Cascade:
     name = "cascade"
 
     def __post_init__(self) -> None:
-        for name in ("updates", "batch_size", "held_out", "samples"):
+        for name, least in (("updates", 1), ("batch_size", 2), ("held_out", 1), ("samples", 1)):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"`{name}` must be at least 1, but got {value}.")
+            if value is not None and value < least:
+                raise ValueError(f"`{name}` must be at least {least}, but got {value}.")
         if not self.learning_rate > 0:
             raise ValueError(f"`learning_rate` must be positive, but got {self.learning_rate}.")
 
@@ -81,17 +81,20 @@ class Cascade:
         samples, judged = batch[:n][~held_out], torch.cat([batch[:n][held_out], batch[n:]])
         chain = Chain(model, judged)
         depth = _depth(chain.layers, layers)
+        # Squared errors and Adam's steps are too small for half precision.
+        precision = torch.promote_types(batch.dtype, torch.float32)
         reconstruction_layers = [
-            ReconstructionLayer(layer).to(batch) for layer in chain.layers[:depth]
+            ReconstructionLayer(layer).to(batch.device, precision) for layer in chain.layers[:depth]
         ]
         fit(
             reconstruction_layers,
-            ([x, *chain.activations(x)] for x in self._batches(samples)),
+            (_in([x, *chain.activations(x)], precision) for x in self._batches(samples)),
             learning_rate=self.learning_rate,
         )
-        activations = chain.activations(judged)[:depth]
+        activations = _in(chain.activations(judged)[:depth], precision)
+        rows = _in([samples, judged, batch[n:]], precision)
         targets = Split(
-            samples.flatten(1), judged[: len(judged) - shown].flatten(1), batch[n:].flatten(1)
+            rows[0].flatten(1), rows[1][: len(judged) - shown].flatten(1), rows[2].flatten(1)
         )
         measures = [
             _measure(layer.name, activation, reconstruction, targets)
@@ -102,7 +105,12 @@ class Cascade:
         return measures if layers is None else [m for m in measures if m.name in layers]
 
     def _batches(self, samples: Tensor) -> Iterator[Tensor]:
-        """Batches in the order of the samples: one pass, or as many as `updates` asks for."""
+        """Batches in the order of the samples: one pass, or as many as `updates` asks for.
+
+        A single sample at the end is left out: batch normalisation cannot use it.
+        """
+        if len(samples) % self.batch_size == 1:
+            samples = samples[:-1]
         per_pass = math.ceil(len(samples) / self.batch_size)
         for step in range(self.updates or per_pass):
             start = (step % per_pass) * self.batch_size
@@ -160,6 +168,10 @@ def cascade(
     ):
         pending = layer(torch.cat([activation, pending.reshape(-1, *activation.shape[1:])]))
     return list(pending.split(n))
+
+
+def _in(tensors: Sequence[Tensor], precision: torch.dtype) -> list[Tensor]:
+    return [tensor.to(precision) for tensor in tensors]
 
 
 def _measure(

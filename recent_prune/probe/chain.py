@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp, TensorMetadata
 
+from recent_prune.probe.modules import is_weighted, named_modules
+
 Conv = nn.Conv1d | nn.Conv2d | nn.Conv3d
 Weighted = nn.Linear | Conv
 
@@ -145,8 +147,7 @@ def _weighted_module(graph: fx.GraphModule, node: fx.Node) -> Weighted | None:
     module = graph.get_submodule(str(node.target))
     if isinstance(module, Weighted):
         return module
-    norm = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
-    if not isinstance(module, norm) and any(p.dim() >= 2 for p in module.parameters()):
+    if any(is_weighted(part) for _, part in named_modules(module)):
         raise ValueError(
             f"estimator='cascade' has no reconstruction layer for {node.target!r} "
             f"({type(module).__name__}), only for Linear and Conv1d to Conv3d; {RIDGE_INSTEAD}."

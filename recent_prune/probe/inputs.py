@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 MINIMUM_SAMPLES = 16
 """Fewer samples leave nothing to fit on and nothing to hold out."""
@@ -20,9 +21,9 @@ def gather(inputs: Inputs, samples: int | None, device: torch.device) -> Tensor:
     """Collect up to ``samples`` samples on ``device`` and check that they can be probed.
 
     From a tensor, evenly spaced samples are taken, so that data sorted by class serves as well;
-    from an iterable its first ones, and no batch more than needed is drawn. Of a batch that is
-    a tuple, list or mapping the first tensor is taken, so labels are ignored. The state of a
-    data loader's own random generator is put back.
+    from an iterable its first ones, and no batch more than needed is asked for. Of a batch that
+    is a tuple, list or mapping the first tensor is taken, so labels are ignored. A data loader's
+    own random generators are put back.
 
     Args:
         inputs: Tensor [n, …] or iterable of batches.
@@ -39,7 +40,7 @@ def gather(inputs: Inputs, samples: int | None, device: torch.device) -> Tensor:
     if isinstance(inputs, Tensor):
         gathered = _evenly_spaced(inputs.detach(), samples)
     elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
-        with _generator_restored(inputs):
+        with _loader_restored(inputs):
             gathered = _first_samples(inputs, samples)
     else:
         raise TypeError(
@@ -119,13 +120,18 @@ def _check(samples: Tensor) -> None:
 
 
 @contextmanager
-def _generator_restored(loader: object) -> Iterator[None]:
-    generator = getattr(loader, "generator", None)
-    if not isinstance(generator, torch.Generator):
-        yield
-        return
-    state = generator.get_state()
+def _loader_restored(loader: object) -> Iterator[None]:
+    """Leave a data loader as it was: its generators, and the workers it keeps for its next pass."""
+    samplers = (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
+    owners = [loader, *samplers, getattr(samplers[1], "sampler", None)]
+    generators = [getattr(owner, "generator", None) for owner in owners]
+    states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
+    fresh = isinstance(loader, DataLoader) and loader._iterator is None
     try:
         yield
     finally:
-        generator.set_state(state)
+        for generator, state in states:
+            generator.set_state(state)
+        if fresh:
+            # Persistent workers: the next pass would use those of this one and draw no seed.
+            loader._iterator = None  # type: ignore[attr-defined]

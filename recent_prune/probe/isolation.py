@@ -23,12 +23,12 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     Probing mode is evaluation mode (no dropout, no stochastic depth), except that batch and
     instance normalisation use the statistics of the batch: at initialization their running
     statistics are placeholders (mean 0, variance 1), with which the network would be probed as
-    if it had no normalisation at all. An autocast of the caller's is switched off.
+    if it had no normalisation at all. The caller's autocast and inference mode are switched off.
 
     Restored are the training flag of every module, every buffer (values and identity), and the
     random states of Python, NumPy, and PyTorch on the CPU and on the model's devices. No
-    gradient is recorded. What a custom ``forward`` writes to plain Python attributes is not
-    restored.
+    gradient is recorded. What a custom ``forward`` writes to plain Python attributes or to its
+    parameters is not restored (but for embeddings with ``max_norm``).
 
     Random states are global, so threads take turns; a thread that trains meanwhile shares them
     with the probe, as threads that train do with each other.
@@ -40,10 +40,12 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, dict(module._buffers)) for module in model.modules()]
     values = [
-        (buffer, buffer.clone())
-        for _, named in buffers
-        for buffer in named.values()
-        if buffer is not None
+        (tensor, tensor.detach().clone())
+        for tensor in (
+            *model.buffers(),
+            # An embedding with a maximal norm scales its weights down in its forward pass.
+            *(p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()),
+        )
     ]
     with _ONE_AT_A_TIME, _forked_random_states(_cuda_devices(model), seed):
         try:
@@ -51,7 +53,11 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
                 module.training = isinstance(module, _NormBase)
             # Not inference_mode: a tensor that a model caches on its first forward (positional
             # tables) would then be an inference tensor and break the training that follows.
-            with torch.no_grad(), torch.autocast(device_of(model).type, enabled=False):
+            with (
+                torch.inference_mode(False),
+                torch.no_grad(),
+                torch.autocast(device_of(model).type, enabled=False),
+            ):
                 yield
         finally:
             for module, training in modes:
@@ -60,10 +66,10 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
                 module._buffers.clear()
                 module._buffers.update(named)
             with torch.no_grad():
-                for buffer, value in values:
+                for tensor, value in values:
                     # A graph that the user holds forbids writing where nothing changed.
-                    if not torch.equal(buffer, value):
-                        buffer.copy_(value)
+                    if not torch.equal(tensor, value):
+                        tensor.copy_(value)
 
 
 def device_of(model: nn.Module) -> torch.device:

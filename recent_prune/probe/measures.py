@@ -87,7 +87,7 @@ def retained_share(inputs: Tensor, reconstructions: Tensor, mean: Tensor) -> flo
     """
     lost = (inputs - reconstructions).double().square().sum()
     total = (inputs - mean).double().square().sum()
-    return float((1 - lost / total).clamp(0, 1))
+    return float((1 - lost / total).clamp(0, 1)) if total > 0 else 0.0
 
 
 def measure(

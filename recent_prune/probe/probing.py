@@ -13,6 +13,8 @@ from recent_prune.probe.activations import check_model
 from recent_prune.probe.cascade import Cascade
 from recent_prune.probe.inputs import Inputs, gather
 from recent_prune.probe.isolation import device_of, isolated
+from recent_prune.probe.measures import activation_size
+from recent_prune.probe.modules import has_normalization
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
 
@@ -42,15 +44,18 @@ def probe(
     Args:
         model: Any module with parameters; moved nowhere.
         inputs: Samples, [n, …] with n ≥ 16, or an iterable of batches (a data loader), labels
-            ignored. They are moved to the model's device. Integers (tokens) are fine: then the
+            ignored; a few hundred are enough. They should be real: noise cannot be reconstructed
+            and is refused. Which of them are held out depends on their order, not on chance. They
+            are moved to the model's device. Integers (tokens) are fine: then the
             first floating activation is what is to be reconstructed.
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),
             ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers),
             or a :class:`Ridge` or :class:`Cascade` with settings of your own.
         layers: Names of the modules whose outputs are probed. Default: what arrives at each
             weighted layer after the first, so the deepest is what arrives at the head.
-        reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them;
-            they pass through the model with the others.
+        reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
+            They pass through the model with the others, so where it has batch normalisation
+            they take part in the statistics and change the numbers a little.
         rtol: Relative tolerance of the cutoff. Default 0.005 (the paper's for DNNs).
         seed: Of everything random in the probe. Same seed, same result.
 
@@ -60,18 +65,18 @@ def probe(
 
     Raises:
         TypeError: If ``model`` is no module or ``inputs`` hold no tensors.
-        ValueError: If an argument is out of its range, ``inputs`` are too few, not finite or
-            all equal, the model has no parameters or no activations to probe, or the estimator
-            cannot deal with its structure.
+        ValueError: If an argument is out of its range, ``inputs`` are too few, not finite, all
+            equal or noise, the model has no parameters or no activations to probe, or the
+            estimator cannot deal with its structure.
         Exception: Whatever the model's forward pass raises, with a note that names its inputs.
 
     Source: arXiv 2406.12916; the ridge estimator is this project's.
 
     Example:
-        >>> import torch
         >>> import recent_prune as rp
-        >>> model = rp.networks.mlp(784, 10, depth=50, width=784, weight_variance=0.5)
-        >>> result = rp.probe(model, torch.rand(512, 784))
+        >>> from recent_prune.data import load_digits
+        >>> model = rp.networks.mlp(64, 10, depth=50, width=64, weight_variance=0.5)
+        >>> result = rp.probe(model, load_digits().train)
         >>> rp.RetainedInformationRule()(result).trainable
         False
     """
@@ -83,7 +88,16 @@ def probe(
         batch = gather(inputs, chosen.samples, device)
         shown = _shown(reconstruct, batch)
         measures = chosen.measure(model, torch.cat([batch, shown]), len(shown), layers)
-    return to_result(chosen.name, measures, shown, len(batch), time.perf_counter() - start, rtol)
+    return to_result(
+        chosen.name,
+        measures,
+        shown,
+        input_rms=activation_size(batch.flatten(1))[0] if batch.is_floating_point() else 1.0,
+        normalized=has_normalization(model),
+        samples=len(batch),
+        seconds=time.perf_counter() - start,
+        rtol=rtol,
+    )
 
 
 def _resolve(estimator: Estimator) -> Ridge | Cascade:

@@ -48,7 +48,10 @@ class ProbeResult:
         relative_variance: Share of the activations' second moment that varies over samples, in
             [0, 1]: 1e-7 is a collapsed layer.
         cutoff: Number of layers before the profile of the median relative entropy saturates,
-            from 0 (nothing arrives) to ``depth - 1`` (the last layer still differs).
+            from 0 (flat from the first layer on) to ``depth - 1`` (the last still differs).
+        input_rms: Root mean square of the inputs (1 for tokens).
+        normalized: Whether the model has normalisation layers. They rescale the activations at
+            every layer, so that rules measured on plain networks do not apply.
         samples: Number of samples probed, held-out ones included.
         seconds: Wall-clock time of the probe, seconds.
         nonfinite_layer: First layer with NaN or infinite activations (by the cascade, also with
@@ -66,6 +69,8 @@ class ProbeResult:
     activation_rms: tuple[float, ...]
     relative_variance: tuple[float, ...]
     cutoff: int
+    input_rms: float
+    normalized: bool
     samples: int
     seconds: float = field(compare=False)
     nonfinite_layer: str | None = None
@@ -107,6 +112,8 @@ def to_result(
     estimator: str,
     measures: Sequence[LayerMeasures],
     shown: Tensor,
+    input_rms: float,
+    normalized: bool,
     samples: int,
     seconds: float,
     rtol: float,
@@ -117,6 +124,8 @@ def to_result(
         estimator: Its name.
         measures: Shallow to deep, at least one.
         shown: Samples whose reconstructions were asked for, [k, …].
+        input_rms: Root mean square of the inputs.
+        normalized: Whether the model has normalisation layers.
         samples: Number of samples probed.
         seconds: Wall-clock time.
         rtol: Relative tolerance of the cutoff.
@@ -139,6 +148,8 @@ def to_result(
         # With the input itself as entry 0 (it reconstructs itself: 0 nats), the index is a
         # number of layers, and a profile that is constant from layer 1 on gives 0.
         cutoff=saturation_cutoff([0.0, *finite], rtol),
+        input_rms=input_rms,
+        normalized=normalized,
         samples=samples,
         seconds=seconds,
         nonfinite_layer=nonfinite,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recent_prune.rules.verdict import Verdict, nonfinite_verdict, share
+from recent_prune.rules.verdict import Verdict, check_share, nonfinite_verdict
 
 if TYPE_CHECKING:
     from recent_prune.probe import ProbeResult
@@ -23,6 +23,8 @@ class SaturationRule:
 
     The violation is the share of layers behind the cutoff, (0, 1], or ≤ 0: minus the retained
     share. NaN or infinite activations: condemned with violation 1, and the layer is named.
+
+    Networks with normalisation layers are kept, as by :class:`RetainedInformationRule`.
 
     It sees collapse, not explosion, and misses some networks deep in the chaotic phase, whose
     profile keeps fluctuating; :class:`RetainedInformationRule` is the better one to prune with.
@@ -42,7 +44,7 @@ class SaturationRule:
     max_retained: float = 0.002
 
     def __post_init__(self) -> None:
-        share("max_retained", self.max_retained)
+        check_share("max_retained", self.max_retained)
 
     def __call__(self, result: ProbeResult) -> Verdict:
         """Judge one probe."""
@@ -51,7 +53,7 @@ class SaturationRule:
             return nonfinite
         depth, cutoff, retained = result.depth, result.cutoff, result.retained[-1]
         saturated = cutoff < depth - 1 or cutoff == 0
-        if saturated and retained < self.max_retained:
+        if saturated and retained < self.max_retained and not result.normalized:
             return Verdict(
                 trainable=False,
                 violation=(depth - cutoff) / depth,

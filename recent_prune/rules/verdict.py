@@ -33,6 +33,9 @@ class Verdict:
     reason: str
 
     def __post_init__(self) -> None:
+        # A rule may have computed in NumPy, whose numbers most storages refuse.
+        object.__setattr__(self, "trainable", bool(self.trainable))
+        object.__setattr__(self, "violation", float(self.violation))
         if not math.isfinite(self.violation) or abs(self.violation) > MAX_VIOLATION:
             raise ValueError(f"`violation` must lie in [-1, 1], but got {self.violation}.")
         if self.trainable != (self.violation <= 0):
@@ -57,7 +60,7 @@ def nonfinite_verdict(result: ProbeResult) -> Verdict | None:
     )
 
 
-def share(name: str, value: float) -> float:
+def check_share(name: str, value: float) -> None:
     """Check that an argument lies in (0, 1).
 
     Raises:
@@ -65,4 +68,3 @@ def share(name: str, value: float) -> float:
     """
     if not 0 < value < 1:
         raise ValueError(f"`{name}` must lie in (0, 1), but got {value}.")
-    return value

@@ -75,6 +75,17 @@ def test_a_finished_study_runs_nothing_again(images: Images) -> None:
     assert len(study.trials) == 2
 
 
+def test_a_second_process_is_noticed(images: Images) -> None:
+    storage = optuna.storages.InMemoryStorage()
+    study = run_pruned(storage, "demo", SETTINGS, images, 2, quiet)
+
+    def steal(reference: Study) -> None:
+        reference.ask()
+
+    with pytest.raises(RuntimeError, match="Another process works on study 'reference'"):
+        run_reference(storage, "reference", SETTINGS, images, study, steal)
+
+
 def test_other_settings_do_not_continue_a_study(images: Images) -> None:
     storage = optuna.storages.InMemoryStorage()
     run_pruned(storage, "demo", SETTINGS, images, 1, quiet)

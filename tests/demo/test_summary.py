@@ -44,6 +44,12 @@ def test_table_and_page_show_what_was_saved(studies: tuple[Study, Study]) -> Non
     assert page.count('class="plotly-graph-div"') == 3
 
 
+def test_a_study_without_a_complete_trial_claims_nothing(studies: tuple[Study, Study]) -> None:
+    table = summary_table(optuna.create_study(), studies[1])
+    assert table.loc["best test accuracy", "with recent_prune"] == "–"
+    assert table.loc["best test accuracy", "saved"] == "all pruned"
+
+
 def test_without_a_comparison_nothing_is_claimed(studies: tuple[Study, Study]) -> None:
     study, _ = studies
     assert list(summary_table(study, None)) == ["with recent_prune"]

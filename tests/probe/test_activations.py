@@ -1,18 +1,37 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
 from recent_prune.probe import probe
 from recent_prune.probe.activations import run_observed
+from recent_prune.rules import RetainedInformationRule
 from tests.networks import Functional, Noisy, Residual, Tokens, cnn, mlp
 
 
+class Recorder:
+    def __init__(self) -> None:
+        self.input: Tensor | None = None
+        self.layers: dict[str, Tensor] = {}
+
+    def on_input(self, activation: Tensor) -> None:
+        assert self.input is None
+        self.input = activation
+
+    def on_layer(self, name: str, activation: Tensor) -> None:
+        assert name not in self.layers
+        self.layers[name] = activation
+
+
 def observed(model: nn.Module, batch: Tensor, layers: list[str] | None = None) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    run_observed(model, batch, found.__setitem__, layers)
-    return found
+    recorder = Recorder()
+    run_observed(model, batch, recorder, layers)
+    assert recorder.input is None
+    return recorder.layers
 
 
 def test_modules_name_the_layers_and_the_head_is_left_out() -> None:
@@ -105,6 +124,81 @@ def test_keyword_arguments_are_seen() -> None:
     assert list(observed(Keywords(), torch.rand(20, 8))) == ["first"]
 
 
+@pytest.mark.parametrize(
+    "parametrize",
+    [
+        nn.utils.parametrizations.weight_norm,
+        nn.utils.parametrizations.spectral_norm,
+        nn.utils.parametrizations.orthogonal,
+    ],
+)
+def test_parametrized_layers_are_layers(parametrize: Callable[[nn.Module], nn.Module]) -> None:
+    model = mlp(depth=3)
+    plain = list(observed(model, torch.rand(20, 64)))
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            parametrize(module)
+    assert list(observed(model, torch.rand(20, 64))) == plain
+
+
+class Recurrent(nn.Module):
+    """[n, 8, 8] as a sequence of rows."""
+
+    def __init__(self, batch_first: bool, attention: bool) -> None:
+        super().__init__()
+        self.batch_first = batch_first
+        self.body: nn.Module
+        if attention:
+            layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=batch_first)
+            self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        else:
+            self.body = nn.LSTM(8, 8, batch_first=batch_first)
+        self.head = nn.Linear(8, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(1).reshape(-1, 8, 8)
+        output = self.body(rows if self.batch_first else rows.transpose(0, 1))
+        sequence = output[0] if isinstance(output, tuple) else output
+        last = sequence[:, -1] if self.batch_first else sequence[-1]
+        return self.head(last)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("attention", "count"), [(False, 1), (True, 6)])
+def test_the_batch_may_be_the_second_axis(digits: Tensor, attention: bool, count: int) -> None:
+    models = [Recurrent(batch_first, attention) for batch_first in (True, False)]
+    models[1].load_state_dict(models[0].state_dict())
+    first, second = (probe(model, digits) for model in models)
+    assert first.layers == second.layers
+    assert len(first.layers) == count
+    assert "output" not in first.layers
+    assert second.retained == pytest.approx(first.retained, abs=1e-3)
+
+
+def test_activations_without_a_batch_axis_are_not_passed_over_in_silence() -> None:
+    class Rows(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.head = nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            rows = self.head(torch.tanh(self.first(x.reshape(-1, 8))))
+            return rows.reshape(len(x), 16)  # type: ignore[no-any-return]
+
+    with pytest.raises(
+        ValueError, match=r"\(Rows\) has 1 hidden activations, but none has an axis"
+    ):
+        probe(Rows(), torch.rand(20, 64))
+
+
+@pytest.mark.parametrize("name", ["resnet18", "vgg11", "mobilenet_v2"])
+def test_convolutional_networks_of_torchvision_are_kept(digits: Tensor, name: str) -> None:
+    model = getattr(torchvision.models, name)(num_classes=10)
+    images = nn.functional.interpolate(digits[:384], size=(32, 32)).expand(-1, 3, -1, -1)
+    result = probe(model, images)
+    assert result.depth > 5
+    assert RetainedInformationRule()(result).trainable
+
+
 def test_layers_can_be_named() -> None:
     found = observed(mlp(), torch.rand(20, 64), ["hidden1", "head"])
     assert {name: tuple(t.shape) for name, t in found.items()} == {
@@ -141,6 +235,12 @@ def test_refuses_named_layers_that_give_no_activation() -> None:
 def test_refuses_bad_models(model: nn.Module, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         probe(model, torch.rand(20, 8))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:FutureWarning")
+def test_refuses_scripted_models() -> None:
+    with pytest.raises(TypeError, match=r"must be an eager torch.nn.Module, but got Recursive"):
+        probe(torch.jit.script(nn.Linear(8, 3)), torch.rand(20, 8))
 
 
 def test_refuses_models_without_activations() -> None:

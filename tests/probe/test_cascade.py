@@ -130,6 +130,17 @@ def test_layers_can_be_named(digits: Tensor) -> None:
     assert result.layers == ("tanh2", "head")
 
 
+def test_half_precision_models_are_fitted_in_single(digits: Tensor) -> None:
+    half = probe(mlp().half(), digits.half(), estimator=QUICK)
+    single = probe(mlp(), digits, estimator=QUICK)
+    assert half.retained == pytest.approx(single.retained, abs=0.02)
+
+
+def test_a_last_batch_of_one_sample_is_left_out(digits: Tensor) -> None:
+    result = probe(cnn(batch_norm=True), digits[:87], estimator="cascade")  # 65 to fit
+    assert result.nonfinite_layer is None
+
+
 def test_exploding_activations_name_the_layer(digits: Tensor) -> None:
     model = mlp(depth=4, activation="relu", weight_variance=1e30)
     result = probe(model, digits, estimator=QUICK)
@@ -196,7 +207,7 @@ def test_refuses_unknown_layers(digits: Tensor) -> None:
     ("arguments", "message"),
     [
         ({"updates": 0}, "`updates` must be at least 1, but got 0"),
-        ({"batch_size": 0}, "`batch_size` must be at least 1, but got 0"),
+        ({"batch_size": 0}, "`batch_size` must be at least 2, but got 0"),
         ({"held_out": 0}, "`held_out` must be at least 1, but got 0"),
         ({"samples": 0}, "`samples` must be at least 1, but got 0"),
         ({"learning_rate": 0.0}, "`learning_rate` must be positive, but got 0.0"),

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from recent_prune.probe import probe
+from recent_prune import networks
+from recent_prune.probe import Ridge, probe
 from recent_prune.probe.inputs import first_tensor, gather
+from recent_prune.rules import RetainedInformationRule
 from tests.networks import Tokens, mlp
 
 CPU = torch.device("cpu")
@@ -96,8 +98,43 @@ def test_token_inputs_are_followed_from_their_embedding() -> None:
     result = probe(Tokens(), tokens, reconstruct=tokens[:3])
     assert result.layers == ("input of head",)
     assert 0 < result.retained[0] < 1
+    assert result.input_rms == 1.0
     assert result.reconstructions is not None
     assert result.reconstructions.by_layer.shape == (1, 3, 6 * 8)
+
+
+def test_layers_of_token_models_can_be_named() -> None:
+    tokens = torch.randint(0, 50, (200, 6))
+    result = probe(Tokens(), tokens, layers=["embedding", "hidden"])
+    assert result.layers == ("embedding", "hidden")
+    assert result.retained[0] > 0.7  # the embedding from itself
+
+
+def test_a_bag_of_tokens_without_hidden_layers_is_judged_by_its_output() -> None:
+    model = nn.Sequential(nn.EmbeddingBag(50, 8), nn.Linear(8, 10))
+    result = probe(model, torch.randint(0, 50, (200, 6)))
+    assert result.layers == ("output",)
+    assert result.retained[0] > 0.5
+
+
+@pytest.mark.parametrize(("value", "nonfinite"), [(0.0, None), (math.nan, "input of head")])
+def test_dead_embeddings_retain_nothing(value: float, nonfinite: str | None) -> None:
+    model = Tokens()
+    model.embedding.weight.data.fill_(value)
+    result = probe(model, torch.randint(0, 50, (200, 6)))
+    assert result.retained == (0.0,)
+    assert result.nonfinite_layer == nonfinite
+    assert not RetainedInformationRule()(result).trainable
+
+
+def test_noise_is_refused() -> None:
+    """From 288 samples of white noise nothing can be learned of the others."""
+    model = networks.mlp(784, 10, depth=5, width=64)
+    with pytest.raises(
+        ValueError, match=r"`inputs` must be alike enough.* 288 samples of 784.*37%"
+    ):
+        probe(model, torch.rand(384, 784))
+    assert probe(model, torch.rand(2000, 784), estimator=Ridge(samples=2000)).retained
 
 
 def test_inputs_are_moved_to_the_device_of_the_model() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from recent_prune.probe import probe
 from recent_prune.probe.isolation import isolated
@@ -95,6 +95,20 @@ def test_batch_norm_uses_the_batch_and_dropout_is_off() -> None:
         assert not torch.is_grad_enabled()
 
 
+def test_embeddings_with_a_maximal_norm_come_back() -> None:
+    model = nn.Sequential(nn.EmbeddingBag(50, 8, max_norm=0.5), nn.Linear(8, 10))
+    before = fingerprint(model)
+    probe(model, torch.randint(0, 50, (200, 6)))
+    assert fingerprint(model) == before
+
+
+def test_inference_mode_of_the_caller_changes_nothing(digits: Tensor) -> None:
+    model = Noisy()
+    with torch.inference_mode():
+        inside = probe(model, digits, estimator="cascade")
+    assert inside == probe(model, digits, estimator="cascade")
+
+
 def test_an_autocast_of_the_caller_changes_nothing(digits: Tensor) -> None:
     model = Noisy()
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -136,10 +150,25 @@ def train(model: nn.Module, loader: DataLoader[tuple[Tensor, ...]]) -> list[Tens
     return [t.clone() for t in model.state_dict().values()]
 
 
-@pytest.mark.parametrize("own_generator", [False, True])
+Loader = DataLoader[tuple[Tensor, ...]]
+LOADERS: dict[str, Callable[[TensorDataset], Loader]] = {
+    "global": lambda data: DataLoader(data, 32, shuffle=True),
+    "own generator": lambda data: DataLoader(
+        data, 32, shuffle=True, generator=torch.Generator().manual_seed(4)
+    ),
+    "own sampler": lambda data: DataLoader(
+        data, 32, sampler=RandomSampler(data, generator=torch.Generator().manual_seed(4))
+    ),
+    "workers": lambda data: DataLoader(
+        data, 32, shuffle=True, num_workers=1, persistent_workers=True
+    ),
+}
+
+
+@pytest.mark.parametrize("loading", LOADERS)
 @pytest.mark.parametrize("estimator", ["ridge", "cascade"])
 def test_training_after_the_probe_is_the_same_bit_for_bit(
-    digits: Tensor, own_generator: bool, estimator: str
+    digits: Tensor, loading: str, estimator: str
 ) -> None:
     """Dropout, batch norm, shuffling by a data loader: all as without the probe."""
     data = TensorDataset(digits[:256], torch.arange(256) % 10)
@@ -147,8 +176,7 @@ def test_training_after_the_probe_is_the_same_bit_for_bit(
 
     def run(before_training: Callable[[nn.Module, object], object]) -> list[Tensor]:
         torch.manual_seed(3)
-        generator = torch.Generator().manual_seed(4) if own_generator else None
-        loader = DataLoader(data, batch_size=32, shuffle=True, generator=generator)
+        loader = LOADERS[loading](data)
         model = copy.deepcopy(initial)
         before_training(model, loader)
         return train(model, loader)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import recent_prune as rp
 from recent_prune import networks
+from recent_prune.probe.ridge import held_out_mask
 from tests.networks import Noisy, Tokens, cnn, mlp
 
 
@@ -109,6 +110,33 @@ def test_result_does_not_depend_on_the_order_of_features(
     assert other.relative_entropy == pytest.approx(one.relative_entropy, rel=1e-4)
 
 
+def test_result_does_not_depend_on_the_order_within_fit_and_held_out_samples(
+    digits: Tensor,
+) -> None:
+    samples = digits[:384]
+    held_out = held_out_mask(384, 0.25, samples.device)
+    shuffled = samples.clone()
+    for part in (held_out, ~held_out):
+        shuffled[part] = samples[part][torch.randperm(int(part.sum()))]
+    one, other = rp.probe(mlp(), samples), rp.probe(mlp(), shuffled)
+    assert other.retained == pytest.approx(one.retained, abs=1e-5)
+    assert other.relative_entropy == pytest.approx(one.relative_entropy, rel=1e-4)
+    assert other.cutoff == one.cutoff
+
+
+def test_normalisation_is_noticed(digits: Tensor) -> None:
+    assert not rp.probe(mlp(), digits).normalized
+    assert rp.probe(Noisy(), digits).normalized
+    weight_norm = nn.utils.parametrizations.weight_norm(nn.Linear(64, 10))
+    assert not rp.probe(nn.Sequential(nn.Flatten(), weight_norm), digits).normalized
+
+
+def test_size_of_the_inputs_is_measured(digits: Tensor) -> None:
+    result = rp.probe(mlp(), 5 * digits[:384])
+    expected = float((5 * digits[:384]).square().mean().sqrt())
+    assert result.input_rms == pytest.approx(expected, rel=1e-5)
+
+
 def test_same_seed_same_result(digits: Tensor) -> None:
     assert rp.probe(Noisy(), digits).layers == rp.probe(Noisy(), digits).layers
     model = Noisy()
@@ -119,7 +147,7 @@ def test_reconstructs_chosen_samples(digits: Tensor) -> None:
     chosen = digits[-3:]
     plain = rp.probe(mlp(width=64), digits)
     result = rp.probe(mlp(width=64), digits, reconstruct=chosen)
-    assert result == plain  # looking does not change the numbers
+    assert result == plain  # without batch norm, looking does not change the numbers
     assert result.reconstructions is not None
     assert torch.equal(result.reconstructions.inputs, chosen)
     by_layer = result.reconstructions.by_layer

@@ -22,6 +22,8 @@ def result(retained: Sequence[float], **fields: Any) -> ProbeResult:
         "activation_rms": ones,
         "relative_variance": ones,
         "cutoff": depth - 1,
+        "input_rms": 0.5,
+        "normalized": False,
         "samples": 384,
         "seconds": 0.1,
     }

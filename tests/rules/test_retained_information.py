@@ -25,8 +25,8 @@ def test_condemns_what_is_lost_by_the_share_of_blind_layers() -> None:
     assert not verdict.trainable
     assert verdict.violation == pytest.approx(0.5)
     assert verdict.reason == (
-        "Only 0.00% of the input's variance reaches 'tanh4' (at least 10.00% needed); the last "
-        "50% of the depth are blind."
+        "Only 0.00% of the input's variance reaches 'tanh4' (at least 10.00% needed); 50.0% of "
+        "the depth is blind."
     )
 
 
@@ -76,6 +76,18 @@ def test_worse_explosions_are_worse() -> None:
 
 def test_growth_is_only_judged_where_it_arrives() -> None:
     assert rule(result([0.9, 0.9], activation_rms=(1e9, 1.0))).trainable
+
+
+def test_large_inputs_do_not_explode() -> None:
+    large = {"activation_rms": (5000.0,), "input_rms": 1e4}
+    assert rule(result([0.9], **large)).trainable
+    assert not rule(result([0.9], **{**large, "input_rms": 1.0})).trainable
+
+
+def test_networks_with_normalisation_are_condemned_only_for_explosion() -> None:
+    assert rule(result([0.5, 0.0], normalized=True)).trainable
+    assert not rule(result([0.5, 0.0], normalized=True, activation_rms=(1.0, 1e9))).trainable
+    assert not rule(result([0.5, 0.0], normalized=True, nonfinite_layer="tanh2")).trainable
 
 
 def test_non_finite_activations_get_the_greatest_violation() -> None:

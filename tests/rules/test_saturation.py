@@ -43,6 +43,10 @@ def test_a_single_layer_that_loses_everything_is_untrainable() -> None:
     assert not rule(result([0.0], cutoff=0)).trainable
 
 
+def test_networks_with_normalisation_are_kept() -> None:
+    assert rule(result([0.5, 0.0, 0.0], cutoff=1, normalized=True)).trainable
+
+
 def test_non_finite_activations_get_the_greatest_violation() -> None:
     verdict = rule(result([0.9, 0.0], nonfinite_layer="tanh2", cutoff=1))
     assert verdict.violation == 1.0

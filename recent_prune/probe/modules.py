@@ -1,0 +1,42 @@
+"""What kind of module is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.parametrize import is_parametrized
+
+_NORMALIZATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
+
+
+def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """All modules of a model but those that compute parametrized weights.
+
+    ``torch.nn.utils.parametrize`` keeps them as children (``linear.parametrizations``); what
+    passes through them are weights, not activations.
+    """
+    for name, module in model.named_modules():
+        if "parametrizations" not in name.split("."):
+            yield name, module
+
+
+def is_normalization(module: nn.Module) -> bool:
+    """Whether a module normalises activations: PyTorch's, and what is named as such."""
+    return isinstance(module, _NORMALIZATIONS) or "norm" in type(module).__name__.lower()
+
+
+def is_weighted(module: nn.Module) -> bool:
+    """Whether a module owns a parameter with two or more axes and is no normalisation."""
+    if is_normalization(module):
+        return False
+    own = list(module.parameters(recurse=False))
+    if is_parametrized(module):
+        own += list(module.parametrizations.parameters())  # type: ignore[union-attr]
+    return any(parameter.dim() >= 2 for parameter in own)
+
+
+def has_normalization(model: nn.Module) -> bool:
+    """Whether any module of a model normalises activations."""
+    return any(is_normalization(module) for _, module in named_modules(model))
