@@ -37,9 +37,9 @@ def run_observed(
     one. That is each layer's output after its activation function, normalisation and pooling,
     however they are written (modules or functions), and the sum where a skip connection ends;
     the deepest is what arrives at the head. What arrives at the first weighted layer is the
-    input itself and is not shown. If ``batch`` holds integers (tokens), the first floating output
-    of any module (an embedding) stands for the input. Nothing is kept here, so memory is what
-    the forward pass needs.
+    input itself and is not shown. If ``batch`` holds integers (tokens), the first floating
+    activation (an embedding) stands for the input. Nothing is kept here, so memory is what the
+    forward pass needs.
 
     An activation is named after the module that made it, or ``"input of NAME"`` where a function
     did; a name that comes again gets ``#2``, ``#3``, …. The batch may be the first axis or, as in
@@ -145,9 +145,7 @@ class _Watch:
             if activation is None:
                 return
             if self._tokens and not self._input_known:
-                self._input_known = True
-                self._mark_seen(tensor)
-                self._observer.on_input(activation)
+                self._take_as_input(tensor, activation)
             if self._layers is not None and name in self._layers:
                 self._show(name, activation)
 
@@ -158,17 +156,24 @@ class _Watch:
             tensor = first_tensor((args, kwargs))
             if tensor is None or not tensor.is_floating_point() or self._was_seen(tensor):
                 return
-            self._mark_seen(tensor)
-            if not self._tokens and not self._input_known:
-                self._input_known = True  # what arrives at the first weighted layer
-                return
             activation = _batch_first(tensor, self._n)
+            if not self._input_known and (activation is not None or not self._tokens):
+                self._take_as_input(tensor, activation)
+                return
+            self._mark_seen(tensor)
             if activation is None:
                 self.passed_over += 1
             else:
                 self._show(self._maker(tensor, consumer), activation)
 
         return hook
+
+    def _take_as_input(self, tensor: Tensor, activation: Tensor | None) -> None:
+        """What arrives at the first weighted layer is the input, or stands for it (tokens)."""
+        self._input_known = True
+        self._mark_seen(tensor)
+        if self._tokens and activation is not None:
+            self._observer.on_input(activation)
 
     def _show(self, name: str, activation: Tensor) -> None:
         self.shown[name] += 1

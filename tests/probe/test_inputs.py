@@ -117,6 +117,21 @@ def test_a_bag_of_tokens_without_hidden_layers_is_judged_by_its_output() -> None
     assert result.retained[0] > 0.5
 
 
+def test_tokens_without_an_embedding_are_followed_from_their_code() -> None:
+    class OneHot(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.head = nn.Linear(12, 16), nn.Linear(16, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            code = nn.functional.one_hot(x, 12).float()
+            return self.head(torch.tanh(self.hidden(code)))  # type: ignore[no-any-return]
+
+    result = probe(OneHot(), torch.randint(0, 12, (200,)))
+    assert result.layers == ("input of head",)
+    assert result.retained[0] > 0.5
+
+
 @pytest.mark.parametrize(("value", "nonfinite"), [(0.0, None), (math.nan, "input of head")])
 def test_dead_embeddings_retain_nothing(value: float, nonfinite: str | None) -> None:
     model = Tokens()
