@@ -11,6 +11,20 @@ from torch.nn.utils.parametrize import is_parametrized
 _NORMALIZATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside ``torch.compile``, ``DataParallel`` or ``DistributedDataParallel``.
+
+    A probe runs it once and watches its parts: compiling or spreading it would be waste.
+    """
+    while True:
+        if isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            model = model.module
+        elif isinstance(inner := getattr(model, "_orig_mod", None), nn.Module):
+            model = inner
+        else:
+            return model
+
+
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """All modules of a model but those that compute parametrized weights.
 

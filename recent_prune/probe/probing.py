@@ -14,7 +14,7 @@ from recent_prune.probe.cascade import Cascade
 from recent_prune.probe.inputs import Inputs, gather
 from recent_prune.probe.isolation import device_of, isolated
 from recent_prune.probe.measures import activation_size
-from recent_prune.probe.modules import has_normalization
+from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
 
@@ -42,7 +42,8 @@ def probe(
     layers on the statistics of the batch (see :func:`isolated`).
 
     Args:
-        model: Any module with parameters; moved nowhere.
+        model: Any module with parameters, wrapped by ``torch.compile`` or ``DataParallel`` or
+            not; moved nowhere.
         inputs: Samples, [n, …] with n ≥ 16, or an iterable of batches (a data loader), labels
             ignored; a few hundred are enough. They should be real: noise cannot be reconstructed
             and is refused. Which of them are held out depends on their order, not on chance. They
@@ -82,6 +83,7 @@ def probe(
     """
     start = time.perf_counter()
     check_model(model)
+    model = unwrapped(model)
     chosen = _resolve(estimator)
     device = device_of(model)
     with isolated(model, seed):

@@ -124,6 +124,14 @@ def test_result_does_not_depend_on_the_order_within_fit_and_held_out_samples(
     assert other.cutoff == one.cutoff
 
 
+@pytest.mark.parametrize(
+    "wrap", [torch.compile, nn.DataParallel, lambda m: torch.compile(nn.DataParallel(m))]
+)
+def test_wrapped_models_are_probed_inside(digits: Tensor, wrap: Any) -> None:
+    model = cnn()
+    assert rp.probe(wrap(model), digits) == rp.probe(model, digits)
+
+
 def test_normalisation_is_noticed(digits: Tensor) -> None:
     assert not rp.probe(mlp(), digits).normalized
     assert rp.probe(Noisy(), digits).normalized
