@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # heavy, so only loaded by the command that needs them
 
     from recent_prune.data import Images
 
-app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
 console = Console()
 errors = Console(stderr=True)
 
@@ -43,7 +43,7 @@ class Sampler(StrEnum):
 @app.callback()
 def main(
     context: typer.Context,
-    debug: Annotated[bool, typer.Option(help="Show tracebacks of errors.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
 ) -> None:
     """Prune neural networks that cannot train, before they start to train."""
     context.obj = debug
@@ -88,8 +88,8 @@ def demo(
     optimizer, on handwritten digits; then the same trials without the pruner.
 
     Examples:
-        recent-prune demo
 
+        recent-prune demo
         recent-prune demo --data mnist --data-root ~/data --no-comparison
     """
     import optuna
