@@ -87,7 +87,7 @@ def demo(
     Plain MLPs over depth, width, activation, variances of the initialization, learning rate and
     optimizer, on handwritten digits; then the same trials without the pruner.
 
-    Examples:
+    For example:
 
         recent-prune demo
         recent-prune demo --data mnist --data-root ~/data --no-comparison
