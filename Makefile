@@ -7,7 +7,7 @@ RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2
 .PHONY: demo test lint types help clean
 
 help:
-	@echo "make demo   set up, then run an Optuna study with and without the pruner (about 3 min)"
+	@echo "make demo   set up, then run an Optuna study with and without the pruner (2 min)"
 	@echo "make test   set up, then lint, type check and test"
 	@echo "make clean  remove the environment and what the demo wrote"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -110,6 +111,7 @@ def demo(
         demo_.warm_up(images)
         with _progress() as progress:
             shown = _task(progress, "with recent_prune", trials)
+            started = datetime.now()
             study = demo_.run_pruned(storage, name, settings, images, trials, shown)
             reference = None
             if comparison:
@@ -119,6 +121,8 @@ def demo(
                 )
         table = demo_.summary_table(study, reference)
         page.write_text(demo_.summary_page(study, reference, settings), encoding="utf-8")
+    if all(trial.datetime_start and trial.datetime_start < started for trial in study.trials):
+        console.print("All trials were there already; another --study-name starts anew.")
     console.print(_rich(table, f"{data}, {len(images.train)} training images"))
     console.print(
         f"Page: {page}   Study: {name} in {shown_storage}", highlight=False, soft_wrap=True

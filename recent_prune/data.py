@@ -52,7 +52,7 @@ def load_digits() -> Images:
         from sklearn.datasets import load_digits as load
     except ImportError as error:
         raise ImportError(
-            "The embedded digits need scikit-learn: pip install 'recent-prune[demo]'."
+            "The embedded digits need scikit-learn: pip install scikit-learn."
         ) from error
     bunch = load()
     images = torch.as_tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16
@@ -75,7 +75,7 @@ def load_mnist(root: Path | None = None) -> Images:
     try:
         from torchvision.datasets import MNIST
     except ImportError as error:
-        raise ImportError("MNIST needs torchvision: pip install 'recent-prune[demo]'.") from error
+        raise ImportError("MNIST needs torchvision: pip install torchvision.") from error
     folder = root or Path(
         os.environ.get(DATA_ROOT_VARIABLE) or Path.home() / ".cache" / "recent_prune"
     )

@@ -40,6 +40,8 @@ def test_demo_prints_and_writes_what_was_saved(tmp_path: Path) -> None:
 
     again = CliRunner().invoke(app, arguments(tmp_path))
     assert again.exit_code == 0
+    assert "All trials were there already" in again.output
+    assert "All trials were there already" not in run.output
     table = [line for line in run.output.splitlines() if line.startswith("│")]
     assert table
     assert all(line in again.output for line in table)

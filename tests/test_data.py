@@ -40,11 +40,15 @@ def test_missing_mnist_names_the_folder(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("module", "load"), [("sklearn.datasets", load_digits), ("torchvision.datasets", load_mnist)]
+    ("module", "load", "package"),
+    [
+        ("sklearn.datasets", load_digits, "scikit-learn"),
+        ("torchvision.datasets", load_mnist, "torchvision"),
+    ],
 )
-def test_missing_libraries_name_the_extra(
-    module: str, load: object, monkeypatch: pytest.MonkeyPatch
+def test_missing_libraries_are_named(
+    module: str, load: object, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=r"pip install 'recent-prune\[demo\]'"):
+    with pytest.raises(ImportError, match=f"pip install {package}"):
         load()  # type: ignore[operator]

@@ -21,4 +21,4 @@ def test_code_runs(block: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert isinstance(study, optuna.Study)
         assert len(study.trials) == 20
     else:
-        assert "Only 0.00% of the input's variance reaches 'tanh50'" in capsys.readouterr().out
+        assert "Only 0.00% of the input is retained at 'tanh50'" in capsys.readouterr().out

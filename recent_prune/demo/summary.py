@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 from optuna.study import Study
+from optuna.trial import TrialState
 
-from recent_prune.demo.studies import Settings
+from recent_prune.demo.studies import SOURCE, Settings
 from recent_prune.report import (
     html_page,
     plot_entropy_profile,
@@ -56,7 +57,7 @@ def summary_table(study: Study, reference: Study | None) -> pd.DataFrame:
         table["without"] = _texts(full)
         table["saved"] = [
             "",
-            "",
+            _best_of_pruned(study, reference),
             f"{full.epochs - ours.epochs} ({_share(full.epochs - ours.epochs, full.epochs)})",
             f"{full.seconds - ours.seconds:.1f} s "
             f"({_share(full.seconds - ours.seconds, full.seconds)})",
@@ -114,6 +115,14 @@ def _texts(totals: Totals) -> pd.Series[str]:
             "best test accuracy": "–" if math.isnan(totals.best) else f"{totals.best:.4f}",
         }
     )
+
+
+def _best_of_pruned(study: Study, reference: Study) -> str:
+    """What the pruned trials come to if they are trained all the same."""
+    pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    numbers = {trial.number for trial in pruned}
+    values = [t.value for t in reference.trials if t.user_attrs[SOURCE] in numbers and t.value]
+    return f"their best: {max(values):.4f}" if values else ""
 
 
 def _lost(ours: float, full: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 from optuna.trial import BaseTrial, Trial
 from torch import nn
 
@@ -30,7 +32,8 @@ def probe_trial(
     missing from pruned trials, and samplers that look at common parameters would drop it), then
     ask ``trial.should_prune()`` as after any report. In a multi-objective study, where Optuna
     forbids that, raise ``optuna.TrialPruned(verdict.reason)`` where ``verdict.trainable`` is
-    False; the same in a study whose pruner is not :class:`ReconstructionEntropyPruner`.
+    False. In a study whose pruner is not :class:`ReconstructionEntropyPruner` a condemned trial
+    warns, since nobody prunes it.
 
     Stored are the user attributes named in :mod:`recent_prune.optuna.attributes` and, through
     ``trial.set_constraint``, the graded violation: with it TPE, NSGA-II and GP learn from a
@@ -63,6 +66,8 @@ def probe_trial(
     """
     result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol, seed=seed)
     verdict = (rule or _rule_of(trial))(result)
+    if not verdict.trainable:
+        _warn_if_nobody_prunes(trial)
     _set_constraint(trial, verdict.violation)
     for key, value in attributes.to_attributes(trial.number, result, verdict).items():
         trial.set_user_attr(key, value)
@@ -74,6 +79,19 @@ def _rule_of(trial: BaseTrial) -> Rule:
     if isinstance(pruner, ReconstructionEntropyPruner):
         return pruner.rule
     return RetainedInformationRule()
+
+
+def _warn_if_nobody_prunes(trial: BaseTrial) -> None:
+    if not isinstance(trial, Trial) or len(trial.study.directions) > 1:
+        return
+    if not isinstance(trial.study.pruner, ReconstructionEntropyPruner):
+        message = (
+            "A condemned trial's should_prune() will not say so, since the study's pruner is "
+            f"{type(trial.study.pruner).__name__}: give ReconstructionEntropyPruner to "
+            "create_study and load_study, with other pruners wrapped in it. (Trials that run all "
+            "the same are infeasible to Optuna, so best_trial passes them over.)"
+        )
+        warnings.warn(message, stacklevel=3)
 
 
 def _set_constraint(trial: BaseTrial, violation: float) -> None:

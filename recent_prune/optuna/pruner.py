@@ -70,6 +70,11 @@ class ReconstructionEntropyPruner(BasePruner):
         return super().__new__(cls)
 
     def __init__(self, rule: Rule | None = None, wrapped_pruner: BasePruner | None = None) -> None:
+        if isinstance(rule, BasePruner):
+            raise TypeError(
+                f"`rule` must be a rule, but got {type(rule).__name__}: did you mean "
+                "wrapped_pruner=…?"
+            )
         if rule is not None and not callable(rule):
             raise TypeError(f"`rule` must be callable, but got {rule!r}.")
         if wrapped_pruner is not None and not isinstance(wrapped_pruner, BasePruner):
@@ -78,6 +83,11 @@ class ReconstructionEntropyPruner(BasePruner):
             )
         self._rule: Rule = RetainedInformationRule() if rule is None else rule
         self._wrapped_pruner = wrapped_pruner or optuna.pruners.NopPruner()
+
+    def __repr__(self) -> str:
+        """With rule and wrapped pruner."""
+        wrapped = type(self._wrapped_pruner).__name__
+        return f"ReconstructionEntropyPruner(rule={self._rule!r}, wrapped_pruner={wrapped})"
 
     @property
     def rule(self) -> Rule:

@@ -195,6 +195,8 @@ class _Watch:
 def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
     if layers is None:
         return
+    if isinstance(layers, str):
+        raise TypeError(f"`layers` must be a sequence of names, but got the string {layers!r}.")
     names = [name for name, _ in named_modules(model) if name]
     unknown = [name for name in layers if name not in names]
     if not layers or unknown:

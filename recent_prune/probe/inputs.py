@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -37,6 +38,8 @@ def gather(inputs: Inputs, samples: int | None, device: torch.device) -> Tensor:
         TypeError: If ``inputs`` is neither a tensor nor an iterable, or a batch has no tensor.
         ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance.
     """
+    if isinstance(inputs, np.ndarray):
+        raise TypeError("`inputs` must be a tensor, but got an ndarray: torch.from_numpy(inputs).")
     if isinstance(inputs, Tensor):
         gathered = _evenly_spaced(inputs.detach(), samples)
     elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
@@ -44,7 +47,7 @@ def gather(inputs: Inputs, samples: int | None, device: torch.device) -> Tensor:
             gathered = _first_samples(inputs, samples)
     else:
         raise TypeError(
-            "`inputs` must be a tensor [n, …] or an iterable of batches, but got "
+            "`inputs` must be a tensor [n, …] or an iterable of batches (a DataLoader), but got "
             f"{type(inputs).__name__}."
         )
     _check(gathered)

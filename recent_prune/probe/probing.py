@@ -45,10 +45,11 @@ def probe(
         model: Any module with parameters, wrapped by ``torch.compile`` or ``DataParallel`` or
             not; moved nowhere.
         inputs: Samples, [n, …] with n ≥ 16, or an iterable of batches (a data loader), labels
-            ignored; a few hundred are enough. They should be real: noise cannot be reconstructed
-            and is refused. Which of them are held out depends on their order, not on chance. They
-            are moved to the model's device. Integers (tokens) are fine: then the
-            first floating activation is what is to be reconstructed.
+            ignored; a few hundred are enough. They should be real: what cannot be
+            reconstructed from as many samples even from itself, such as noise with hundreds of
+            features, is refused (by the ridge estimator). Which of them are held out depends on
+            their order, not on chance. They are moved to the model's device. Integers (tokens)
+            are fine: then the first floating activation is what is to be reconstructed.
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),
             ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers),
             or a :class:`Ridge` or :class:`Cascade` with settings of your own.

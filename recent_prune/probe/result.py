@@ -29,7 +29,7 @@ class Reconstructions:
     by_layer: Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ProbeResult:
     """The profile of one initialization over its layers, shallow to deep.
 
@@ -37,11 +37,13 @@ class ProbeResult:
 
     Attributes:
         estimator: ``"ridge"`` or ``"cascade"``.
-        layers: Names of the probed layers in the order of execution, deepest last.
+        layers: Names of the probed layers in the order of execution, deepest last: the module
+            that made the activation, or ``"input of NAME"`` where a function did.
         relative_entropy: Input ‖ reconstruction, nats, mean over the held-out samples. Not
             monotone in lost information, see :func:`relative_entropy`.
         retained: Share of the input's variance that is recovered on held-out samples, in [0, 1];
-            by the ridge estimator, the mean of that share over its noise floors.
+            by the ridge estimator, the mean of that share over its noise floors, so that healthy
+            layers have 0.05 to 0.8 rather than 1.
         differential_entropy: Of the reconstructions, nats per feature.
         gram_entropy: Of the activations, in [0, 1]: 0 where all samples point the same way.
         activation_rms: Root mean square of the activations.
@@ -75,6 +77,15 @@ class ProbeResult:
     seconds: float = field(compare=False)
     nonfinite_layer: str | None = None
     reconstructions: Reconstructions | None = field(default=None, compare=False, repr=False)
+
+    def __repr__(self) -> str:
+        """The gist; the profiles are in the attributes."""
+        return (
+            f"ProbeResult({self.estimator!r}, {self.depth} layers, retained "
+            f"{self.retained[0]:.3g} at {self.layers[0]!r} → {self.retained[-1]:.3g} at "
+            f"{self.layers[-1]!r}, cutoff {self.cutoff}, {self.samples} samples, "
+            f"{self.seconds:.3g} s)"
+        )
 
     @property
     def depth(self) -> int:

@@ -128,8 +128,9 @@ class _RidgeObserver:
             raise ValueError(
                 f"`inputs` must be alike enough to be reconstructed: from {n} samples of "
                 f"{features} features only {share:.0%} of the others' variance can be, even from "
-                f"the inputs themselves (at least {LEAST_REDUNDANCY:.0%} needed). Noise cannot "
-                "be probed; other data need more samples, Ridge(samples=…)."
+                f"the inputs themselves (at least {LEAST_REDUNDANCY:.0%} needed). Give more "
+                "samples, a few hundred for images (Ridge(samples=…) takes 384 by default); noise "
+                "cannot be probed."
             )
 
     def on_layer(self, name: str, activation: Tensor) -> None:

@@ -72,7 +72,7 @@ class RetainedInformationRule:
         deepest = result.layers[-1]
         if lost > 0:
             reason = (
-                f"Only {retained:.2%} of the input's variance reaches {deepest!r} (at least "
+                f"Only {retained:.2%} of the input is retained at {deepest!r} (at least "
                 f"{self.min_retained:.2%} needed); {lost:.1%} of the depth is blind."
             )
         elif exploded > 0:
@@ -81,7 +81,7 @@ class RetainedInformationRule:
                 f"{bound:.3g} allowed."
             )
         else:
-            reason = f"{retained:.2%} of the input's variance reaches {deepest!r}."
+            reason = f"{retained:.2%} of the input is retained at {deepest!r}."
         return Verdict(violation <= 0, violation, reason)
 
     def _lost(self, retained: tuple[float, ...]) -> float:

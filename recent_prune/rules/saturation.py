@@ -59,12 +59,12 @@ class SaturationRule:
                 violation=(depth - cutoff) / depth,
                 reason=(
                     f"The relative entropy saturates after {cutoff} of {depth} layers, and only "
-                    f"{retained:.2%} of the input's variance reaches {result.layers[-1]!r}."
+                    f"{retained:.2%} of the input is retained at {result.layers[-1]!r}."
                 ),
             )
         if saturated:
-            kept = f"but {retained:.2%} of the input's variance reaches {result.layers[-1]!r}"
+            kept = f"but {retained:.2%} of the input is retained at {result.layers[-1]!r}"
             reason = f"The relative entropy is flat after {cutoff} of {depth} layers, {kept}."
         else:
             reason = f"The relative entropy still changes at the last of {depth} layers."
-        return Verdict(trainable=True, violation=-retained, reason=reason)
+        return Verdict(trainable=True, violation=0.0 - retained, reason=reason)

@@ -3,9 +3,11 @@ from __future__ import annotations
 import optuna
 import pytest
 from optuna.study import Study
+from optuna.trial import TrialState
 
 from recent_prune.data import load_digits
 from recent_prune.demo import Settings, run_pruned, run_reference, summary_page, summary_table
+from recent_prune.demo.studies import SOURCE
 from recent_prune.demo.summary import Totals
 from recent_prune.optuna import attributes
 
@@ -39,6 +41,9 @@ def test_table_and_page_show_what_was_saved(studies: tuple[Study, Study]) -> Non
     pruned = Totals.of(study).pruned
     assert list(table) == ["with recent_prune", "without", "saved"]
     assert table.loc["epochs", "saved"] == f"{2 * pruned} ({pruned / 6:.1%})"
+    dead = [t.number for t in study.trials if t.state == TrialState.PRUNED]
+    best = max(t.value or 0 for t in reference.trials if t.user_attrs[SOURCE] in dead)
+    assert table.loc["pruned", "saved"] == f"their best: {best:.4f}"
     page = summary_page(study, reference, SETTINGS)
     assert str(table.loc["epochs", "saved"]) in page
     assert page.count('class="plotly-graph-div"') == 3

@@ -65,6 +65,13 @@ def test_the_rule_is_the_argument_or_the_pruner_or_the_default() -> None:
     assert probe_trial(study.ask(), model, DIGITS.train, rule=SaturationRule()).trainable
 
 
+def test_a_condemned_trial_that_nobody_prunes_warns() -> None:
+    """Such as in a second process that forgot the pruner."""
+    study = optuna.create_study(pruner=optuna.pruners.MedianPruner())
+    with pytest.warns(UserWarning, match=r"study's pruner is MedianPruner: give Reconstruction"):
+        probe_trial(study.ask(), mlp(depth=24, weight_variance=0.1), DIGITS.train)
+
+
 def test_estimator_and_layers_are_passed_on() -> None:
     trial = new_study().ask()
     model = mlp(depth=3)
@@ -94,7 +101,7 @@ def test_the_reason_is_logged_by_the_study(caplog: pytest.LogCaptureFixture) -> 
 
     study.optimize(objective, n_trials=1)
     optuna.logging.disable_propagation()
-    assert "of the input's variance reaches 'tanh24'" in caplog.text
+    assert "of the input is retained at 'tanh24'" in caplog.text
 
 
 def test_multi_objective_studies_prune_by_the_verdict() -> None:

@@ -207,6 +207,14 @@ def test_a_rule_of_ones_own_decides() -> None:
         assert trial.user_attrs[attributes.REASON].endswith("layers are too many.")
 
 
+def test_repr_shows_rule_and_wrapped_pruner() -> None:
+    pruner = ReconstructionEntropyPruner(SaturationRule(), HyperbandPruner())
+    assert repr(pruner) == (
+        "ReconstructionEntropyPruner(rule=SaturationRule(max_retained=0.002), "
+        "wrapped_pruner=HyperbandPruner)"
+    )
+
+
 def test_finished_trials_may_be_added_without_a_probe() -> None:
     study = optuna.create_study(pruner=ReconstructionEntropyPruner(wrapped_pruner=MedianPruner()))
     study.add_trial(create_trial(value=0.5))
@@ -216,5 +224,7 @@ def test_finished_trials_may_be_added_without_a_probe() -> None:
 def test_refuses_bad_arguments() -> None:
     with pytest.raises(TypeError, match=r"`rule` must be callable, but got 0.5"):
         ReconstructionEntropyPruner(0.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"got MedianPruner: did you mean wrapped_pruner=…\?"):
+        ReconstructionEntropyPruner(MedianPruner())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`wrapped_pruner` must be an Optuna pruner or None, but"):
         ReconstructionEntropyPruner(wrapped_pruner="median")  # type: ignore[arg-type]

@@ -213,6 +213,11 @@ def test_refuses_unknown_layers(layers: list[str]) -> None:
         probe(mlp(), torch.rand(20, 64), layers=layers)
 
 
+def test_refuses_a_string_for_layers() -> None:
+    with pytest.raises(TypeError, match="must be a sequence of names, but got the string 'head'"):
+        probe(mlp(), torch.rand(20, 64), layers="head")
+
+
 def test_refuses_named_layers_that_give_no_activation() -> None:
     class Unused(Functional):
         def __init__(self) -> None:

@@ -9,6 +9,7 @@ from recent_prune.probe import Cascade, Ridge, probe, relative_entropy
 from recent_prune.probe.cascade import cascade, fit
 from recent_prune.probe.chain import Chain
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
+from recent_prune.rules import RetainedInformationRule, SaturationRule
 from tests.conftest import Reference
 from tests.networks import Residual, Tokens, cnn, mlp
 
@@ -97,12 +98,28 @@ def test_probes_the_same_layers_as_ridge(digits: Tensor) -> None:
         assert ridge.activation_rms == pytest.approx(trained.activation_rms, rel=0.2)
 
 
-def test_one_pass_is_the_default(digits: Tensor) -> None:
-    one_pass = -(-(len(digits) - 100) // 64)
-    default = probe(mlp(), digits, estimator="cascade")
-    assert default == probe(mlp(), digits, estimator=Cascade(updates=one_pass))
-    assert default != probe(mlp(), digits, estimator=Cascade(updates=one_pass - 1))
-    assert default.samples == len(digits)
+def steps(cascade: Cascade, samples: int) -> list[int]:
+    return [len(batch) for batch in cascade._batches(torch.rand(samples, 1))]
+
+
+def test_one_pass_is_the_default_and_short_ones_are_repeated() -> None:
+    assert steps(Cascade(), 60_000) == [64] * 937 + [32]
+    assert steps(Cascade(), 70_000) == [64] * 1093 + [48]
+    assert steps(Cascade(), 150) == ([64, 64, 22] * 313)[:938]
+    assert steps(Cascade(updates=2), 150) == [64, 64]
+    assert steps(Cascade(updates=4), 129) == [64, 64, 64, 64]  # none of a single sample
+
+
+@pytest.mark.parametrize(("activation", "weight_variance"), [("relu", 2.0), ("tanh", 1.76)])
+@pytest.mark.parametrize("depth", [1, 5])
+def test_networks_that_train_are_kept_by_default(
+    digits: Tensor, activation: str, weight_variance: float, depth: int
+) -> None:
+    model = mlp(depth, 64, weight_variance, activation=activation)
+    result = probe(model, digits, estimator="cascade")
+    assert RetainedInformationRule()(result).trainable
+    assert SaturationRule()(result).trainable
+    assert result.samples == len(digits)
 
 
 def test_more_updates_reconstruct_better(digits: Tensor) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,8 @@ def nan_inputs() -> Tensor:
         (torch.rand(30, 0), ValueError, r"must have features, .* but got shape \(30, 0\)"),
         (torch.full((30, 64), 0.5), ValueError, "`inputs` must vary, but all samples are equal"),
         (nan_inputs(), ValueError, "must be finite, but 2 of 100 samples hold NaN or infinity"),
-        (3, TypeError, "must be a tensor .* or an iterable of batches, but got int"),
+        (np.ones((30, 64)), TypeError, "got an ndarray: torch.from_numpy"),
+        (3, TypeError, "or an iterable of batches .a DataLoader., but got int"),
         ("digits", TypeError, "but got str"),
         ([("a", "b")], TypeError, "Batch 0 of `inputs` must hold a tensor .* but got tuple"),
         (

@@ -198,6 +198,13 @@ def test_dead_layers_retain_nothing(digits: Tensor) -> None:
     assert not rp.SaturationRule()(result).trainable
 
 
+def test_repr_is_one_readable_line(digits: Tensor) -> None:
+    text = repr(rp.probe(mlp(), digits))
+    assert text.startswith("ProbeResult('ridge', 3 layers, retained 0.")
+    assert "at 'tanh3', cutoff 2, 384 samples" in text
+    assert len(text) < 150
+
+
 @pytest.mark.parametrize("model", [mlp(), mlp(depth=5, activation="relu", weight_variance=1e30)])
 def test_result_survives_json(digits: Tensor, model: nn.Module) -> None:
     result = rp.probe(model, digits)

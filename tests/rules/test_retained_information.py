@@ -17,7 +17,7 @@ def test_keeps_what_arrives() -> None:
     verdict = rule(result([0.9, 0.5]))
     assert verdict.trainable
     assert verdict.violation == pytest.approx(-0.4 / 0.9)
-    assert verdict.reason == "50.00% of the input's variance reaches 'tanh2'."
+    assert verdict.reason == "50.00% of the input is retained at 'tanh2'."
 
 
 def test_condemns_what_is_lost_by_the_share_of_blind_layers() -> None:
@@ -25,7 +25,7 @@ def test_condemns_what_is_lost_by_the_share_of_blind_layers() -> None:
     assert not verdict.trainable
     assert verdict.violation == pytest.approx(0.5)
     assert verdict.reason == (
-        "Only 0.00% of the input's variance reaches 'tanh4' (at least 10.00% needed); 50.0% of "
+        "Only 0.00% of the input is retained at 'tanh4' (at least 10.00% needed); 50.0% of "
         "the depth is blind."
     )
 

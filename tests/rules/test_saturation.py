@@ -20,8 +20,8 @@ def test_condemns_what_is_deeper_than_the_cutoff() -> None:
     assert not verdict.trainable
     assert verdict.violation == 0.75
     assert verdict.reason == (
-        "The relative entropy saturates after 1 of 4 layers, and only 0.00% of the input's "
-        "variance reaches 'tanh4'."
+        "The relative entropy saturates after 1 of 4 layers, and only 0.00% of the input is "
+        "retained at 'tanh4'."
     )
 
 
