@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import optuna
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from torch import nn
 
 from recent_prune.data import Images
 from recent_prune.demo.network import BATCH_SIZE, Configuration
@@ -80,14 +81,7 @@ def run_pruned(
         verdict = probe_trial(trial, model, images.train)
         if trial.should_prune():
             raise optuna.TrialPruned(verdict.reason)
-        accuracy = 0.0
-        for epoch, accuracy in enumerate(
-            configuration.train(model, images, settings.epochs, seed), start=1
-        ):
-            trial.report(accuracy, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return accuracy
+        return _train(trial, model, configuration, images, settings.epochs, seed)
 
     _optimize(study, objective, trials - len(_finished(study)), progress)
     return study
@@ -115,16 +109,27 @@ def run_reference(
         configuration = Configuration.suggest(trial)
         seed = settings.seed + trial.user_attrs[SOURCE]
         model = configuration.build(images, seed)
-        accuracy = 0.0
-        for epoch, accuracy in enumerate(
-            configuration.train(model, images, settings.epochs, seed), start=1
-        ):
-            trial.report(accuracy, epoch)
-        return accuracy
+        return _train(trial, model, configuration, images, settings.epochs, seed)
 
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     _optimize(study, objective, len(waiting), progress)
     return study
+
+
+def _train(
+    trial: Trial,
+    model: nn.Module,
+    configuration: Configuration,
+    images: Images,
+    epochs: int,
+    seed: int,
+) -> float:
+    accuracy = 0.0
+    for epoch, accuracy in enumerate(configuration.train(model, images, epochs, seed), start=1):
+        trial.report(accuracy, epoch)
+        if trial.should_prune():
+            raise optuna.TrialPruned(f"Test accuracy {accuracy:.3f} after {epoch} epochs.")
+    return accuracy
 
 
 def _open(

@@ -121,7 +121,8 @@ def _best_of_pruned(study: Study, reference: Study) -> str:
     """What the pruned trials come to if they are trained all the same."""
     pruned = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
     numbers = {trial.number for trial in pruned}
-    values = [t.value for t in reference.trials if t.user_attrs[SOURCE] in numbers and t.value]
+    complete = reference.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    values = [t.values[0] for t in complete if t.user_attrs[SOURCE] in numbers]
     return f"their best: {max(values):.4f}" if values else ""
 
 
