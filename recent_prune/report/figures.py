@@ -17,6 +17,7 @@ from plotly.subplots import make_subplots
 
 from recent_prune.report.trials import PARAMETER, trials_table
 
+BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}  # beside, it crowds narrow screens
 KEPT, PRUNED = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
 
 
@@ -33,7 +34,7 @@ def plot_entropy_profile(study: Study) -> go.Figure:
     figure = make_subplots(
         rows=1,
         cols=2,
-        horizontal_spacing=0.12,
+        horizontal_spacing=0.2,
         subplot_titles=("Relative entropy", "Retained information"),
     )
     probed = _probed(trials_table(study))
@@ -58,10 +59,10 @@ def plot_entropy_profile(study: Study) -> go.Figure:
                 row=1,
                 col=column,
             )
-    figure.update_xaxes(title_text="layer / number of layers", range=[0, 1.02])
+    figure.update_xaxes(title_text="share of the depth", range=[0, 1.02])
     figure.update_yaxes(title_text="input ‖ reconstruction (nats)", col=1)
     figure.update_yaxes(title_text="share of the input's variance", range=[-0.02, 1.02], col=2)
-    return figure.update_layout(title="What arrives at each layer, before training")
+    return figure.update_layout(title="What arrives at each layer, before training", legend=BELOW)
 
 
 def plot_verdicts(
@@ -126,7 +127,7 @@ def plot_verdicts(
     return figure.update_layout(
         title="Verdict and result of every trial",
         coloraxis={"colorscale": "Viridis", "colorbar": {"title": value_name}},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        legend=BELOW,
     )
 
 
@@ -161,7 +162,7 @@ def plot_saved_compute(study: Study, reference: Study) -> go.Figure:
         title="Compute saved",
         xaxis_title="finished trials",
         yaxis_title="cumulative wall clock (seconds)",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        legend=BELOW,
     )
 
 
