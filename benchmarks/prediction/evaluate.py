@@ -4,7 +4,9 @@
 
 Protocol: each network is built again at its initialization and probed with each estimator on the
 training images. A network *trains* if its accuracy exceeds 0.5, and is *good* if it comes within
-0.1 of the best of the sample. Intervals: 95 %, bootstrap over networks (percentile, 2,000 draws).
+0.1 of the best of the sample. The score of a probe is the retained share at the deepest layer; a
+network whose activations exceed the bound of `RetainedInformationRule`, or are not finite, ranks
+below all others. Intervals: 95 %, bootstrap over networks (percentile, 2,000 draws).
 Writes ``results_DATA.md`` with the environment.
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 from optuna.trial import BaseTrial, Trial
 from torch import nn
@@ -22,7 +23,7 @@ def probe_trial(
     *,
     rule: Rule | None = None,
     estimator: Estimator = "ridge",
-    layers: list[str] | None = None,
+    layers: Sequence[str] | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> Verdict:
@@ -66,11 +67,11 @@ def probe_trial(
     """
     result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol, seed=seed)
     verdict = (rule or _rule_of(trial))(result)
-    if not verdict.trainable:
-        _warn_if_nobody_prunes(trial)
     _set_constraint(trial, verdict.violation)
     for key, value in attributes.to_attributes(trial.number, result, verdict).items():
         trial.set_user_attr(key, value)
+    if not verdict.trainable:
+        _warn_if_nobody_prunes(trial)
     return verdict
 
 

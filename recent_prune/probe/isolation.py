@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 _ONE_AT_A_TIME = threading.RLock()
-"""Two probes in step would each restore the random state that the other one set."""
+"""Two probes in step would each restore the random state (and of a shared model the mode) that the
+other one set."""
 
 
 @contextmanager
@@ -37,39 +38,19 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
         model: The model to be run inside the block.
         seed: Seed of all random states inside the block.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    buffers = [(module, dict(module._buffers)) for module in model.modules()]
-    values = [
-        (tensor, tensor.detach().clone())
-        for tensor in (
-            *model.buffers(),
-            # An embedding with a maximal norm scales its weights down in its forward pass.
-            *(p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()),
-        )
-    ]
-    with _ONE_AT_A_TIME, _forked_random_states(_cuda_devices(model), seed):
-        try:
-            for module, _ in modes:
-                module.training = isinstance(module, _NormBase)
-            # Not inference_mode: a tensor that a model caches on its first forward (positional
-            # tables) would then be an inference tensor and break the training that follows.
-            with (
-                torch.inference_mode(False),
-                torch.no_grad(),
-                torch.autocast(device_of(model).type, enabled=False),
-            ):
-                yield
-        finally:
-            for module, training in modes:
-                module.training = training
-            for module, named in buffers:
-                module._buffers.clear()
-                module._buffers.update(named)
-            with torch.no_grad():
-                for tensor, value in values:
-                    # A graph that the user holds forbids writing where nothing changed.
-                    if not torch.equal(tensor, value):
-                        tensor.copy_(value)
+    # Not inference_mode: a tensor that a model caches on its first forward (positional tables)
+    # would then be an inference tensor and break the training that follows.
+    with (
+        _ONE_AT_A_TIME,
+        _forked_random_states(_cuda_devices(model), seed),
+        _restored(model),
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(device_of(model).type, enabled=False),
+    ):
+        for module in model.modules():
+            module.training = isinstance(module, _NormBase)
+        yield
 
 
 def device_of(model: nn.Module) -> torch.device:
@@ -86,6 +67,29 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
 
 def _cuda_devices(model: nn.Module) -> list[torch.device]:
     return sorted({t.device for t in _tensors(model) if t.device.type == "cuda"}, key=str)
+
+
+@contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    """Put back the modes of all modules and all buffers, values and identity."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    # An embedding with a maximal norm scales its weights down in its forward pass.
+    scaled = [p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()]
+    values = [(tensor, tensor.detach().clone()) for tensor in (*model.buffers(), *scaled)]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for module, named in buffers:
+            module._buffers.clear()
+            module._buffers.update(named)
+        with torch.no_grad():
+            for tensor, value in values:
+                # A graph that the user holds forbids writing where nothing changed.
+                if not torch.equal(tensor, value):
+                    tensor.copy_(value)
 
 
 @contextmanager

@@ -76,7 +76,7 @@ class ProbeResult:
     samples: int
     seconds: float = field(compare=False)
     nonfinite_layer: str | None = None
-    reconstructions: Reconstructions | None = field(default=None, compare=False, repr=False)
+    reconstructions: Reconstructions | None = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         """The gist; the profiles are in the attributes."""

@@ -140,6 +140,15 @@ def test_threads_do_not_mix_up_the_random_states(digits: Tensor) -> None:
     assert random_state() == before
 
 
+def test_threads_that_share_a_model_leave_it_as_it_was(digits: Tensor) -> None:
+    model = half_frozen()
+    before = fingerprint(model)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: probe(model, digits), range(8)))
+    assert fingerprint(model) == before
+    assert all(result == results[0] for result in results)
+
+
 def train(model: nn.Module, loader: DataLoader[tuple[Tensor, ...]]) -> list[Tensor]:
     optimizer = torch.optim.Adam(model.parameters())
     for images, labels in loader:
