@@ -10,12 +10,13 @@ this package, ``probe`` is the function).
 """
 
 from recent_prune import networks
-from recent_prune.probe import Cascade, ProbeResult, Ridge, probe
+from recent_prune.probe import Backward, Cascade, ProbeResult, Ridge, probe, probe_many
 from recent_prune.rules import RetainedInformationRule, SaturationRule, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Backward",
     "Cascade",
     "ProbeResult",
     "RetainedInformationRule",
@@ -24,4 +25,5 @@ __all__ = [
     "Verdict",
     "networks",
     "probe",
+    "probe_many",
 ]

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "recent_prune"
 ALLOWED = {
-    "probe": {"torch", "numpy", "recent_prune.probe"},
+    "probe": {"torch", "numpy", "rich", "recent_prune.probe"},  # rich for a progress bar, if there
     "rules": {"recent_prune.probe", "recent_prune.rules"},
     "optuna": {
         "torch",

@@ -1,48 +1,197 @@
-"""The networks whose training is to be predicted: a fixed, seeded sample of plain MLPs."""
+"""The networks whose training is to be predicted: two fixed, seeded samples.
+
+The **tuning** sample (plain MLPs) is what estimator and thresholds were chosen on. The **test**
+sample (several families, other seeds) was drawn afterwards and only ever evaluated.
+"""
 
 from __future__ import annotations
 
 import math
 import random
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from recent_prune import networks
+from recent_prune.networks import ACTIVATIONS
 
-ACTIVATIONS = ("tanh", "relu", "gelu")
+NORMS = ("none", "batch", "layer")
 
 
 @dataclass(frozen=True)
 class Specification:
-    """One network: what `recent_prune.networks.mlp` needs to build it."""
+    """One network at its initialization.
+
+    Attributes:
+        index: Seed of its weights and of the order of its batches.
+        family: The group it is counted in.
+        kind: ``"mlp"`` or ``"cnn"``.
+        activation: A key of `recent_prune.networks.ACTIVATIONS`.
+        depth: Hidden layers.
+        width: Units or channels of each.
+        weight_variance: σ_w², W ~ N(0, σ_w² / fan_in).
+        bias_variance: σ_b².
+        norm: ``"none"``, ``"batch"`` or ``"layer"``, before each activation function.
+        skip: Whether each layer but the first is added to its input.
+    """
 
     index: int
+    family: str
+    kind: str
     activation: str
     depth: int
     width: int
     weight_variance: float
     bias_variance: float
+    norm: str = "none"
+    skip: bool = False
 
-    def build(self, inputs: int) -> nn.Sequential:
-        """The network at its initialization; the same each time."""
-        arguments: dict[str, Any] = asdict(self)
-        seed = arguments.pop("index")
-        return networks.mlp(inputs, 10, seed=seed, **arguments)
+    def build(self, image: Tensor) -> nn.Sequential:
+        """The network for images like ``image`` [channels, height, width]; the same each time."""
+        layers: list[nn.Module] = [nn.Flatten()] if self.kind == "mlp" else []
+        features = image.numel() if self.kind == "mlp" else len(image)
+        for number in range(self.depth):
+            linear: nn.Module
+            if self.kind == "mlp":
+                linear = nn.utils.skip_init(nn.Linear, features, self.width)
+            else:
+                # One step of the stride, in the third layer, as space for images this small.
+                linear = nn.Conv2d(
+                    features,
+                    self.width,
+                    3,
+                    stride=2 if number == 2 else 1,
+                    padding=1,
+                    padding_mode="circular",
+                )
+            parts = [linear, *self._norm(), ACTIVATIONS[self.activation]()]
+            same = number > 0 and not (self.kind == "cnn" and number == 2)
+            layers.append(_Skip(*parts) if self.skip and same else nn.Sequential(*parts))
+            features = self.width
+        if self.kind == "cnn":
+            layers.append(nn.Flatten())
+            with torch.no_grad():
+                features = nn.Sequential(*layers).eval()(image[None]).shape[1]
+        layers.append(nn.Linear(features, 10))
+        model = nn.Sequential(*layers)
+        self._initialize(model)
+        return model
+
+    def _norm(self) -> list[nn.Module]:
+        if self.norm == "none":
+            return []
+        if self.kind == "mlp":
+            return [{"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}[self.norm](self.width)]
+        return [nn.BatchNorm2d(self.width) if self.norm == "batch" else nn.GroupNorm(1, self.width)]
+
+    def _initialize(self, model: nn.Module) -> None:
+        generator = torch.Generator().manual_seed(self.index)
+        for module in model.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                fan_in = module.weight[0].numel()
+                deviation = math.sqrt(self.weight_variance / fan_in)
+                nn.init.normal_(module.weight, std=deviation, generator=generator)
+                assert module.bias is not None
+                nn.init.normal_(module.bias, std=math.sqrt(self.bias_variance), generator=generator)
 
 
-def sample(count: int, seed: int = 0) -> list[Specification]:
-    """Depth 2–64 and σ_w² 0.25–6 (both log-uniform), widths 32–128, σ_b² 0 or 0.05."""
-    draw = random.Random(seed)
-    return [
-        Specification(
-            index=index,
-            activation=ACTIVATIONS[index % len(ACTIVATIONS)],
-            depth=round(math.exp(draw.uniform(math.log(2), math.log(64)))),
-            width=draw.choice([32, 64, 128]),
-            weight_variance=math.exp(draw.uniform(math.log(0.25), math.log(6))),
-            bias_variance=draw.choice([0.0, 0.05]),
-        )
-        for index in range(count)
+class _Skip(nn.Sequential):
+    """x + f(x)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + super().forward(x)  # type: ignore[no-untyped-call]
+        return out
+
+
+PLAIN = ("tanh", "relu", "gelu")
+
+
+def tuning_sample() -> list[Specification]:
+    """300 plain MLPs: tanh, ReLU, GELU; depth 2–64 and σ_w² 0.25–6 (log-uniform)."""
+    draw = random.Random(0)
+    return [_plain_mlp(draw, index, PLAIN) for index in range(300)]
+
+
+def test_sample() -> list[Specification]:
+    """440 networks of five families, from seeds that the tuning sample has not seen."""
+    draw = random.Random(2026)
+    families: list[tuple[int, Callable[[int], Specification]]] = [
+        (180, lambda index: _plain_mlp(draw, index, PLAIN)),
+        (40, lambda index: _plain_mlp(draw, index, ("sigmoid", "leaky_relu"))),
+        (80, lambda index: _plain_cnn(draw, index)),
+        (60, lambda index: _with_norm(draw, index)),
+        (80, lambda index: _with_skips(draw, index)),
     ]
+    drawn: list[Specification] = []
+    for count, family in families:
+        drawn += [family(10_000 + len(drawn) + i) for i in range(count)]
+    return drawn
+
+
+SAMPLES = {"tuning": tuning_sample, "test": test_sample}
+
+
+def _plain_mlp(draw: random.Random, index: int, activations: tuple[str, ...]) -> Specification:
+    return Specification(
+        index=index,
+        family="plain MLP" if activations == PLAIN else "sigmoid and leaky ReLU MLP",
+        kind="mlp",
+        activation=activations[index % len(activations)],
+        depth=_log_uniform_int(draw, 2, 64),
+        width=draw.choice([32, 64, 128]),
+        weight_variance=_log_uniform(draw, 0.25, 6),
+        bias_variance=draw.choice([0.0, 0.05]),
+    )
+
+
+def _plain_cnn(draw: random.Random, index: int) -> Specification:
+    return Specification(
+        index=index,
+        family="plain CNN",
+        kind="cnn",
+        activation=PLAIN[index % len(PLAIN)],
+        depth=_log_uniform_int(draw, 3, 32),
+        width=draw.choice([8, 16, 32]),
+        weight_variance=_log_uniform(draw, 0.25, 6),
+        bias_variance=draw.choice([0.0, 0.05]),
+    )
+
+
+def _with_norm(draw: random.Random, index: int) -> Specification:
+    kind = draw.choice(["mlp", "mlp", "cnn"])
+    return Specification(
+        index=index,
+        family="normalised",
+        kind=kind,
+        activation=PLAIN[index % len(PLAIN)],
+        depth=_log_uniform_int(draw, 3, 48 if kind == "mlp" else 24),
+        width=draw.choice([32, 64, 128] if kind == "mlp" else [8, 16, 32]),
+        weight_variance=_log_uniform(draw, 0.25, 6),
+        bias_variance=draw.choice([0.0, 0.05]),
+        norm=draw.choice(["batch", "layer"]),
+    )
+
+
+def _with_skips(draw: random.Random, index: int) -> Specification:
+    kind = draw.choice(["mlp", "mlp", "cnn"])
+    return Specification(
+        index=index,
+        family="residual",
+        kind=kind,
+        activation=PLAIN[index % len(PLAIN)],
+        depth=_log_uniform_int(draw, 3, 64 if kind == "mlp" else 24),
+        width=draw.choice([32, 64, 128] if kind == "mlp" else [8, 16, 32]),
+        weight_variance=_log_uniform(draw, 0.25, 6),
+        bias_variance=draw.choice([0.0, 0.05]),
+        norm=draw.choice(["none", "none", "batch", "layer"]),
+        skip=True,
+    )
+
+
+def _log_uniform(draw: random.Random, low: float, high: float) -> float:
+    return math.exp(draw.uniform(math.log(low), math.log(high)))
+
+
+def _log_uniform_int(draw: random.Random, low: int, high: int) -> int:
+    return round(_log_uniform(draw, low, high))

@@ -3,18 +3,23 @@
 from recent_prune.probe.cascade import Cascade
 from recent_prune.probe.cutoff import saturation_cutoff
 from recent_prune.probe.entropies import differential_entropy, gram_entropy, relative_entropy
+from recent_prune.probe.gradients import Backward, GradientProfile
+from recent_prune.probe.many import probe_many
 from recent_prune.probe.probing import probe
 from recent_prune.probe.result import ProbeResult, Reconstructions
 from recent_prune.probe.ridge import Ridge
 
 __all__ = [
+    "Backward",
     "Cascade",
+    "GradientProfile",
     "ProbeResult",
     "Reconstructions",
     "Ridge",
     "differential_entropy",
     "gram_entropy",
     "probe",
+    "probe_many",
     "relative_entropy",
     "saturation_cutoff",
 ]

@@ -28,7 +28,11 @@ class Observer(Protocol):
 
 
 def run_observed(
-    model: nn.Module, batch: Tensor, observer: Observer, layers: Sequence[str] | None
+    model: nn.Module,
+    batch: Tensor,
+    observer: Observer,
+    layers: Sequence[str] | None,
+    forward: Callable[[Tensor], object] | None = None,
 ) -> None:
     """Run ``model(batch)`` once and show each probed activation to ``observer``.
 
@@ -51,6 +55,7 @@ def run_observed(
         batch: Shape [n, …], on the model's device.
         observer: Shown activations with the batch as their first axis.
         layers: Names of modules whose outputs are to be shown instead of the default choice.
+        forward: How ``model`` is run, if not by calling it: with other parameters, say.
 
     Raises:
         ValueError: If ``layers`` names what the model has not or what gave no activation, or if
@@ -59,7 +64,7 @@ def run_observed(
     _check_names(model, layers)
     watch = _Watch(batch, observer, layers)
     with watch.attached(model):
-        output = _forward(model, batch)
+        output = _forward(model, batch, forward or model)
     if layers is not None:
         silent = [name for name in layers if not watch.shown[name]]
         if silent:
@@ -206,9 +211,9 @@ def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
         )
 
 
-def _forward(model: nn.Module, batch: Tensor) -> Any:
+def _forward(model: nn.Module, batch: Tensor, forward: Callable[[Tensor], object]) -> Any:
     try:
-        return model(batch)
+        return forward(batch)
     except Exception as error:
         # A note keeps the type, so that a caller can still tell an out-of-memory error.
         error.add_note(

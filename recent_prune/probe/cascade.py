@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.chain import Chain, ChainLayer
-from recent_prune.probe.measures import LayerMeasures, Split, measure, not_finite, retained_share
+from recent_prune.probe.gram import MAX_FEATURES, layer_gram
+from recent_prune.probe.measures import LayerMeasures, measure, not_finite, retained_share
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
-from recent_prune.probe.ridge import held_out_mask
 
 DEFAULT_UPDATES = 938
 """Least number of steps: one pass over the 60,000 images of MNIST in batches of 64."""
@@ -68,7 +68,7 @@ class Cascade:
 
     def measure(
         self, model: nn.Module, batch: Tensor, shown: int, layers: Sequence[str] | None
-    ) -> list[LayerMeasures]:
+    ) -> tuple[list[LayerMeasures], float]:
         """Fit a reconstruction layer for each layer, then measure every cascade.
 
         Args:
@@ -98,17 +98,15 @@ class Cascade:
             learning_rate=self.learning_rate,
         )
         activations = _in(chain.activations(judged)[:depth], precision)
-        rows = _in([samples, judged, batch[n:]], precision)
-        targets = Split(
-            rows[0].flatten(1), rows[1][: len(judged) - shown].flatten(1), rows[2].flatten(1)
+        inputs, known = _in([judged[: len(judged) - shown], samples], precision)
+        measures = _measure(
+            [layer.name for layer in chain.layers[:depth]],
+            activations,
+            cascade(reconstruction_layers, activations),
+            inputs.flatten(1),
+            known.flatten(1).mean(dim=0),
         )
-        measures = [
-            _measure(layer.name, activation, reconstruction, targets)
-            for layer, activation, reconstruction in zip(
-                chain.layers, activations, cascade(reconstruction_layers, activations), strict=False
-            )
-        ]
-        return measures if layers is None else [m for m in measures if m.name in layers]
+        return [m for m in measures if layers is None or m.name in layers], 1.0
 
     def _batches(self, samples: Tensor) -> Iterator[Tensor]:
         """Batches in the order of the samples, pass after pass.
@@ -181,15 +179,46 @@ def _in(tensors: Sequence[Tensor], precision: torch.dtype) -> list[Tensor]:
 
 
 def _measure(
-    name: str, activation: Tensor, reconstruction: Tensor, targets: Split
-) -> LayerMeasures:
-    rows, reconstructions = activation.flatten(1), reconstruction.flatten(1)
+    names: Sequence[str],
+    activations: Sequence[Tensor],
+    reconstructions: Sequence[Tensor],
+    inputs: Tensor,
+    mean: Tensor,
+) -> list[LayerMeasures]:
+    """Measure each cascade on the held-out inputs [m, D]; further reconstructions are shown."""
+    m = len(inputs)
+    measures = [not_finite(name) for name in names]
+    rows = [reconstruction.flatten(1) for reconstruction in reconstructions]
     # Finite activations may still be too large to be fitted: the squared error overflows.
-    if not bool(torch.isfinite(rows).all() and torch.isfinite(reconstructions).all()):
-        return not_finite(name)
-    m = len(targets.held_out)
-    retained = retained_share(targets.held_out, reconstructions[:m], targets.mean)
-    return measure(name, rows[:m], targets, reconstructions, retained)
+    finite = [
+        i
+        for i, activation in enumerate(activations)
+        if bool(torch.isfinite(activation).all() and torch.isfinite(rows[i]).all())
+    ]
+    if not finite:
+        return measures
+    found = measure(
+        [names[i] for i in finite],
+        [layer_gram(activations[i][:m], 0, MAX_FEATURES) for i in finite],
+        inputs,
+        torch.stack([rows[i][:m] for i in finite]),
+        torch.tensor([retained_share(inputs, rows[i][:m], mean) for i in finite]).to(mean),
+        [rows[i][m:] if len(rows[i]) > m else None for i in finite],
+    )
+    for i, layer in zip(finite, found, strict=True):
+        measures[i] = layer
+    return measures
+
+
+def held_out_mask(n: int, share: float, device: torch.device) -> Tensor:
+    """Which of n samples are held out: a boolean mask [n], at least two on either side.
+
+    Evenly spread, so that data sorted by class has all its classes on both sides.
+    """
+    m = min(max(round(n * share), 2), n - 2)
+    mask = torch.zeros(n, dtype=torch.bool, device=device)
+    mask[((torch.arange(m) * n + n // 2) // m).to(device)] = True
+    return mask
 
 
 def _depth(chain: Sequence[ChainLayer], layers: Sequence[str] | None) -> int:

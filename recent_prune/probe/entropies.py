@@ -75,7 +75,10 @@ def differential_entropy(samples: Tensor, *, normalize: bool = True) -> Tensor:
     rows = _as_rows(samples, "samples", minimum=2)
     if normalize:
         rows = rows / rows.sum(dim=1, keepdim=True)
-    std = rows.std(dim=0).clamp_min(torch.finfo(rows.dtype).tiny)
+    # Not Tensor.std, which takes four times as long along the first axis.
+    deviations = rows - rows.mean(dim=0)
+    variance = deviations.square().sum(dim=0) / (len(rows) - 1)
+    std = variance.sqrt().clamp_min(torch.finfo(rows.dtype).tiny)
     return 0.5 * math.log(2 * math.pi * math.e) + std.log().mean()
 
 
@@ -98,21 +101,33 @@ def gram_entropy(samples: Tensor) -> Tensor:
 
     Source: the authors' newer package for arXiv 2406.12916.
     """
-    rows = _as_rows(samples, "samples", minimum=2)
+    directions = row_directions(_as_rows(samples, "samples", minimum=2))
+    n, d = directions.shape
+    # Both products have the same eigenvalues but for zeros; the smaller one costs less.
+    gram = directions.T @ directions if d < n else directions @ directions.T
+    if not bool(torch.isfinite(gram).all()):
+        return torch.full((), math.nan, dtype=torch.float64, device=gram.device)
+    return von_neumann_entropy(gram.double() / n) / math.log(n)
+
+
+def row_directions(rows: Tensor) -> Tensor:
+    """Rows [n, d], each centred by its own mean and scaled to unit norm; zeros if it is constant.
+
+    NaN where a row is not finite. No branch depends on values, so that it runs under ``vmap``.
+    """
     # Only directions count; scaled first, large rows do not overflow.
     scaled = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
     centred = scaled - scaled.mean(dim=1, keepdim=True)
     norms = torch.linalg.vector_norm(centred, dim=1, keepdim=True)
-    directions = torch.where(norms > 0, centred / norms, torch.zeros_like(centred))
-    if not bool(torch.isfinite(norms).all()):
-        return torch.full((), math.nan, dtype=torch.float64, device=rows.device)
-    n, d = rows.shape
-    # Both products have the same eigenvalues but for zeros; the smaller one costs less.
-    gram = (directions.T @ directions if d < n else directions @ directions.T).double() / n
-    eigenvalues = torch.linalg.eigvalsh(gram)
-    # −Σ μ ln μ with 0 ln 0 = 0; rounding can leave tiny negative eigenvalues and results.
-    entropy: Tensor = torch.special.entr(eigenvalues.clamp_min(0)).sum().clamp_min(0)
-    return entropy / math.log(len(rows))
+    return centred / torch.where(norms == 0, 1, norms)
+
+
+def von_neumann_entropy(density: Tensor) -> Tensor:
+    """``−Σ μ ln μ`` over the eigenvalues of symmetric matrices […, n, n] of trace 1, in nats."""
+    eigenvalues = torch.linalg.eigvalsh(density)
+    # 0 ln 0 = 0; rounding can leave tiny negative eigenvalues and results.
+    entropy: Tensor = torch.special.entr(eigenvalues.clamp_min(0)).sum(-1).clamp_min(0)
+    return entropy
 
 
 def _as_rows(samples: Tensor, name: str, minimum: int = 1) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,31 +19,47 @@ Inputs = Tensor | Iterable[Any]
 """A tensor [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or mappings."""
 
 
-def gather(inputs: Inputs, samples: int | None, device: torch.device) -> Tensor:
-    """Collect up to ``samples`` samples on ``device`` and check that they can be probed.
+class Samples(NamedTuple):
+    """Samples to probe, [n, …], and their labels, [n, …], where there are any."""
+
+    inputs: Tensor
+    labels: Tensor | None = None
+
+    def to(self, device: torch.device) -> Samples:
+        """The same on a device."""
+        return Samples(
+            self.inputs.to(device), None if self.labels is None else self.labels.to(device)
+        )
+
+
+def gather(inputs: Inputs, samples: int | None, labels: Tensor | None = None) -> Samples:
+    """Collect up to ``samples`` samples and check that they can be probed.
 
     From a tensor, evenly spaced samples are taken, so that data sorted by class serves as well;
     from an iterable its first ones, and no batch more than needed is asked for. Of a batch that
-    is a tuple, list or mapping the first tensor is taken, so labels are ignored. A data loader's
-    own random generators are put back.
+    is a tuple, list or mapping the first tensor is taken, and the second as its labels. A data
+    loader's own random generators are put back.
 
     Args:
         inputs: Tensor [n, …] or iterable of batches.
         samples: How many samples at most; None takes all.
-        device: Where the model is; samples are moved there.
+        labels: Of a tensor, [n, …].
 
     Returns:
-        Tensor [min(n, samples), …].
+        min(n, samples) samples, where they were.
 
     Raises:
         TypeError: If ``inputs`` is neither a tensor nor an iterable, or a batch has no tensor.
-        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance.
+        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance, or
+            ``labels`` are not as many.
     """
     if isinstance(inputs, np.ndarray):
         raise TypeError("`inputs` must be a tensor, but got an ndarray: torch.from_numpy(inputs).")
     if isinstance(inputs, Tensor):
-        gathered = _evenly_spaced(inputs.detach(), samples)
+        gathered = _from_tensor(inputs.detach(), labels, samples)
     elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
+        if labels is not None:
+            raise ValueError("`labels` must come with the batches of `inputs`, or both as tensors.")
         with _loader_restored(inputs):
             gathered = _first_samples(inputs, samples)
     else:
@@ -50,42 +67,55 @@ def gather(inputs: Inputs, samples: int | None, device: torch.device) -> Tensor:
             "`inputs` must be a tensor [n, …] or an iterable of batches (a DataLoader), but got "
             f"{type(inputs).__name__}."
         )
-    _check(gathered)
-    return gathered.to(device)
+    _check(gathered.inputs)
+    return gathered
 
 
 def first_tensor(value: Any) -> Tensor | None:
     """The first tensor in a tensor, a (nested) sequence or a mapping; None if there is none."""
+    return next(tensors_in(value), None)
+
+
+def tensors_in(value: Any) -> Iterator[Tensor]:
+    """All tensors in a tensor, a (nested) sequence or a mapping, in order."""
     if isinstance(value, Tensor):
-        return value
+        yield value
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return next((t for t in map(first_tensor, value) if t is not None), None)
-    return None
+        for item in value:
+            yield from tensors_in(item)
 
 
-def _evenly_spaced(inputs: Tensor, samples: int | None) -> Tensor:
+def _from_tensor(inputs: Tensor, labels: Tensor | None, samples: int | None) -> Samples:
     if inputs.dim() == 0:
         raise ValueError("`inputs` must have shape [n, …], but got a scalar tensor.")
     n = len(inputs)
+    if labels is not None and (labels.dim() == 0 or len(labels) != n):
+        raise ValueError(f"`labels` must be {n}, as many as `inputs`, but got {labels.shape}.")
     if samples is None or n <= samples:
-        return inputs
+        return Samples(inputs, labels)
     index = torch.linspace(0, n - 1, samples, dtype=torch.float64).round().long()
-    return inputs[index.to(inputs.device)]
+    return Samples(
+        inputs[index.to(inputs.device)],
+        None if labels is None else labels[index.to(labels.device)],
+    )
 
 
-def _first_samples(batches: Iterable[Any], samples: int | None) -> Tensor:
+def _first_samples(batches: Iterable[Any], samples: int | None) -> Samples:
     collected: list[Tensor] = []
+    labels: list[Tensor] = []
     count = 0
     for number, batch in enumerate(batches):
-        tensor = first_tensor(batch)
+        tensor, label = (*islice(tensors_in(batch), 2), None, None)[:2]
         if tensor is None or tensor.dim() == 0:
             raise TypeError(
                 f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
                 f"{type(batch).__name__}."
             )
         collected.append(tensor.detach())
+        if label is not None and label.shape[:1] == tensor.shape[:1]:
+            labels.append(label.detach())
         count += len(tensor)
         if samples is not None and count >= samples:
             break
@@ -97,7 +127,10 @@ def _first_samples(batches: Iterable[Any], samples: int | None) -> Tensor:
             "Batches of `inputs` must have samples of one shape, but got "
             f"{', '.join(map(str, sorted(shapes)))}."
         )
-    return torch.cat(collected)[:samples]
+    labelled = len(labels) == len(collected)
+    return Samples(
+        torch.cat(collected)[:samples], torch.cat(labels)[:samples] if labelled else None
+    )
 
 
 def _check(samples: Tensor) -> None:

@@ -42,7 +42,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     # would then be an inference tensor and break the training that follows.
     with (
         _ONE_AT_A_TIME,
-        _forked_random_states(_cuda_devices(model), seed),
+        forked_random_states(_cuda_devices(model), seed),
         _restored(model),
         torch.inference_mode(False),
         torch.no_grad(),
@@ -93,7 +93,8 @@ def _restored(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _forked_random_states(devices: list[torch.device], seed: int) -> Iterator[None]:
+def forked_random_states(devices: list[torch.device], seed: int) -> Iterator[None]:
+    """Seed the random states of Python, NumPy and PyTorch and put them back on leaving."""
     python, numpy = random.getstate(), np.random.get_state()
     cpu = torch.default_generator.get_state()
     cuda = [(device, torch.cuda.get_rng_state(device)) for device in devices]

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from recent_prune.probe.entropies import differential_entropy, gram_entropy, relative_entropy
-
-GRAM_SAMPLES = 128
-"""The Gram entropy takes this many samples at most: its eigenvalues cost n³ a layer."""
+from recent_prune.probe.entropies import (
+    differential_entropy,
+    relative_entropy,
+    von_neumann_entropy,
+)
+from recent_prune.probe.gram import LayerGram
 
 
 @dataclass(frozen=True)
 class LayerMeasures:
-    """The numbers of one layer; NaN where activations are not finite, see `measure`."""
+    """The numbers of one layer; NaN where activations are not finite, see `not_finite`."""
 
     name: str
     relative_entropy: float
@@ -35,42 +37,72 @@ class LayerMeasures:
         return self.activation_rms < math.inf
 
 
-@dataclass(frozen=True)
-class Split:
-    """The samples of one tensor (the inputs, or a layer's activations), as rows of features.
+def not_finite(name: str) -> LayerMeasures:
+    """The measures of a layer with NaN or infinite activations: nothing is retained."""
+    return LayerMeasures(name, math.nan, math.nan, 0.0, math.nan, math.nan, math.inf, math.nan)
 
-    Attributes:
-        fit: Samples that reconstructions are fitted on, [n, D].
-        held_out: Samples on which they are judged, [m, D].
-        shown: Samples whose reconstructions are asked for, [k, D]; k may be 0.
+
+def measure(
+    names: Sequence[str],
+    grams: Sequence[LayerGram],
+    inputs: Tensor,
+    reconstructions: Tensor,
+    retained: Tensor,
+    shown: Sequence[Tensor | None],
+) -> list[LayerMeasures]:
+    """Measure layers, all at once.
+
+    Args:
+        names: Of b layers with finite activations.
+        grams: Of their activations.
+        inputs: The samples that are judged, [m, D].
+        reconstructions: Of these samples from every layer, [b, m, D].
+        retained: Share of the inputs' variance that each layer recovers, [b].
+        shown: Reconstructions of the samples asked for, [k, D] each, or None.
     """
+    b, m = reconstructions.shape[:2]
+    entropies = relative_entropy(
+        inputs.expand(b, *inputs.shape).flatten(0, 1), reconstructions.flatten(0, 1)
+    )
+    entropies = entropies.reshape(b, m).double()
+    # Rows of signed data can sum to zero; only images in [0, ∞) are normalised.
+    nonnegative = bool((inputs >= 0).all())
+    differential = torch.vmap(lambda r: differential_entropy(r, normalize=nonnegative))
+    rms, relative_variance = activation_sizes(grams)
+    columns = [
+        entropies.mean(dim=1),
+        entropies.median(dim=1).values,
+        retained,
+        differential(reconstructions),
+        gram_entropies(grams),
+        rms,
+        relative_variance,
+    ]
+    # All at once: on a GPU every transfer waits.
+    numbers = torch.stack([column.double() for column in columns]).tolist()
+    return [LayerMeasures(*layer) for layer in zip(names, *numbers, shown, strict=True)]
 
-    fit: Tensor
-    held_out: Tensor
-    shown: Tensor
 
-    @cached_property
-    def mean(self) -> Tensor:
-        """Mean of the samples that are fitted on, [D]: the reconstruction that knows nothing."""
-        return self.fit.mean(dim=0)
+def activation_sizes(grams: Sequence[LayerGram]) -> tuple[Tensor, Tensor]:
+    """Root mean square of each layer's activations, and the share of it that varies over samples.
 
-    @cached_property
-    def nonnegative(self) -> bool:
-        """Whether all features are ≥ 0, as in images."""
-        return bool((self.fit >= 0).all())
+    The second number is ``Σ(h − mean)² / Σh²`` in [0, 1]: about 1e-7 where a layer maps all
+    samples to one point (collapse), 0 where activations are all zero.
 
-    @cached_property
-    def grams(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the centred samples, float64: tr(X_h X_hᵀ), X_h X_fᵀ [m, n], X_f X_fᵀ [n, n]."""
-        fit, held_out = self.fit - self.mean, self.held_out - self.mean
-        total = held_out.double().square().sum()
-        return total, (held_out @ fit.T).double(), (fit @ fit.T).double()
+    Returns:
+        Two tensors [b], float64.
+    """
+    scale = torch.stack([g.scale for g in grams]).double()
+    second_moment = torch.stack([g.second_moment for g in grams]).double()
+    variance = torch.stack([g.variance for g in grams]).double()
+    share = variance / torch.where(second_moment > 0, second_moment, 1)
+    return scale * second_moment.sqrt(), share.clamp(0, 1)
 
-    @staticmethod
-    def by(rows: Tensor, held_out: Tensor, shown: int) -> Split:
-        """Split rows [n + m + k, D] by a mask of held-out samples [n + m]; the last k are shown."""
-        judged = rows[: len(rows) - shown]
-        return Split(judged[~held_out], judged[held_out], rows[len(rows) - shown :])
+
+def gram_entropies(grams: Sequence[LayerGram]) -> Tensor:
+    """The Gram entropy of each layer's activations, [b], see :func:`gram_entropy`."""
+    density = torch.stack([g.directions for g in grams]).double()
+    return von_neumann_entropy(density) / math.log(density.shape[-1])
 
 
 def retained_share(inputs: Tensor, reconstructions: Tensor, mean: Tensor) -> float:
@@ -88,57 +120,3 @@ def retained_share(inputs: Tensor, reconstructions: Tensor, mean: Tensor) -> flo
     lost = (inputs - reconstructions).double().square().sum()
     total = (inputs - mean).double().square().sum()
     return float((1 - lost / total).clamp(0, 1)) if total > 0 else 0.0
-
-
-def measure(
-    name: str, activation: Tensor, targets: Split, reconstructions: Tensor, retained: float
-) -> LayerMeasures:
-    """Measure one layer.
-
-    Args:
-        name: The layer's name.
-        activation: Its raw activations, [n, d], finite.
-        targets: The inputs.
-        reconstructions: Of the held-out samples, then of the shown ones, [m + k, D].
-        retained: Share of the inputs' variance that they recover.
-    """
-    m = len(targets.held_out)
-    held_out = reconstructions[:m]
-    entropies = relative_entropy(targets.held_out, held_out).double()
-    rms, relative_variance = activation_size(activation)
-    return LayerMeasures(
-        name=name,
-        relative_entropy=float(entropies.mean()),
-        median_relative_entropy=float(entropies.median()),
-        retained=retained,
-        differential_entropy=float(
-            # Rows of signed data can sum to zero; only images in [0, ∞) are normalised.
-            differential_entropy(held_out, normalize=targets.nonnegative)
-        ),
-        gram_entropy=float(gram_entropy(activation[:GRAM_SAMPLES])),
-        activation_rms=rms,
-        relative_variance=relative_variance,
-        reconstructions=reconstructions[m:] if len(targets.shown) else None,
-    )
-
-
-def not_finite(name: str) -> LayerMeasures:
-    """The measures of a layer with NaN or infinite activations: nothing is retained."""
-    return LayerMeasures(name, math.nan, math.nan, 0.0, math.nan, math.nan, math.inf, math.nan)
-
-
-def activation_size(activation: Tensor) -> tuple[float, float]:
-    """Root mean square of activations [n, d], and the share of it that varies over samples.
-
-    The second number is ``Σ(h − mean)² / Σh²`` in [0, 1]: about 1e-7 where a layer maps all
-    samples to one point (collapse), 0 where activations are all zero.
-    """
-    largest = activation.abs().amax()
-    if largest == 0:
-        return 0.0, 0.0
-    # Scaled first: squares of float32 activations above 1e19 overflow.
-    scaled = activation / largest
-    second_moment = scaled.square().mean(dtype=torch.float64)
-    variance = (scaled - scaled.mean(dim=0)).square().mean(dtype=torch.float64)
-    rms = float(largest.double() * second_moment.sqrt())
-    return rms, float((variance / second_moment).clamp(0, 1))

@@ -43,12 +43,15 @@ def is_normalization(module: nn.Module) -> bool:
 
 def is_weighted(module: nn.Module) -> bool:
     """Whether a module owns a parameter with two or more axes and is no normalisation."""
-    if is_normalization(module):
-        return False
+    return not is_normalization(module) and bool(own_weights(module))
+
+
+def own_weights(module: nn.Module) -> list[nn.Parameter]:
+    """The parameters with two or more axes that a module itself owns, parametrized or not."""
     own = list(module.parameters(recurse=False))
     if is_parametrized(module):
         own += list(module.parametrizations.parameters())  # type: ignore[union-attr]
-    return any(parameter.dim() >= 2 for parameter in own)
+    return [parameter for parameter in own if parameter.dim() >= 2]
 
 
 def has_normalization(model: nn.Module) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Literal
 
@@ -11,11 +13,11 @@ from torch import Tensor, nn
 
 from recent_prune.probe.activations import check_model
 from recent_prune.probe.cascade import Cascade
+from recent_prune.probe.gradients import Backward, gradient_profile
 from recent_prune.probe.inputs import Inputs, gather
 from recent_prune.probe.isolation import device_of, isolated
-from recent_prune.probe.measures import activation_size
 from recent_prune.probe.modules import has_normalization, unwrapped
-from recent_prune.probe.result import ProbeResult, to_result
+from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
 
 Estimator = Literal["ridge", "cascade"] | Ridge | Cascade
@@ -28,6 +30,7 @@ def probe(
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
     reconstruct: Tensor | None = None,
+    backward: Backward | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> ProbeResult:
@@ -44,12 +47,12 @@ def probe(
     Args:
         model: Any module with parameters, wrapped by ``torch.compile`` or ``DataParallel`` or
             not; moved nowhere.
-        inputs: Samples, [n, …] with n ≥ 16, or an iterable of batches (a data loader), labels
-            ignored; a few hundred are enough. They should be real: what cannot be
-            reconstructed from as many samples even from itself, such as noise with hundreds of
-            features, is refused (by the ridge estimator). Which of them are held out depends on
-            their order, not on chance. They are moved to the model's device. Integers (tokens)
-            are fine: then the first floating activation is what is to be reconstructed.
+        inputs: Samples, [n, …] with n ≥ 16, or an iterable of batches (a data loader); a few
+            hundred are enough. They should be real: where they are so few, or so much like noise,
+            that they cannot be reconstructed even from themselves, the probe warns and the rules
+            condemn nothing for what it loses. They are moved to the model's device. Integers
+            (tokens) are fine: then the first floating activation, summed over positions, is what
+            is to be reconstructed.
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),
             ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers),
             or a :class:`Ridge` or :class:`Cascade` with settings of your own.
@@ -58,6 +61,8 @@ def probe(
         reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
             They pass through the model with the others, so where it has batch normalisation
             they take part in the statistics and change the numbers a little.
+        backward: Adds how gradients arrive at each layer, by one more forward and one backward
+            pass of the same samples, see :class:`Backward`. Default: none.
         rtol: Relative tolerance of the cutoff. Default 0.005 (the paper's for DNNs).
         seed: Of everything random in the probe. Same seed, same result.
 
@@ -67,9 +72,9 @@ def probe(
 
     Raises:
         TypeError: If ``model`` is no module or ``inputs`` hold no tensors.
-        ValueError: If an argument is out of its range, ``inputs`` are too few, not finite, all
-            equal or noise, the model has no parameters or no activations to probe, or the
-            estimator cannot deal with its structure.
+        ValueError: If an argument is out of its range, ``inputs`` are too few, not finite or all
+            equal, labels are missing, the model has no parameters or no activations to probe, or
+            the estimator cannot deal with its structure.
         Exception: Whatever the model's forward pass raises, with a note that names its inputs.
 
     Source: arXiv 2406.12916; the ridge estimator is this project's.
@@ -85,25 +90,34 @@ def probe(
     start = time.perf_counter()
     check_model(model)
     model = unwrapped(model)
-    chosen = _resolve(estimator)
-    device = device_of(model)
+    chosen = resolved(estimator)
     with isolated(model, seed):
-        batch = gather(inputs, chosen.samples, device)
+        samples = gather(inputs, chosen.samples, None if backward is None else backward.labels)
+        batch, labels = samples.to(device_of(model))
         shown = _shown(reconstruct, batch)
-        measures = chosen.measure(model, torch.cat([batch, shown]), len(shown), layers)
+        measures, redundancy = chosen.measure(model, torch.cat([batch, shown]), len(shown), layers)
+        gradients = None if backward is None else gradient_profile(model, batch, labels, backward)
+    warn_of_noise(redundancy)
     return to_result(
         chosen.name,
         measures,
         shown,
-        input_rms=activation_size(batch.flatten(1))[0] if batch.is_floating_point() else 1.0,
+        input_rms=input_rms(batch),
+        redundancy=redundancy,
         normalized=has_normalization(model),
         samples=len(batch),
         seconds=time.perf_counter() - start,
         rtol=rtol,
+        gradients=gradients,
     )
 
 
-def _resolve(estimator: Estimator) -> Ridge | Cascade:
+def resolved(estimator: Estimator) -> Ridge | Cascade:
+    """The estimator that is meant.
+
+    Raises:
+        ValueError: If it is unknown.
+    """
     if isinstance(estimator, (Ridge, Cascade)):
         return estimator
     if estimator == "ridge":
@@ -125,3 +139,22 @@ def _shown(reconstruct: Tensor | None, batch: Tensor) -> Tensor:
             f"samples like those of `inputs`, but got {got}."
         )
     return reconstruct.detach().to(batch)
+
+
+def input_rms(batch: Tensor) -> float:
+    """Root mean square of the inputs, 1 for tokens."""
+    if not batch.is_floating_point():
+        return 1.0
+    return float(torch.linalg.vector_norm(batch.double()) / math.sqrt(batch.numel()))
+
+
+def warn_of_noise(redundancy: float) -> None:
+    """Say that nothing will be condemned for what it loses, see `LEAST_REDUNDANCY`."""
+    if redundancy < LEAST_REDUNDANCY:
+        warnings.warn(
+            f"Only {redundancy:.0%} of `inputs` can be reconstructed from the inputs themselves "
+            f"(at least {LEAST_REDUNDANCY:.0%} needed): they are too few, or too much like noise, "
+            "to tell what a network loses, so the rules will not condemn it for that. Give real "
+            "samples, a few hundred.",
+            stacklevel=3,
+        )

@@ -24,14 +24,15 @@ class SaturationRule:
     The violation is the share of layers behind the cutoff, (0, 1], or ≤ 0: minus the retained
     share. NaN or infinite activations: condemned with violation 1, and the layer is named.
 
-    Networks with normalisation layers are kept, as by :class:`RetainedInformationRule`.
+    Networks with normalisation layers are kept, as by :class:`RetainedInformationRule`, and so is
+    everything where the inputs cannot be recovered from themselves.
 
     It sees collapse, not explosion, and misses some networks deep in the chaotic phase, whose
     profile keeps fluctuating; :class:`RetainedInformationRule` is the better one to prune with.
 
     Attributes:
         max_retained: A flat profile counts as loss only where the last layer retains less than
-            this share of the input's variance, in (0, 1). Default 0.002, see
+            this share of the input's variance, in (0, 1). Default 0.005, see
             ``benchmarks/prediction``.
 
     Raises:
@@ -41,7 +42,7 @@ class SaturationRule:
     authors' code.
     """
 
-    max_retained: float = 0.002
+    max_retained: float = 0.005
 
     def __post_init__(self) -> None:
         check_share("max_retained", self.max_retained)
@@ -53,7 +54,8 @@ class SaturationRule:
             return nonfinite
         depth, cutoff, retained = result.depth, result.cutoff, result.retained[-1]
         saturated = cutoff < depth - 1 or cutoff == 0
-        if saturated and retained < self.max_retained and not result.normalized:
+        judged = result.inputs_recoverable and not result.normalized
+        if saturated and retained < self.max_retained and judged:
             return Verdict(
                 trainable=False,
                 violation=(depth - cutoff) / depth,

@@ -210,7 +210,7 @@ def test_a_rule_of_ones_own_decides() -> None:
 def test_repr_shows_rule_and_wrapped_pruner() -> None:
     pruner = ReconstructionEntropyPruner(SaturationRule(), HyperbandPruner())
     assert repr(pruner) == (
-        "ReconstructionEntropyPruner(rule=SaturationRule(max_retained=0.002), "
+        "ReconstructionEntropyPruner(rule=SaturationRule(max_retained=0.005), "
         "wrapped_pruner=HyperbandPruner)"
     )
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe import Cascade, Ridge, probe, relative_entropy
-from recent_prune.probe.cascade import cascade, fit
+from recent_prune.probe.cascade import cascade, fit, held_out_mask
 from recent_prune.probe.chain import Chain
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
 from recent_prune.rules import RetainedInformationRule, SaturationRule
@@ -233,3 +233,10 @@ def test_refuses_unknown_layers(digits: Tensor) -> None:
 def test_refuses_bad_settings(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Cascade(**arguments)  # type: ignore[arg-type]
+
+
+def test_held_out_samples_are_spread_evenly() -> None:
+    mask = held_out_mask(100, 0.25, torch.device("cpu"))
+    assert mask.sum() == 25
+    assert mask.reshape(25, 4).sum(dim=1).tolist() == [1] * 25
+    assert held_out_mask(16, 0.01, torch.device("cpu")).sum() == 2

@@ -23,8 +23,9 @@ def result(retained: Sequence[float], **fields: Any) -> ProbeResult:
         "relative_variance": ones,
         "cutoff": depth - 1,
         "input_rms": 0.5,
+        "redundancy": 1.0,
         "normalized": False,
-        "samples": 384,
+        "samples": 160,
         "seconds": 0.1,
     }
     return ProbeResult(**{**plain, **fields})

@@ -1,0 +1,142 @@
+"""The way back: how the gradients of a loss arrive at each layer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from recent_prune.probe.modules import is_normalization, named_modules, own_weights
+
+Loss = Callable[[Any, Tensor], Tensor]
+"""From the model's output and the labels to a scalar, such as a cross-entropy."""
+
+ADAM_EPSILON = 1e-8
+"""PyTorch's default: gradients below it do not move a weight, even with Adam."""
+
+
+@dataclass(frozen=True)
+class Backward:
+    """Settings of the backward pass that a probe makes on demand.
+
+    Attributes:
+        loss: From the model's output and the labels to a scalar.
+        labels: Of the inputs, [n, …]; None where the batches of ``inputs`` hold them.
+        learning_rate: For the update-to-weight ratios; None leaves them out.
+        optimizer: Whose first update is meant: ``"sgd"`` (default; with or without momentum,
+            the first is the same) or ``"adam"`` (Adam and AdamW; PyTorch's default ε).
+
+    Raises:
+        TypeError: If ``loss`` cannot be called.
+        ValueError: If ``learning_rate`` is not positive or ``optimizer`` unknown.
+    """
+
+    loss: Loss
+    labels: Tensor | None = None
+    learning_rate: float | None = None
+    optimizer: Literal["sgd", "adam"] = "sgd"
+
+    def __post_init__(self) -> None:
+        if not callable(self.loss):
+            raise TypeError(f"`loss` must be callable, but got {self.loss!r}.")
+        if self.learning_rate is not None and not self.learning_rate > 0:
+            raise ValueError(f"`learning_rate` must be positive, but got {self.learning_rate}.")
+        if self.optimizer not in ("sgd", "adam"):
+            raise ValueError(f"`optimizer` must be 'sgd' or 'adam', but got {self.optimizer!r}.")
+
+    def update(self, gradient: Tensor) -> Tensor:
+        """The first step that the optimizer would take, without its sign."""
+        rate = self.learning_rate or 0.0
+        if self.optimizer == "sgd":
+            return rate * gradient
+        # After one step both moments are corrected to g and g².
+        return rate * gradient / (gradient.abs() + ADAM_EPSILON)
+
+
+@dataclass(frozen=True)
+class GradientProfile:
+    """How the gradients of one batch arrive at the weights, in the order of execution.
+
+    Attributes:
+        layers: Names of the weighted modules that train, the head included.
+        gradient_rms: Root mean square of the gradient of each one's weights, in units of the
+            loss per unit of weight; 0 where none arrives.
+        weight_rms: Root mean square of the weights.
+        update_ratio: Root mean square of the first update divided by that of the weights, or None
+            without a learning rate. About 1e-3 is healthy by a rule of thumb.
+        loss: Of the batch at initialization (nats for a cross-entropy).
+    """
+
+    layers: tuple[str, ...]
+    gradient_rms: tuple[float, ...]
+    weight_rms: tuple[float, ...]
+    update_ratio: tuple[float, ...] | None
+    loss: float
+
+
+def gradient_profile(
+    model: nn.Module, batch: Tensor, labels: Tensor | None, settings: Backward
+) -> GradientProfile:
+    """One forward and one backward pass; no ``.grad`` is touched.
+
+    Args:
+        model: In probing mode.
+        batch: [n, …].
+        labels: [n, …].
+        settings: Loss, learning rate and optimizer.
+
+    Raises:
+        ValueError: If there are no labels, no weights that train, or the loss is no scalar.
+    """
+    if labels is None:
+        raise ValueError(
+            "`backward` needs labels: give Backward(labels=…) with a tensor, or `inputs` whose "
+            "batches are (inputs, labels)."
+        )
+    order: list[str] = []
+    weights: dict[str, list[Tensor]] = {}
+    handles = []
+    for name, module in named_modules(model):
+        own = [p for p in own_weights(module) if p.requires_grad]
+        if own and not is_normalization(module):
+            weights[name] = list(own)
+            handles.append(module.register_forward_pre_hook(lambda *_, n=name: order.append(n)))
+    if not weights:
+        raise ValueError(f"`model` ({type(model).__name__}) has no weights that train.")
+    try:
+        with torch.enable_grad():
+            loss = settings.loss(model(batch), labels)
+            if not isinstance(loss, Tensor) or loss.numel() != 1:
+                raise ValueError(f"`loss` must give a scalar tensor, but gave {loss!r:.80}.")
+            names = list(dict.fromkeys([*order, *weights]))
+            flat = [weight for name in names for weight in weights[name]]
+            found = torch.autograd.grad(loss.sum(), flat, allow_unused=True)
+    finally:
+        for handle in handles:
+            handle.remove()
+    gradients = {
+        id(weight): torch.zeros_like(weight) if gradient is None else gradient
+        for weight, gradient in zip(flat, found, strict=True)
+    }
+    ratios = [_rms(settings.update(gradients[id(w)]) for w in weights[n]) for n in names]
+    sizes = [_rms(weights[name]) for name in names]
+    return GradientProfile(
+        layers=tuple(name or "model" for name in names),
+        gradient_rms=tuple(_rms(gradients[id(w)] for w in weights[name]) for name in names),
+        weight_rms=tuple(sizes),
+        update_ratio=(
+            None
+            if settings.learning_rate is None
+            else tuple(r / s if s > 0 else math.inf for r, s in zip(ratios, sizes, strict=True))
+        ),
+        loss=float(loss.detach()),
+    )
+
+
+def _rms(parts: Iterable[Tensor]) -> float:
+    numbers = torch.cat([part.detach().double().flatten() for part in parts])
+    return float(numbers.square().mean().sqrt())

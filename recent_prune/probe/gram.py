@@ -1,0 +1,98 @@
+"""What is kept of a layer's activations: a few numbers a pair of samples, whatever their size."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recent_prune.probe.entropies import row_directions
+
+DIRECTIONS = 64
+"""The Gram entropy takes this many samples at most: its eigenvalues cost n³ a layer."""
+
+
+MAX_FEATURES = 2048
+"""Of larger activations (and inputs) as many features stand for all. With n samples, more than n
+features add precision, not information."""
+
+
+class LayerGram(NamedTuple):
+    """Sufficient statistics of the activations of one layer, n samples of d features.
+
+    They are computed without a branch on values, so the same code runs under ``torch.vmap``, and
+    on a GPU nothing waits for a result. Activations that are not finite show in ``scale``.
+
+    Attributes:
+        kernel: With H the activations, centred and divided by ``scale``: H / √d [n, d] where
+            d < n, otherwise K = H Hᵀ / d [n, n].
+        scale: Largest absolute activation, []; NaN or infinite where any is.
+        second_moment: Mean square of the activations divided by ``scale``, [].
+        directions: Gram matrix of the directions of a part of the rows, trace 1, [g, g].
+        variance: Mean square of H, [].
+        cross: H_shown Hᵀ / d, [k, n].
+    """
+
+    kernel: Tensor
+    scale: Tensor
+    second_moment: Tensor
+    directions: Tensor
+    variance: Tensor
+    cross: Tensor
+
+
+def layer_gram(activation: Tensor, shown: int, max_features: int) -> LayerGram:
+    """Reduce activations to what the estimator needs.
+
+    Args:
+        activation: [n + shown, …].
+        shown: How many samples at the end are only to be reconstructed.
+        max_features: See :func:`feature_rows`.
+    """
+    largest = activation.aminmax()
+    rows = feature_rows(activation, max_features)
+    # At least float32, also for the extremes: the largest bfloat16 is finite in both.
+    low, high = largest.min.to(rows.dtype), largest.max.to(rows.dtype)
+    scale = torch.maximum(high, -low)
+    # Scaled, so that neither sums nor squares overflow or vanish.
+    rows = rows / scale.clamp_min(torch.finfo(rows.dtype).tiny)
+    fit, d = rows[: len(rows) - shown], rows.shape[1]
+    mean = fit.mean(dim=0)
+    centred = fit - mean
+    variance = centred.square().mean()
+    directions = row_directions(fit[:: -(-len(fit) // DIRECTIONS)])
+    return LayerGram(
+        kernel=centred / math.sqrt(d) if d < len(fit) else centred @ centred.mT / d,
+        scale=scale,
+        second_moment=variance + mean.square().mean(),
+        directions=directions @ directions.mT / len(directions),
+        variance=variance,
+        cross=(rows[len(fit) :] - mean) @ centred.mT / d,
+    )
+
+
+def feature_rows(tensor: Tensor, max_features: int) -> Tensor:
+    """[n, …] → [n, d], at least in float32, with d at most ``max_features``.
+
+    Of larger maps as many features are taken, one from each of as many equal stretches, at places
+    drawn once from a fixed seed. They stand for all: a mean over a sample of features estimates
+    the mean over all of them, so scales and noise floors keep their meaning, which they would not
+    after pooling.
+    """
+    rows = tensor.flatten(1)
+    if rows.shape[1] > max_features:
+        rows = rows.index_select(1, _chosen(rows.shape[1], max_features, rows.device))
+    return rows.to(torch.promote_types(rows.dtype, torch.float32))
+
+
+@lru_cache(maxsize=64)
+def _chosen(features: int, count: int, device: torch.device) -> Tensor:
+    """Index [count] of features, sorted, none twice."""
+    # NumPy's generator: PyTorch's are not to be called under vmap.
+    places = np.arange(count) + np.random.default_rng(0).random(count)
+    index = (places * (features / count)).astype(np.int64).clip(max=features - 1)
+    return torch.from_numpy(index).to(device)

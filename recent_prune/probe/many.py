@@ -1,0 +1,267 @@
+"""Many initializations at once: `probe_many`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from recent_prune.probe.activations import check_model
+from recent_prune.probe.cascade import Cascade
+from recent_prune.probe.inputs import Inputs, Samples, gather
+from recent_prune.probe.isolation import device_of, forked_random_states, isolated
+from recent_prune.probe.measures import LayerMeasures
+from recent_prune.probe.modules import has_normalization, unwrapped
+from recent_prune.probe.observation import Observation, observe
+from recent_prune.probe.probing import Estimator, input_rms, probe, resolved, warn_of_noise
+from recent_prune.probe.result import ProbeResult, to_result
+from recent_prune.probe.ridge import Ridge
+from recent_prune.probe.stack import architecture, observe_stacked, state_bytes
+from recent_prune.probe.targets import Targets
+
+LARGEST_STACK = 64
+"""Models in one stack: beyond, the overhead of a call is shared by enough of them."""
+
+LARGEST_ON_CPU = 2 * 2**20
+"""Bytes of parameters and buffers: larger models are as fast one after the other on a CPU, where
+a call costs little (``benchmarks/probe_cost``)."""
+
+Outcome = ProbeResult | Exception
+_Group = list[tuple[int, nn.Module]]
+
+
+def probe_many(
+    models: Iterable[nn.Module],
+    inputs: Inputs,
+    *,
+    estimator: Estimator = "ridge",
+    layers: Sequence[str] | None = None,
+    rtol: float = 0.005,
+    seed: int = 0,
+    progress: bool | None = None,
+) -> list[Outcome]:
+    """Probe many initializations on the same inputs.
+
+    Models of one architecture (equal in all but the values of their parameters and buffers) are
+    stacked and run together, as many as fit into the free memory; their reconstructions are
+    solved together. Results are those of :func:`probe` within rounding: ``retained`` to 1e-3, the
+    cutoff where no layer sits on its tolerance. What cannot be stacked is probed one by one, and
+    so are all models with the cascade, single ones of an architecture, and on a CPU those of more
+    than 2 MiB, which gain nothing there.
+
+    A model that cannot be probed does not harm the others: its place holds the exception.
+
+    Args:
+        models: On one device or several; a generator is drawn from as needed, so that not all
+            models need to be in memory at once. None of them is changed.
+        inputs: As in :func:`probe`, gathered once.
+        estimator: As in :func:`probe`.
+        layers: As in :func:`probe`.
+        rtol: As in :func:`probe`.
+        seed: As in :func:`probe`.
+        progress: Whether to show a progress bar (needs ``rich``). Default: if standard error is a
+            terminal.
+
+    Returns:
+        For each model, in order, its result, or the exception that :func:`probe` would raise.
+        ``seconds`` is the model's share of the time of its stack.
+
+    Raises:
+        TypeError: If ``inputs`` hold no tensors.
+        ValueError: If ``inputs`` cannot be probed, or an argument is out of its range.
+
+    Example:
+        >>> import recent_prune as rp
+        >>> from recent_prune.data import load_digits
+        >>> models = [rp.networks.mlp(64, 10, depth=20, width=64, seed=s) for s in range(8)]
+        >>> results = rp.probe_many(models, load_digits().train)
+        >>> all(isinstance(result, rp.ProbeResult) for result in results)
+        True
+    """
+    chosen = resolved(estimator)
+    with forked_random_states([], seed):  # a data loader shuffles
+        samples = gather(inputs, chosen.samples)
+    one_by_one = _OneByOne(samples, chosen, layers, rtol, seed)
+    probing = _Stacked(one_by_one, chosen) if isinstance(chosen, Ridge) else one_by_one
+    outcomes: dict[int, Outcome] = {}
+    with _progress(progress, len(models) if isinstance(models, Sized) else None) as advance:
+        for group in _grouped(models, probing.size):
+            outcomes.update(probing.outcomes(group))
+            advance(len(group))
+    return [outcomes[index] for index in range(len(outcomes))]
+
+
+def _grouped(models: Iterable[nn.Module], size: Callable[[nn.Module], int]) -> Iterator[_Group]:
+    """Models of one architecture, each with its place, in groups of a size that suits it."""
+    waiting: dict[Hashable, _Group] = defaultdict(list)
+    for index, model in enumerate(models):
+        model = unwrapped(model) if isinstance(model, nn.Module) else model
+        key = architecture(model) if isinstance(model, nn.Module) else index
+        waiting[key].append((index, model))
+        if not isinstance(model, nn.Module) or len(waiting[key]) >= size(model):
+            yield waiting.pop(key)
+    yield from waiting.values()
+
+
+@dataclass
+class _OneByOne:
+    """Probes model after model."""
+
+    samples: Samples
+    estimator: Ridge | Cascade
+    layers: Sequence[str] | None
+    rtol: float
+    seed: int
+
+    def size(self, _: nn.Module) -> int:
+        return 1
+
+    def outcomes(self, group: _Group) -> dict[int, Outcome]:
+        return {index: self._outcome(model) for index, model in group}
+
+    def _outcome(self, model: nn.Module) -> Outcome:
+        try:
+            return probe(
+                model,
+                self.samples.inputs,
+                estimator=self.estimator,
+                layers=self.layers,
+                rtol=self.rtol,
+                seed=self.seed,
+            )
+        except Exception as error:
+            return error
+
+
+class _Stacked:
+    """Probes groups of models of one architecture together, with the ridge estimator."""
+
+    def __init__(self, one_by_one: _OneByOne, ridge: Ridge) -> None:
+        self._one_by_one = one_by_one
+        self._ridge = ridge
+        self._batches: dict[torch.device, tuple[Tensor, Targets | None]] = {}
+        self._warned = False
+
+    def size(self, model: nn.Module) -> int:
+        """How many models like this one fit together."""
+        device, size = device_of(model), state_bytes(model)
+        if device.type == "cpu" and size > LARGEST_ON_CPU:
+            return 1
+        return min(max(_free_memory(device) // 4 // max(size, 1), 1), LARGEST_STACK)
+
+    def outcomes(self, group: _Group) -> dict[int, Outcome]:
+        try:
+            return self._results(group)
+        except Exception:
+            # What cannot be stacked, or cannot be probed: one by one the model at fault is found.
+            return self._one_by_one.outcomes(group)
+
+    def _results(self, group: _Group) -> dict[int, Outcome]:
+        start = time.perf_counter()
+        settings = self._one_by_one
+        models = [model for _, model in group]
+        for model in models:
+            check_model(model)
+        batch, targets = self._batch(device_of(models[0]))
+        observed = self._observed(models, batch)
+        own = [targets or Targets(_known(seen.embedding), 0) for seen in observed]
+        measures = self._measures(observed, own)
+        redundancy = {id(known): self._ridge.redundancy(known) for known in own}
+        if not self._warned:
+            warn_of_noise(redundancy[id(own[0])])
+            self._warned = True
+        seconds = (time.perf_counter() - start) / len(group)
+        return {
+            index: to_result(
+                self._ridge.name,
+                layers,
+                batch[:0],
+                input_rms=input_rms(batch),
+                redundancy=redundancy[id(known)],
+                normalized=has_normalization(model),
+                samples=len(batch),
+                seconds=seconds,
+                rtol=settings.rtol,
+            )
+            for (index, model), layers, known in zip(group, measures, own, strict=True)
+        }
+
+    def _measures(
+        self, observed: Sequence[Observation], targets: Sequence[Targets]
+    ) -> list[list[LayerMeasures]]:
+        """Solve the layers of all models that share their targets together."""
+        solve = self._ridge.solve
+        if targets[0] is not targets[-1]:
+            pairs = zip(observed, targets, strict=True)
+            return [solve(seen.names, seen.grams, known) for seen, known in pairs]
+        names = [name for seen in observed for name in seen.names]
+        grams = [gram for seen in observed for gram in seen.grams]
+        measures = iter(solve(names, grams, targets[0]))
+        return [list(islice(measures, len(seen.names))) for seen in observed]
+
+    def _observed(self, models: Sequence[nn.Module], batch: Tensor) -> list[Observation]:
+        """The first alone, which shows the size of its activations; the others in stacks."""
+        layers, seed = self._one_by_one.layers, self._one_by_one.seed
+        with isolated(models[0], seed):
+            seen = [observe(models[0], batch, 0, layers)]
+        # A stack holds the parameters, and at most a few activations of each model at a time.
+        each = state_bytes(models[0]) + 4 * seen[0].largest
+        size = max(_free_memory(batch.device) // 2 // max(each, 1), 1)
+        rest = models[1:]
+        while rest:
+            part, rest = rest[:size], rest[size:]
+            if len(part) == 1:
+                with isolated(part[0], seed):
+                    seen.append(observe(part[0], batch, 0, layers))
+                continue
+            try:
+                seen += observe_stacked(part, batch, layers, seed)
+            except torch.OutOfMemoryError:
+                rest, size = [*part, *rest], max(len(part) // 2, 1)
+        return seen
+
+    def _batch(self, device: torch.device) -> tuple[Tensor, Targets | None]:
+        if device not in self._batches:
+            batch = self._one_by_one.samples.inputs.to(device)
+            targets = Targets(batch, 0) if batch.is_floating_point() else None
+            self._batches[device] = (batch, targets)
+        return self._batches[device]
+
+
+def _known(embedding: Tensor | None) -> Tensor:
+    assert embedding is not None  # token inputs have one, or `observe` has raised
+    return embedding
+
+
+def _free_memory(device: torch.device) -> int:
+    """Bytes."""
+    if device.type == "cuda":
+        # What PyTorch holds without using it is free as well.
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):  # not Linux
+        return 2**30
+
+
+@contextmanager
+def _progress(show: bool | None, total: int | None) -> Iterator[Callable[[int], object]]:
+    """A progress bar, or nothing."""
+    if not (sys.stderr.isatty() if show is None else show):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as bar:
+        task = bar.add_task("probing", total=total)
+        yield lambda count: bar.advance(task, count)

@@ -1,0 +1,67 @@
+"""The inputs, as what is to be reconstructed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from recent_prune.probe.gram import MAX_FEATURES, feature_rows
+
+COMPONENTS = 16
+"""Principal components of the inputs on which the retained share is judged. They hold most of the
+variance of images; with all components networks are ranked as well, but those that train are
+less far from the threshold (``benchmarks/prediction``)."""
+
+JUDGED = 64
+"""The entropies are those of the reconstructions of this many samples at most."""
+
+
+class Targets:
+    """Inputs to be reconstructed from the activations that they caused.
+
+    Args:
+        inputs: [n + shown, …].
+        shown: How many samples at the end are only reconstructed.
+
+    Attributes:
+        rows: Inputs that are fitted and judged, [n, D] with D at most ``MAX_FEATURES``, centred.
+        mean: Their mean, [D].
+        judged: Index [m] of the samples whose reconstructions the entropies are taken of.
+        shown: As given.
+    """
+
+    def __init__(self, inputs: Tensor, shown: int) -> None:
+        n = len(inputs) - shown
+        self._inputs = inputs.flatten(1)
+        self._n = n
+        self.shown = shown
+        rows = feature_rows(inputs[:n], MAX_FEATURES)
+        self.mean = rows.mean(dim=0)
+        self.rows = rows - self.mean
+        self.judged = torch.arange(0, n, -(-n // JUDGED), device=rows.device)
+
+    @property
+    def judged_rows(self) -> Tensor:
+        """The judged samples as they are, [m, D]."""
+        return self.rows[self.judged] + self.mean
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether all are: an embedding of tokens may not be."""
+        return bool(torch.isfinite(self._inputs).all())
+
+    @cached_property
+    def components(self) -> Tensor:
+        """Scores [n, r] of the leading principal components, float64, decreasing variance."""
+        values, vectors = torch.linalg.eigh((self.rows @ self.rows.T).double())
+        r = min(COMPONENTS, self._n - 1, self.rows.shape[1])
+        leading: Tensor = vectors[:, -r:] * values[-r:].clamp_min(0).sqrt()
+        return leading.flip(1)
+
+    def combined(self, weights: Tensor) -> Tensor:
+        """Combinations [k, F] of the inputs, all features of them, by weights [k, n]."""
+        fit = self._inputs[: self._n].to(self.rows.dtype)
+        mean = fit.mean(dim=0)
+        return mean + weights.to(fit.dtype) @ (fit - mean)

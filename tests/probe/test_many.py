@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import recent_prune as rp
+from recent_prune.probe import many
+from recent_prune.probe.stack import observe_stacked, state_bytes
+from tests.networks import Noisy, Residual, Tokens, cnn, mlp
+
+
+class Recurrent(nn.Module):
+    """Cannot be stacked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.GRU(8, 16, 2, batch_first=True), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x.flatten(1, 2))[0][:, -1])  # type: ignore[no-any-return]
+
+
+class Moody(nn.Module):
+    """Its control flow depends on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.body(x.flatten(1))
+        hidden = torch.tanh(hidden) if hidden.sum() > 0 else torch.relu(hidden)
+        return self.head(hidden)  # type: ignore[no-any-return]
+
+
+class Broken(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(63, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x.flatten(1))  # type: ignore[no-any-return]
+
+
+BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    "mlp": lambda i: mlp(depth=6, width=32, weight_variance=0.5 + i, seed=i),
+    "cnn": lambda _: cnn(),
+    "batch norm": lambda _: cnn(batch_norm=True),
+    "dropout, in place": lambda _: Noisy(),
+    "skip": lambda _: Residual(),
+    "recurrent": lambda _: Recurrent(),
+    "control flow": lambda _: Moody(),
+}
+
+
+def assert_close(one: Any, other: rp.ProbeResult) -> None:
+    """The documented tolerance."""
+    assert isinstance(one, rp.ProbeResult), one
+    assert one.layers == other.layers
+    assert one.retained == pytest.approx(other.retained, abs=1e-3)
+    for name in ("relative_entropy", "differential_entropy", "gram_entropy", "activation_rms"):
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3, abs=1e-3), name
+    assert (one.samples, one.normalized, one.input_rms) == (
+        other.samples,
+        other.normalized,
+        other.input_rms,
+    )
+    assert one.redundancy == pytest.approx(other.redundancy)
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_same_results_as_one_by_one(digits: Tensor, kind: str) -> None:
+    models = [BUILDERS[kind](i) for i in range(5)]
+    for one, model in zip(rp.probe_many(models, digits), models, strict=True):
+        assert_close(one, rp.probe(model, digits))
+
+
+def test_stacks_are_what_runs(digits: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the test above would compare the loop with itself."""
+    stacked: list[int] = []
+
+    def counted(models: Any, *arguments: Any) -> Any:
+        found = original(models, *arguments)
+        stacked.append(len(models))
+        return found
+
+    original = observe_stacked
+    monkeypatch.setattr(many, "observe_stacked", counted)
+    for kind, build in BUILDERS.items():
+        stacked.clear()
+        rp.probe_many([build(i) for i in range(5)], digits)
+        assert stacked == ([] if kind in ("recurrent", "control flow") else [4]), kind
+
+
+def test_tokens_have_their_own_embedding_each() -> None:
+    models, tokens = [Tokens() for _ in range(3)], torch.randint(0, 50, (200, 6))
+    for one, model in zip(rp.probe_many(models, tokens), models, strict=True):
+        assert_close(one, rp.probe(model, tokens))
+
+
+def test_order_is_that_of_the_models_whatever_their_architecture(digits: Tensor) -> None:
+    depths = [2, 5, 3, 2, 5, 5, 3, 2]
+    models = (mlp(depth=depth, seed=i) for i, depth in enumerate(depths))
+    results = rp.probe_many(models, digits)
+    assert [r.depth for r in results if isinstance(r, rp.ProbeResult)] == depths
+
+
+def test_a_bad_model_has_its_own_error_and_harms_no_other(digits: Tensor) -> None:
+    lame = mlp(seed=3)
+    lame.hidden2.weight.data.fill_(float("nan"))  # type: ignore[union-attr, operator]
+    models: list[Any] = [mlp(), Broken(), nn.Tanh(), "mlp", lame, mlp(seed=1)]
+    results = rp.probe_many(models, digits)
+    assert_close(results[0], rp.probe(models[0], digits))
+    assert_close(results[5], rp.probe(models[5], digits))
+    assert isinstance(results[1], RuntimeError)
+    assert "(160, 1, 8, 8)" in results[1].__notes__[0]
+    assert isinstance(results[2], ValueError)
+    assert "no parameters" in str(results[2])
+    assert isinstance(results[3], TypeError)
+    assert "`model` must be a torch.nn.Module, but got str" in str(results[3])
+    assert isinstance(results[4], rp.ProbeResult)
+    assert results[4].nonfinite_layer == "tanh2"
+
+
+def test_one_of_a_stack_that_raises_leaves_the_others(digits: Tensor) -> None:
+    class Picky(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.body.weight[0, 0] > 1:
+                raise ArithmeticError("too large")
+            return self.head(self.body(x.flatten(1)))  # type: ignore[no-any-return]
+
+    models = [Picky() for _ in range(4)]
+    models[2].body.weight.data[0, 0] = 2
+    results = rp.probe_many(models, digits)
+    assert isinstance(results[2], ArithmeticError)
+    assert sum(isinstance(result, rp.ProbeResult) for result in results) == 3
+
+
+def test_memory_that_runs_out_makes_the_stacks_smaller(
+    digits: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def scarce(models: Any, *arguments: Any) -> Any:
+        tried.append(len(models))
+        if len(models) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(models, *arguments)
+
+    original = observe_stacked
+    monkeypatch.setattr(many, "observe_stacked", scarce)
+    models = [mlp(seed=i) for i in range(9)]
+    for one, model in zip(rp.probe_many(models, digits), models, strict=True):
+        assert_close(one, rp.probe(model, digits))
+    assert tried == [8, 4, 2, 2, 2, 2]
+
+
+def test_little_memory_makes_small_groups(digits: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = 0
+
+    def models() -> Iterator[nn.Module]:
+        nonlocal drawn
+        for i in range(6):
+            drawn += 1
+            yield mlp(seed=i)
+
+    most = 0
+    original = many._Stacked.outcomes
+
+    def counted(self: Any, group: Any) -> Any:
+        nonlocal most
+        most = max(most, len(group))
+        assert drawn == group[-1][0] + 1  # no model is drawn before it is needed
+        return original(self, group)
+
+    monkeypatch.setattr(many._Stacked, "outcomes", counted)
+    monkeypatch.setattr(many, "_free_memory", lambda _: 4 * 2 * state_bytes(mlp()))
+    assert len(rp.probe_many(models(), digits)) == 6
+    assert most == 2
+
+
+def test_models_are_untouched(digits: Tensor) -> None:
+    models = [Noisy() for _ in range(3)]
+    states = [{k: v.clone() for k, v in m.state_dict().items()} for m in models]
+    random = torch.get_rng_state()
+    rp.probe_many(models, digits)
+    assert torch.equal(torch.get_rng_state(), random)
+    for model, state in zip(models, states, strict=True):
+        assert model.training
+        assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
+        assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+
+
+def test_cascade_is_fitted_one_by_one(digits: Tensor) -> None:
+    models = [mlp(seed=i) for i in range(2)]
+    cascade = rp.Cascade(updates=5)
+    for one, model in zip(rp.probe_many(models, digits, estimator=cascade), models, strict=True):
+        assert one == rp.probe(model, digits, estimator=cascade)
+
+
+def test_arguments_are_passed_on(digits: Tensor) -> None:
+    models = [mlp(seed=i) for i in range(3)]
+    settings: dict[str, Any] = {
+        "layers": ["hidden2"],
+        "rtol": 0.5,
+        "estimator": rp.Ridge(samples=64),
+    }
+    for one, model in zip(rp.probe_many(models, digits, **settings), models, strict=True):
+        assert_close(one, rp.probe(model, digits, **settings))
+
+
+def test_noise_warns_once() -> None:
+    with pytest.warns(UserWarning, match="can be reconstructed from the inputs") as caught:
+        rp.probe_many(
+            [rp.networks.mlp(3000, 10, depth=d, width=8) for d in (1, 2)], torch.randn(200, 3000)
+        )
+    assert len(caught) == 1
+
+
+def test_no_models_no_results(digits: Tensor) -> None:
+    assert rp.probe_many([], digits) == []
+
+
+def test_bad_inputs_are_nobodys_fault() -> None:
+    with pytest.raises(ValueError, match="`inputs` must hold at least 16 samples"):
+        rp.probe_many([mlp()], torch.rand(3, 64))
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_shows_progress(digits: Tensor, capsys: pytest.CaptureFixture[str], shown: bool) -> None:
+    rp.probe_many([mlp(), mlp()], digits, progress=shown)
+    streams = capsys.readouterr()
+    assert ("100%" in streams.err) == shown
+    assert streams.out == ""
