@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,49 +20,63 @@ RIDGE_INSTEAD = "use estimator='ridge', which takes any module"
 
 
 @dataclass(frozen=True)
+class Step:
+    """One weighted module of a layer; shapes are without the batch axis.
+
+    Attributes:
+        module: Linear or convolutional.
+        entering: What arrives at it.
+        leaving: What leaves it.
+    """
+
+    module: Weighted
+    entering: tuple[int, ...]
+    leaving: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ChainLayer:
-    """One linear or convolutional layer with what follows it: activation, pooling, flattening.
+    """A layer with what follows it (activation, pooling, flattening), or a whole residual block.
 
     Shapes are without the batch axis.
 
     Attributes:
         name: The module that makes the layer's final activation, or ``"input of NEXT"``.
-        module: The weighted module.
+        steps: Its weighted modules in order: one, or those on the longest way through a block.
         before: Final activation of the previous layer (or the model's input).
-        entering: What arrives at the weighted module, after reshapes.
-        leaving: What leaves it.
-        folded: The last tensor of the layer with as many axes as ``leaving`` (after pooling,
-            before flattening).
+        folded: The last tensor of the layer with as many axes as what leaves its last step (after
+            pooling, before flattening).
         after: The layer's final activation.
     """
 
     name: str
-    module: Weighted
+    steps: tuple[Step, ...]
     before: tuple[int, ...]
-    entering: tuple[int, ...]
-    leaving: tuple[int, ...]
     folded: tuple[int, ...]
     after: tuple[int, ...]
 
 
 class Chain:
-    """A model whose tensors form one line from input to output, cut into its layers.
+    """A model cut into layers that follow one another, such as a stack of layers or of blocks.
+
+    Wherever a single tensor is all that the rest of the model is computed from, it can be cut. What
+    lies between two such places is one operation, or a block of several ways (a residual block).
 
     Args:
         model: Traced symbolically (``torch.fx``); its modules are shared, not copied.
         example: A batch [n, …] to read shapes from.
 
     Raises:
-        ValueError: If the model cannot be traced or is not a chain of linear and convolutional
-            layers; the message names the place and points to the ridge estimator.
+        ValueError: If the model cannot be traced, or cannot be cut into linear and convolutional
+            layers and blocks of them; the message names the place and points to the ridge
+            estimator.
     """
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         graph = _trace(model)
         ShapeProp(graph).propagate(example)
-        line = _line(graph)
         self._graph = graph
-        self.layers, ends = _layers(graph, line)
+        self.layers, ends = _layers(graph, _links(graph))
         self._ends = {node: index for index, node in enumerate(ends)}
 
     def activations(self, batch: Tensor) -> list[Tensor]:
@@ -92,27 +107,66 @@ def _trace(model: nn.Module) -> fx.GraphModule:
         ) from error
 
 
-def _line(graph: fx.GraphModule) -> list[fx.Node]:
-    """The tensor-valued nodes from the input on, each computed from the one before it alone."""
-    tensors = [n for n in graph.graph.nodes if n.op != "output" and _shape(n) is not None]
-    line: list[fx.Node] = []
-    for node in tensors:
-        sources = [source for source in node.all_input_nodes if source in tensors]
-        if node.op == "get_attr" or sources != line[-1:]:
-            raise ValueError(
-                f"estimator='cascade' needs a model whose layers follow one another, but "
-                f"{_label(node)!r} is computed from "
-                f"{[_label(s) for s in sources] or 'a parameter'} and comes after "
-                f"{_label(line[-1]) if line else 'nothing'!r}; {RIDGE_INSTEAD}."
-            )
-        line.append(node)
-    return line
+@dataclass(frozen=True)
+class _Link:
+    """What lies between two places where a model can be cut.
+
+    Attributes:
+        start: The node before it (the same as ``end`` for the input itself).
+        end: Its last node.
+        steps: The weighted nodes on the longest way through it.
+    """
+
+    start: fx.Node
+    end: fx.Node
+    steps: tuple[fx.Node, ...]
+
+
+def _links(graph: fx.GraphModule) -> list[_Link]:
+    """The model as links from the input on, each computed from the end of the one before alone."""
+    tensors = _tensors_of_the_output(graph)
+    place = {node: i for i, node in enumerate(tensors)}
+    sources = {n: [s for s in n.all_input_nodes if s in place] for n in tensors}
+    # A node is a cut if no later one uses an earlier one.
+    reach, cuts = 0, [tensors[0]]
+    last_use = [max((place[u] for u in n.users if u in place), default=0) for n in tensors]
+    for i, node in enumerate(tensors[1:], start=1):
+        reach = max(reach, last_use[i - 1])
+        if reach <= i:
+            cuts.append(node)
+    links = []
+    for start, end in itertools.pairwise(cuts):
+        inside = tensors[place[start] + 1 : place[end] + 1]
+        # The longest way to each node, in weighted nodes.
+        ways: dict[fx.Node, tuple[fx.Node, ...]] = {start: ()}
+        for node in inside:
+            if node.op in ("get_attr", "placeholder") or not sources[node]:
+                raise ValueError(
+                    f"estimator='cascade' needs a model whose layers follow one another, but "
+                    f"{_label(end)!r} is also computed from {_label(node)!r}; {RIDGE_INSTEAD}."
+                )
+            own = () if _weighted_module(graph, node) is None else (node,)
+            ways[node] = max((ways[source] for source in sources[node]), key=len) + own
+        links.append(_Link(start, end, ways[end]))
+    return links
+
+
+def _tensors_of_the_output(graph: fx.GraphModule) -> list[fx.Node]:
+    """The tensor-valued nodes that the output is computed from, in order."""
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    needed, pending = set(), [output]
+    while pending:
+        for source in pending.pop().all_input_nodes:
+            if source not in needed:
+                needed.add(source)
+                pending.append(source)
+    return [n for n in graph.graph.nodes if n in needed and _shape(n) is not None]
 
 
 def _layers(
-    graph: fx.GraphModule, line: Sequence[fx.Node]
+    graph: fx.GraphModule, links: Sequence[_Link]
 ) -> tuple[list[ChainLayer], list[fx.Node]]:
-    weighted = [i for i, node in enumerate(line) if _weighted_module(graph, node) is not None]
+    weighted = [i for i, link in enumerate(links) if link.steps]
     if not weighted:
         raise ValueError(
             f"estimator='cascade' found no linear or convolutional layer in `model`; "
@@ -120,25 +174,28 @@ def _layers(
         )
     layers: list[ChainLayer] = []
     ends: list[fx.Node] = []
-    for i, start in enumerate(weighted):
-        following = weighted[i + 1] if i + 1 < len(weighted) else len(line)
-        own = line[start:following]
-        module = _weighted_module(graph, line[start])
-        assert module is not None
-        leaving = _known_shape(own[0])
+    for i, following in zip(weighted, [*weighted[1:], len(links)], strict=True):
+        own = links[i:following]
+        steps = tuple(_step(graph, node) for node in own[0].steps)
+        axes = len(steps[-1].leaving)
+        end = own[-1].end
         layers.append(
             ChainLayer(
-                name=_name(own[-1], line[following] if following < len(line) else None),
-                module=module,
-                before=_known_shape(line[0] if not ends else ends[-1]),
-                entering=_known_shape(line[start - 1]),
-                leaving=leaving,
-                folded=[s for s in map(_known_shape, own) if len(s) == len(leaving)][-1],
-                after=_known_shape(own[-1]),
+                name=_name(end, links[following].steps[0] if following < len(links) else None),
+                steps=steps,
+                before=_known_shape(links[0].start if not ends else ends[-1]),
+                folded=[s for s in (_known_shape(link.end) for link in own) if len(s) == axes][-1],
+                after=_known_shape(end),
             )
         )
-        ends.append(own[-1])
+        ends.append(end)
     return layers, ends
+
+
+def _step(graph: fx.GraphModule, node: fx.Node) -> Step:
+    module = _weighted_module(graph, node)
+    assert module is not None
+    return Step(module, _known_shape(node.all_input_nodes[0]), _known_shape(node))
 
 
 def _weighted_module(graph: fx.GraphModule, node: fx.Node) -> Weighted | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.chain import RIDGE_INSTEAD, ChainLayer, Conv
+from recent_prune.probe.chain import RIDGE_INSTEAD, ChainLayer, Conv, Step
 
 _TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
 
@@ -16,12 +17,13 @@ class ReconstructionLayer(nn.Module):
     """Turns a layer's final activation back into the previous layer's.
 
     Linear → tanh for a linear layer; for a convolution a transposed convolution of the same
-    kernel, stride and padding → tanh, its result cropped (or padded with zeros) to shape.
-    Flattening is undone by reshaping and pooling by nearest-neighbour enlargement first.
+    kernel, stride and padding → tanh, its result cropped (or padded with zeros) to shape; for a
+    residual block one of these for each step of its longest way, backwards. Flattening is undone
+    by reshaping and pooling by nearest-neighbour enlargement first.
     Parameters start as PyTorch initializes them.
 
-    The tanh is left out where the activations to be reproduced exceed [−1, 1] (``bounded`` is
-    False): the paper, whose networks are all tanh, had no such case.
+    The last tanh is left out where the activations to be reproduced exceed [−1, 1] (``bounded``
+    is False): the paper, whose networks are all tanh, had no such case.
 
     Args:
         layer: The layer to invert.
@@ -36,37 +38,60 @@ class ReconstructionLayer(nn.Module):
         super().__init__()
         self.layer = layer
         self.bounded = True
-        self.inverse: nn.Module
-        if isinstance(layer.module, nn.Linear):
-            self.inverse = nn.Linear(math.prod(layer.after), math.prod(layer.before))
-        else:
-            self._check(layer)
-            self.inverse = _transposed(layer.module)
+        self._legs = _legs(layer)
+        self.inverses = nn.ModuleList(_inverse(leg, layer) for leg in self._legs)
 
     def forward(self, activation: Tensor) -> Tensor:
         """Shape [n, *layer.after] → [n, *layer.before]."""
-        if isinstance(self.inverse, nn.Linear):
-            before = self.inverse(activation.flatten(1))
-        else:
-            folded = activation.reshape(-1, *self.layer.folded)
-            spatial = self.layer.leaving[1:]
-            if folded.shape[2:] != spatial:
-                folded = nn.functional.interpolate(folded, size=spatial)
-            before = _fit_to(self.inverse(folded), self.layer.entering[1:])
-        before = before.reshape(-1, *self.layer.before)
-        return torch.tanh(before) if self.bounded else before
+        for number, (leg, inverse) in enumerate(zip(self._legs, self.inverses, strict=True)):
+            if number:
+                activation = torch.tanh(activation)
+            if isinstance(leg.step.module, nn.Linear):
+                before = inverse(activation.flatten(1))
+            else:
+                folded = activation.reshape(-1, *leg.folded)
+                spatial = leg.step.leaving[1:]
+                if folded.shape[2:] != spatial:
+                    folded = nn.functional.interpolate(folded, size=spatial)
+                before = _fit_to(inverse(folded), leg.step.entering[1:])
+            activation = before.reshape(-1, *leg.before)
+        return torch.tanh(activation) if self.bounded else activation
 
-    @staticmethod
-    def _check(layer: ChainLayer) -> None:
-        foldable = math.prod(layer.folded) == math.prod(layer.after)
-        same_channels = layer.folded[0] == layer.leaving[0]
-        same_size = math.prod(layer.entering) == math.prod(layer.before)
-        if not (foldable and same_channels and same_size):
-            raise ValueError(
-                f"estimator='cascade' cannot undo the reshaping around {layer.name!r}: from "
-                f"{layer.before} to {layer.entering} before the convolution, from "
-                f"{layer.leaving} to {layer.after} after it; {RIDGE_INSTEAD}."
-            )
+
+@dataclass(frozen=True)
+class _Leg:
+    """One step to be undone: from ``folded`` (flattened: ``after``) back to ``before``."""
+
+    step: Step
+    before: tuple[int, ...]
+    folded: tuple[int, ...]
+    after: tuple[int, ...]
+
+
+def _legs(layer: ChainLayer) -> list[_Leg]:
+    """The steps of a layer, last first."""
+    starts = [layer.before, *(step.entering for step in layer.steps[1:])]
+    ends = [*((step.entering, step.entering) for step in layer.steps[1:]), None]
+    legs = []
+    for step, before, end in zip(layer.steps, starts, ends, strict=True):
+        folded, after = end or (layer.folded, layer.after)
+        legs.append(_Leg(step, before, folded, after))
+    return legs[::-1]
+
+
+def _inverse(leg: _Leg, layer: ChainLayer) -> nn.Module:
+    if isinstance(leg.step.module, nn.Linear):
+        return nn.Linear(math.prod(leg.after), math.prod(leg.before))
+    foldable = math.prod(leg.folded) == math.prod(leg.after)
+    same_channels = leg.folded[0] == leg.step.leaving[0]
+    same_size = math.prod(leg.step.entering) == math.prod(leg.before)
+    if not (foldable and same_channels and same_size):
+        raise ValueError(
+            f"estimator='cascade' cannot undo the reshaping around {layer.name!r}: from "
+            f"{leg.before} to {leg.step.entering} before the convolution, from "
+            f"{leg.step.leaving} to {leg.after} after it; {RIDGE_INSTEAD}."
+        )
+    return _transposed(leg.step.module)
 
 
 def _transposed(conv: Conv) -> nn.Module:

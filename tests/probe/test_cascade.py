@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe import Cascade, Ridge, probe, relative_entropy
+from recent_prune.probe import Cascade, Ridge, probe, reconstruction_stack, relative_entropy
 from recent_prune.probe.cascade import cascade, fit, held_out_mask
 from recent_prune.probe.chain import Chain
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
+from recent_prune.probe.reconstruction_stack import stacked
 from recent_prune.rules import RetainedInformationRule, SaturationRule
 from tests.conftest import Reference
 from tests.networks import Residual, Tokens, cnn, mlp
@@ -29,9 +32,10 @@ def authors_network(reference: Reference) -> nn.Sequential:
 def authors_reconstruction_layers(reference: Reference, chain: Chain) -> list[ReconstructionLayer]:
     layers = [ReconstructionLayer(layer) for layer in chain.layers]
     for i, layer in enumerate(layers):
-        assert isinstance(layer.inverse, nn.Linear)
-        layer.inverse.weight.data = torch.tensor(reference[f"dec{i}_w0"])
-        layer.inverse.bias.data = torch.tensor(reference[f"dec{i}_b0"])
+        (inverse,) = layer.inverses
+        assert isinstance(inverse, nn.Linear)
+        inverse.weight.data = torch.tensor(reference[f"dec{i}_w0"])
+        inverse.bias.data = torch.tensor(reference[f"dec{i}_b0"])
     return layers
 
 
@@ -71,8 +75,25 @@ def textbook_fit(
             optimizer.step()
 
 
-def test_agrees_with_textbook_twin(digits: Tensor) -> None:
-    model = cnn()
+class PaperBlock(nn.Module):
+    """tanh(x + conv(tanh(conv(x)))), the paper's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = (nn.Conv2d(4, 4, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x + self.two(torch.tanh(self.one(x))))
+
+
+def paper_resnet() -> nn.Sequential:
+    stem = [nn.Conv2d(1, 4, 3, 2, 1), nn.Tanh()]
+    return nn.Sequential(*stem, *(PaperBlock() for _ in range(3)), nn.Flatten(), nn.Linear(64, 10))
+
+
+@pytest.mark.parametrize("build", [cnn, paper_resnet, Residual, lambda: mlp(depth=4)])
+def test_agrees_with_textbook_twin(digits: Tensor, build: Callable[[], nn.Module]) -> None:
+    model = build()
     with torch.no_grad():
         chain = Chain(model, digits[:50])
         batches = [[x, *chain.activations(x)] for x in digits.split(64)]
@@ -89,6 +110,44 @@ def test_agrees_with_textbook_twin(digits: Tensor) -> None:
             for layer in reversed(twins[: depth + 1]):
                 expected = layer(expected)
             torch.testing.assert_close(reconstruction, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_residual_block_is_one_layer_of_as_many_steps_as_its_longest_way(digits: Tensor) -> None:
+    chain = Chain(paper_resnet(), digits[:20])
+    assert [len(layer.steps) for layer in chain.layers] == [1, 2, 2, 2, 1]
+    result = probe(paper_resnet(), digits, estimator=QUICK)
+    assert result.layers == ("1", "input of 3.one", "input of 4.one", "5")
+    inverses = ReconstructionLayer(chain.layers[1]).inverses
+    assert [type(inverse) for inverse in inverses] == [nn.ConvTranspose2d] * 2
+
+
+def test_torchvisions_resnet_is_a_chain_of_blocks(digits: Tensor) -> None:
+    torchvision = pytest.importorskip("torchvision")
+    images = nn.functional.interpolate(digits[:40], size=(32, 32)).expand(-1, 3, -1, -1)
+    model = torchvision.models.resnet18(num_classes=10)
+    result = probe(model, images, estimator=Cascade(updates=2))
+    assert result.depth == 9  # the stem and eight blocks
+    assert result.layers[0] == "maxpool"
+    assert result.layers[-1] == "input of fc"
+
+
+def test_layers_of_one_shape_are_trained_as_one(digits: Tensor) -> None:
+    layers = [ReconstructionLayer(layer) for layer in Chain(mlp(depth=6), digits[:20]).layers]
+    assert [stack._places for stack in stacked(layers)] == [[0], [1, 2, 3, 4, 5], [6]]
+    layers[2].bounded = False
+    assert [stack._places for stack in stacked(layers)] == [[0], [1, 3, 4, 5], [2], [6]]
+    wide = [ReconstructionLayer(layer) for layer in Chain(mlp(3, 300), digits[:20]).layers]
+    assert [stack._places for stack in stacked(wide)] == [[0], [1], [2], [3]]
+
+
+def test_stacked_convolutions_are_trained_as_if_alone(
+    digits: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, where all stacks pay."""
+    monkeypatch.setattr(reconstruction_stack, "_pays", lambda _: True)
+    test_agrees_with_textbook_twin(digits, paper_resnet)
+    layers = [ReconstructionLayer(layer) for layer in Chain(paper_resnet(), digits[:20]).layers]
+    assert [stack._places for stack in stacked(layers)] == [[0], [1, 2], [3], [4]]
 
 
 def test_probes_the_same_layers_as_ridge(digits: Tensor) -> None:
@@ -127,6 +186,27 @@ def test_more_updates_reconstruct_better(digits: Tensor) -> None:
         probe(mlp(depth=1, width=64), digits, estimator=Cascade(updates=n)) for n in (5, 300)
     )
     assert many.retained[0] > few.retained[0] + 0.2
+
+
+def test_ends_once_the_profile_has_settled(digits: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = 0
+    original = Cascade._batches
+
+    def counted(self: Cascade, samples: Tensor) -> Iterator[Tensor]:
+        nonlocal drawn
+        drawn = 0
+        for batch in original(self, samples):
+            drawn += 1
+            yield batch
+
+    monkeypatch.setattr(Cascade, "_batches", counted)
+    full = probe(mlp(depth=2), digits, estimator=Cascade(updates=1000))
+    assert drawn == 1000
+    early = probe(mlp(depth=2), digits, estimator=Cascade(updates=1000, tolerance=0.1))
+    assert drawn in range(200, 1000, 100)
+    assert early.relative_entropy == pytest.approx(full.relative_entropy, rel=0.2)
+    probe(mlp(depth=2), digits, estimator=Cascade(updates=1000, tolerance=1e-9))
+    assert drawn == 1000
 
 
 def test_same_seed_same_result(digits: Tensor) -> None:
@@ -187,8 +267,7 @@ class Branching(nn.Module):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Residual(), r"layers follow one another, but 'add' is computed from \['tanh', 'tanh_1'\]"),
-        (Parameter(), "but 'scale' is computed from a parameter"),
+        (Parameter(), "layers follow one another, but 'mul' is also computed from 'scale'"),
         (Branching(), r"cannot follow the forward pass of `model` \(Branching\)"),
         (
             nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.GRUCell(8, 8)),
@@ -227,6 +306,7 @@ def test_refuses_unknown_layers(digits: Tensor) -> None:
         ({"batch_size": 0}, "`batch_size` must be at least 2, but got 0"),
         ({"held_out": 0}, "`held_out` must be at least 1, but got 0"),
         ({"samples": 0}, "`samples` must be at least 1, but got 0"),
+        ({"tolerance": 0.0}, "`tolerance` must be positive, but got 0.0"),
         ({"learning_rate": 0.0}, "`learning_rate` must be positive, but got 0.0"),
     ],
 )

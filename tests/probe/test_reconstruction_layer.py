@@ -39,9 +39,10 @@ def test_undoes_a_convolution_it_could_learn() -> None:
     chain = Chain(conv, batch)
     layer = ReconstructionLayer(chain.layers[0])
     layer.bounded = False
-    assert isinstance(layer.inverse, nn.ConvTranspose2d)
+    (inverse,) = layer.inverses
+    assert isinstance(inverse, nn.ConvTranspose2d)
     with torch.no_grad():
         weight, bias = conv.weight.item(), conv.bias.item()  # type: ignore[union-attr]
-        layer.inverse.weight.fill_(1 / weight)
-        layer.inverse.bias.fill_(-bias / weight)  # type: ignore[union-attr]
+        inverse.weight.fill_(1 / weight)
+        inverse.bias.fill_(-bias / weight)  # type: ignore[union-attr]
     torch.testing.assert_close(layer(conv(batch)), batch, rtol=1e-4, atol=1e-5)
