@@ -1,164 +1,210 @@
-"""Probe every trained network of the sample and compare with what came of it.
+"""Compare what was predicted with what came of it.
 
-    python -m benchmarks.prediction.evaluate --data digits
+    python -m benchmarks.prediction.evaluate --sample test --data digits
 
-Protocol: each network is built again at its initialization and probed with each estimator on the
-training images. A network *trains* if its accuracy exceeds 0.5, and is *good* if it comes within
-0.1 of the best of the sample. The score of a probe is the retained share at the deepest layer; a
-network whose activations exceed the bound of `RetainedInformationRule`, or are not finite, ranks
-below all others. Intervals: 95 %, bootstrap over networks (percentile, 2,000 draws).
-Writes ``results_DATA.md`` with the environment.
+Protocol: a network *trains* if its best accuracy exceeds 0.5, and is *good* if it comes within 0.1
+of the best of the sample. Scores come from ``scores_SAMPLE_DATA.csv`` (see `score`), labels and the
+accuracy after a few steps of real training from ``trained_SAMPLE_DATA.csv``. AUROC for "trains";
+intervals: 95 %, bootstrap over networks (percentile, 2,000 draws), differences paired.
+
+The **hard band** holds the networks of which the free predictors are not sure: where the
+regression on the hyperparameters (out of fold) gives a probability between 0.1 and 0.9, or where
+it and mean field, each at the threshold that serves it best, disagree.
+
+Writes ``results_SAMPLE_DATA.md``, in seconds.
 """
 
 from __future__ import annotations
 
 import platform
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import torch
 import typer
-from rich.progress import track
-from scipy.stats import bootstrap
-from sklearn.metrics import roc_auc_score
+from scipy.stats import bootstrap, rankdata
+from sklearn.metrics import roc_curve
 
-import recent_prune as rp
-from benchmarks.prediction.networks import ACTIVATIONS, Specification
-from benchmarks.prediction.train import FOLDER, STEPS, images
+from benchmarks.prediction.free import hyperparameters
+from benchmarks.prediction.score import DEFAULT, ESTIMATORS, RULES
 
-ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
-    "ridge (default)": rp.Ridge(),
-    "ridge, 256 samples": rp.Ridge(samples=256),
-    "ridge, 768 samples": rp.Ridge(samples=768),
-    "ridge, one floor 1e-2": rp.Ridge(noise_floors=(1e-2,)),
-    "ridge, one floor 1e-6": rp.Ridge(noise_floors=(1e-6,)),
-    "ridge, 7 floors 1 to 1e-12": rp.Ridge(noise_floors=tuple(10.0**-k for k in range(0, 13, 2))),
-    "cascade, 200 updates": rp.Cascade(updates=200),
+FOLDER = Path(__file__).parent
+EPOCH = "cascade, one epoch"
+REGRESSION = "regression on the hyperparameters"
+FREE = [
+    REGRESSION,
+    "mean field",
+    "partial Jacobian norm",
+    "gradient ratio, first to last layer",
+    "median gradient size",
+    "cosine similarity of activations",
+    "NTK condition number",
+    "minus the number of parameters",
+    "minus the depth",
+]
+REAL = {
+    "step_1": "accuracy after 1 real step",
+    "step_10": "after 10",
+    "step_50": "after 50",
+    "first_epoch": "after the first epoch",
 }
-RULES: dict[str, rp.RetainedInformationRule | rp.SaturationRule] = {
-    **{
-        f"RetainedInformationRule({bound:g})": rp.RetainedInformationRule(bound)
-        for bound in (0.0005, 0.002, 0.005, 0.01, 0.02)
-    },
-    "SaturationRule()": rp.SaturationRule(),
-}
-DEFAULT = "ridge (default)"
-MAX_RMS = rp.RetainedInformationRule().max_activation_rms
 
+Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
 
 
-def probe(task: tuple[dict[str, Any], str, Path | None]) -> list[dict[str, Any]]:
-    """One row an estimator for one network."""
-    row, name, root = task
-    torch.set_num_threads(1)
-    inputs = images(name, root).train
-    specification = Specification(**{f.name: row[f.name] for f in fields(Specification)})
-    model = specification.build(inputs[0].numel())
-    rows = []
-    for estimator, settings in ESTIMATORS.items():
-        result = rp.probe(model, inputs, estimator=settings)
-        exploded = result.nonfinite_layer is not None or result.activation_rms[-1] > MAX_RMS
-        rows.append(
-            {
-                "index": row["index"],
-                "estimator": estimator,
-                # Exploded networks rank below all others, the worst last.
-                "score": -result.activation_rms[-1] if exploded else result.retained[-1],
-                "seconds": result.seconds,
-                **{rule: not judge(result).trainable for rule, judge in RULES.items()},
-            }
-        )
-    return rows
+def auroc(trains: Mask, score: Column, axis: int = -1) -> Column:
+    """Area under the ROC curve along an axis; NaN where only one class is there."""
+    ranks = rankdata(score, axis=axis)
+    positive = trains.sum(axis=axis)
+    negative = trains.shape[axis] - positive
+    with np.errstate(invalid="ignore"):
+        above = (ranks * trains).sum(axis=axis) - positive * (positive + 1) / 2
+        return np.asarray(above / (positive * negative))
 
 
-def auroc(trains: npt.NDArray[np.bool_], score: Column) -> str:
+def with_interval(trains: Mask, score: Column) -> str:
     """AUROC with its interval."""
-    score = np.clip(np.nan_to_num(score, nan=-1e38), -1e38, 1e38)
-    interval = bootstrap(
+    found = bootstrap(
         (trains, score),
-        roc_auc_score,
+        auroc,
         paired=True,
-        vectorized=False,
+        vectorized=True,
         n_resamples=2000,
         method="percentile",
         rng=0,
     ).confidence_interval
-    return f"{roc_auc_score(trains, score):.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+    return f"{float(auroc(trains, score)):.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
-def prediction_table(trained: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
-    """AUROC for "trains" of every predictor, overall and by activation function."""
-    trained = trained.set_index("index")
-    scores = {
-        name: group.set_index("index")["score"] for name, group in probed.groupby("estimator")
-    }
-    scores = {name: scores[name] for name in ESTIMATORS}
-    scores["free: minus the depth"] = -trained["depth"]
-    scores["accuracy after the first epoch of real training"] = trained["first_epoch"]
-    seconds = probed.groupby("estimator")["seconds"].median()
+def difference(trains: Mask, one: Column, other: Column) -> str:
+    """Difference of two AUROCs with its interval."""
+
+    def statistic(trains: Mask, one: Column, other: Column, axis: int = -1) -> Column:
+        return auroc(trains, one, axis) - auroc(trains, other, axis)
+
+    found = bootstrap(
+        (trains, one, other),
+        statistic,
+        paired=True,
+        vectorized=True,
+        n_resamples=2000,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return f"{float(statistic(trains, one, other)):+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+
+
+def hard_band(scores: pd.DataFrame, trains: Mask) -> Mask:
+    """Networks of which the free predictors are not sure."""
+
+    def verdict(name: str) -> Mask:
+        miss, hit, thresholds = roc_curve(trains, scores[name])
+        return np.asarray(scores[name] >= thresholds[(hit - miss).argmax()])
+
+    log_odds = np.log(9)
+    unsure = scores[REGRESSION].abs() < log_odds
+    return np.asarray(unsure | (verdict(REGRESSION) != verdict("mean field")))
+
+
+def prediction_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFrame:
+    """AUROC of every predictor in every part of the sample."""
+    trains = (table["accuracy"] > 0.5).to_numpy()
     rows = []
-    for name, score in scores.items():
-        row = {"predictor": name, "median seconds": f"{seconds.get(name, np.nan):.3f}"}
-        for part in ("all", *ACTIVATIONS):
-            chosen = trained if part == "all" else trained[trained["activation"] == part]
-            trains = (chosen["accuracy"] > 0.5).to_numpy()
-            row[part] = auroc(trains, score[chosen.index].to_numpy(float))
+    for name in [*ESTIMATORS, *FREE, *REAL]:
+        if name not in table or table[name].isna().all():
+            continue
+        row = {"predictor": REAL.get(name, name)}
+        for part, chosen in parts.items():
+            known = chosen & table[name].notna().to_numpy()
+            whole = known.sum() == chosen.sum()
+            row[part] = with_interval(trains[known], table[name].to_numpy(float)[known])
+            row[part] += "" if whole else f" ({known.sum()} of {chosen.sum()})"
+        seconds = table.get(f"{name}, seconds")
+        row["median seconds"] = "" if seconds is None else f"{seconds.median():.3f}"
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def rules_table(trained: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
-    """What each rule, on the default estimator, would have pruned."""
-    accuracy = trained.set_index("index")["accuracy"]
-    trains, good = accuracy > 0.5, accuracy > accuracy.max() - 0.1
-    verdicts = probed[probed["estimator"] == DEFAULT].set_index("index")
+def comparison_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFrame:
+    """The default probe minus its rivals, on the networks that both have scores for."""
+    trains = (table["accuracy"] > 0.5).to_numpy()
+    rivals = [name for name in (EPOCH, *FREE, "first_epoch") if name in table]
+    rows = []
+    for name in rivals:
+        row = {"the default probe minus …": REAL.get(name, name)}
+        for part, chosen in parts.items():
+            known = chosen & table[name].notna().to_numpy()
+            values = [table[c].to_numpy(float)[known] for c in (DEFAULT, name)]
+            row[part] = difference(trains[known], *values)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def rules_table(table: pd.DataFrame) -> pd.DataFrame:
+    """What each rule, on the default probe, would have pruned, by family."""
+    trains = table["accuracy"] > 0.5
+    good = table["accuracy"] > table["accuracy"].max() - 0.1
     rows = []
     for rule in RULES:
-        condemned = verdicts[rule].astype(bool)
-        rows.append(
-            {
-                "rule": rule,
-                "untrainable caught": f"{(condemned & ~trains).sum()} of {(~trains).sum()}",
-                "good lost": f"{(condemned & good).sum()} of {good.sum()}",
-                "trainable lost": f"{(condemned & trains).sum()} of {trains.sum()}",
-            }
-        )
+        for family, part in [("all", table), *table.groupby("family")]:
+            if family != "all" and rule != "RetainedInformationRule(0.005)":
+                continue
+            condemned = part[rule].astype(bool)
+            t, g = trains[part.index], good[part.index]
+            rows.append(
+                {
+                    "rule": rule,
+                    "family": family,
+                    "untrainable caught": f"{(condemned & ~t).sum()} of {(~t).sum()}",
+                    "good lost": f"{(condemned & g).sum()} of {g.sum()}",
+                    "mediocre lost": f"{(condemned & t & ~g).sum()} of {(t & ~g).sum()}",
+                }
+            )
     return pd.DataFrame(rows)
 
 
 def main(
+    sample: Annotated[str, typer.Option(help="tuning or test")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
-    data_root: Annotated[Path | None, typer.Option(help="Folder that holds MNIST/raw.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
-    """Probe all networks of ``trained_DATA.csv`` and write ``results_DATA.md``."""
-    trained = pd.read_csv(FOLDER / f"trained_{data}.csv")
-    tasks = [(row, data, data_root) for row in trained.to_dict("records")]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        found = track(pool.map(probe, tasks), total=len(tasks), description="probing")
-        probed = pd.DataFrame([row for rows in found for row in rows])
-    trains = int((trained["accuracy"] > 0.5).sum())
+    """Write ``results_SAMPLE_DATA.md``."""
+    trained = pd.read_csv(FOLDER / f"trained_{sample}_{data}.csv")
+    scores = pd.read_csv(FOLDER / f"scores_{sample}_{data}.csv")
+    table = trained.merge(scores, on="index").replace([np.inf, -np.inf], [1e38, -1e38])
+    trains = (table["accuracy"] > 0.5).to_numpy()
+    table[REGRESSION] = hyperparameters(table, trains)
+    plain = table["family"].isin(["plain MLP", "plain CNN"]).to_numpy()
+    hard = hard_band(table, trains)
+    everything = np.ones(len(table), dtype=bool)
+    parts = {
+        "all": everything,
+        "plain (no norm, no skip; tanh, ReLU, GELU)": plain,
+        "hard band": hard,
+    }
+    families = {f: (table["family"] == f).to_numpy() for f in table["family"].unique()}
     text = "\n\n".join(
         [
-            f"# Prediction on {data}",
-            f"{len(trained)} plain MLPs, {trains} of which train (best of three optimizer "
-            f'settings, {STEPS} steps each). AUROC for "trains", 95 % bootstrap interval.',
-            _markdown(prediction_table(trained, probed)),
-            "What each rule prunes, with the default estimator (good: within 0.1 of the best "
-            "accuracy of the sample):",
-            _markdown(rules_table(trained, probed)),
-            f"Environment: Python {platform.python_version()}, torch {torch.__version__}, "
-            f"{platform.machine()}, one thread a process.",
+            f"# Prediction: {sample} sample on {data}",
+            f"{len(table)} networks, {trains.sum()} of which train; hard band: {hard.sum()}, of "
+            f'which {trains[hard].sum()} train. AUROC for "trains", 95 % bootstrap intervals. Where '
+            "a predictor takes only some networks, their number is given.",
+            _markdown(prediction_table(table, parts)),
+            "Paired differences, positive where the probe is better:",
+            _markdown(comparison_table(table, parts)),
+            "By family:",
+            _markdown(prediction_table(table, families).drop(columns="median seconds")),
+            "What the rules prune, with the default probe (good: within 0.1 of the best accuracy "
+            "of the sample; mediocre: trains to something worse):",
+            _markdown(rules_table(table)),
+            f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, "
+            "one thread a process.",
         ]
     )
-    (FOLDER / f"results_{data}.md").write_text(text + "\n", encoding="utf-8")
+    (FOLDER / f"results_{sample}_{data}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 

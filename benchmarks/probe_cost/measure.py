@@ -1,158 +1,186 @@
-"""Cost of a probe against training, against the bare forward pass, and against the cascade.
+"""Cost of a probe against training, the bare forward pass, and the published cascade.
 
     python -m benchmarks.probe_cost.measure
 
 Protocol: in each of ``--repeats`` rounds every quantity is timed once, in turn, so that a drift of
-the machine meets all of them; the ratios are taken round by round, and medians are reported. One
-round is warm-up and not counted. On a GPU each timing ends with a synchronization. An epoch is
-60,000 samples in batches of 64, SGD: one step is timed (the mean of three) and taken 938 times. The
-cascade is the paper's, one epoch: one update is timed and taken 938 times. The forward pass is that
-of the probe's 384 samples, without gradients. Writes ``results_DEVICE.md`` with the environment.
+the machine meets all of them; ratios are taken round by round, and medians are reported. One
+round is warm-up and not counted. On a GPU each timing ends with a synchronization.
+
+- An epoch is 60,000 samples in batches of 64, SGD: three steps are timed, and their mean taken 938
+  times.
+- The cascade is the paper's, one epoch in a plain loop over the layers (`plain_cascade`): three
+  steps are timed likewise. Beside it ours, which updates all layers as one.
+- The forward pass is that of the probe's samples, without gradients.
+- Peak memory is what a call adds to the memory in use. On a CPU it is read off the process's
+  high-water mark (Linux only).
+
+Writes ``results_DEVICE.md`` with the environment, and ``curves_DEVICE.csv``; with plotly, kaleido
+and a Chrome also ``curves_DEVICE.svg``. All else runs with PyTorch alone
+(one case needs torchvision).
 """
 
 from __future__ import annotations
 
-import math
+import argparse
 import platform
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Annotated
 
 import torch
-import typer
-from rich.progress import track
 from torch import Tensor, nn
 
 import recent_prune as rp
+from benchmarks.probe_cost.curves import measure_curves, save_curves
+from benchmarks.probe_cost.networks import CASES, Case, mlp, samples
+from benchmarks.probe_cost.plain_cascade import plain_fit
+from benchmarks.probe_cost.precision import precision_table
+from benchmarks.probe_cost.timing import peak_memory, ratio, rounds
+from recent_prune.probe.cascade import fit
+from recent_prune.probe.chain import Chain
+from recent_prune.probe.reconstruction_layer import ReconstructionLayer
 
 FOLDER = Path(__file__).parent
-STEPS = 60_000 // 64 + 1
+EPOCH = 60_000 // 64 + 1
+"""Steps of an epoch."""
+STEPS = 3
+"""Steps that are timed."""
+
+Row = dict[str, str]
 
 
-def cnn(depth: int, channels: int = 128) -> nn.Sequential:
-    """The paper's CNN: a strided stem, then 3 × 3 convolutions with tanh, σ_w² = 1."""
-    layers: list[nn.Module] = []
-    strides = [1, 2, 2] + [1] * (depth - 3)
-    for i, stride in enumerate(strides):
-        fan_in = 1 if i == 0 else channels
-        conv = nn.Conv2d(fan_in, channels, 3, stride, 1, padding_mode="circular")
-        nn.init.normal_(conv.weight, std=(1 / (9 * fan_in)) ** 0.5)
-        layers += [conv, nn.Tanh()]
-    return nn.Sequential(*layers, nn.Flatten(), nn.LazyLinear(10))
-
-
-def resnet() -> nn.Module:
-    """Torchvision's ResNet-18, which needs the extra ``demo``."""
-    from torchvision.models import resnet18
-
-    model = resnet18(num_classes=10)
-    assert isinstance(model, nn.Module)
-    return model
-
-
-CASES: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
-    "MLP 20 × 784, tanh": (lambda: rp.networks.mlp(784, 10, depth=20, width=784), (784,)),
-    "MLP 50 × 784, tanh": (lambda: rp.networks.mlp(784, 10, depth=50, width=784), (784,)),
-    "MLP 50 × 64, tanh": (lambda: rp.networks.mlp(784, 10, depth=50, width=64), (784,)),
-    "CNN 50 × 128 channels": (lambda: cnn(50), (1, 28, 28)),
-    "ResNet-18, 32 × 32": (resnet, (3, 32, 32)),
-}
-
-
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Wall clock of one call."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
-def training_step(model: nn.Module, batch: Tensor) -> Callable[[], object]:
-    """One step of SGD on a batch."""
+def training_steps(model: nn.Module, batch: Tensor) -> Callable[[], object]:
+    """``STEPS`` steps of SGD on a batch."""
     optimizer = torch.optim.SGD(model.parameters(), 1e-6)
     labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
 
-    def step() -> None:
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(batch), labels).backward()
-        optimizer.step()
+    def run() -> None:
+        for _ in range(STEPS):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(model(batch), labels).backward()
+            optimizer.step()
 
-    return step
+    return run
 
 
-def measure(case: str, device: torch.device, repeats: int) -> dict[str, str]:
-    """One row of the table."""
-    build, shape = CASES[case]
-    torch.manual_seed(0)
-    # Mixtures of a few patterns: noise is refused by the probe, and costs the same.
-    patterns = torch.rand(16, math.prod(shape))
-    inputs = (torch.rand(512, 16) @ patterns / 16).reshape(512, *shape).to(device)
-    model = build().to(device)
-    model(inputs[:2])  # lazy layers get their shapes
-    probed = inputs[: rp.Ridge().samples]
-    step = training_step(model, inputs[:64])
-    chain = "ResNet" not in case
+def cascade_steps(model: nn.Module, batch: Tensor) -> dict[str, Callable[[], object]]:
+    """``STEPS`` steps of the cascade on a batch: published style, and ours."""
+    with torch.no_grad():
+        chain = Chain(model, batch)
+    layers = [ReconstructionLayer(layer).to(batch.device) for layer in chain.layers[:-1]]
 
-    @torch.no_grad()
-    def forward() -> object:
-        return model(probed)
-
-    rounds = []
-    for _ in range(repeats + 1):
-        timed = {
-            "forward": seconds(forward, device),
-            "probe": seconds(lambda: rp.probe(model, probed), device),
-            "epoch": STEPS * sum(seconds(step, device) for _ in range(3)) / 3,
-        }
-        if chain:
-            one, three = (
-                seconds(lambda n=n: rp.probe(model, inputs, estimator=rp.Cascade(n)), device)  # type: ignore[misc]
-                for n in (1, 3)
-            )
-            timed["cascade"] = STEPS * (three - one) / 2
-        rounds.append(timed)
-    counted = rounds[1:]
-
-    def ratio(part: str, whole: str) -> float:
-        return median(r[part] / r[whole] for r in counted)
+    def activations() -> list[list[Tensor]]:
+        with torch.no_grad():
+            return [[batch, *chain.activations(batch)] for _ in range(STEPS)]
 
     return {
-        "network": case,
-        "probe": f"{median(r['probe'] for r in counted):.3f} s",
-        "of an epoch": f"{ratio('probe', 'epoch'):.2%}",
-        "forward passes": f"{ratio('probe', 'forward'):.1f}",
-        "one-epoch cascade / probe": f"{ratio('cascade', 'probe'):,.0f}" if chain else "–",
+        "plain cascade": lambda: plain_fit(layers, activations()),
+        "our cascade": lambda: fit(layers, iter(activations()), learning_rate=1e-3),
     }
 
 
-def main(
-    repeats: Annotated[int, typer.Option(min=1, help="Counted rounds.")] = 5,
-    device: Annotated[str, typer.Option(help="cpu or cuda; default: cuda if there is one.")] = "",
-) -> None:
-    """Measure all cases and write the table."""
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    rows = [measure(case, where, repeats) for case in track(CASES, description="measuring")]
-    name = torch.cuda.get_device_name() if where.type == "cuda" else platform.machine()
-    header = list(rows[0])
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *(list(row.values()) for row in rows)]
-    text = "\n".join(
+def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
+    """A row of the table of times, and one of the table of memory."""
+    torch.manual_seed(0)
+    model = case.build().to(device)
+    batch = samples(rp.Ridge().samples, case.shape, device)
+    calls: dict[str, Callable[[], object]] = {
+        "forward": torch.no_grad()(lambda: model(batch)),
+        "probe": lambda: rp.probe(model, batch),
+        "training": training_steps(model, batch[:64]),
+        **cascade_steps(model, batch[:64]),
+    }
+    timed = rounds(calls, repeats, device)
+    steps = EPOCH / STEPS
+    times = {
+        "network": case.name,
+        "probe": f"{median(r['probe'] for r in timed):.3f} s",
+        "of an epoch": f"{ratio(timed, 'probe', 'training') / steps:.2%}",
+        "forward passes": f"{ratio(timed, 'probe', 'forward'):.1f}",
+        "one-epoch cascade / probe": f"{ratio(timed, 'plain cascade', 'probe') * steps:,.0f}",
+        "plain cascade / ours": f"{ratio(timed, 'plain cascade', 'our cascade'):.1f}",
+    }
+    parameters = sum(p.numel() * p.element_size() for p in model.parameters())
+    forward, probe = (peak_memory(calls[name], device) for name in ("forward", "probe"))
+    memory = {
+        "network": case.name,
+        "model": _mb(parameters),
+        "forward pass": _mb(forward),
+        "probe": _mb(probe),
+        "(model + probe) / (2 × model + forward pass)": (
+            f"{(parameters + probe) / (2 * parameters + forward):.2f}"
+        ),
+    }
+    return times, memory
+
+
+def many(depth: int, width: int, count: int, device: torch.device, repeats: int) -> Row:
+    """A row of the table of `probe_many`: initializations a minute, models on the device."""
+    models = [mlp(depth, width, seed=seed).to(device) for seed in range(count)]
+    batch = samples(rp.Ridge().samples, (max(width, 784),), device)
+    calls: dict[str, Callable[[], object]] = {
+        "together": lambda: rp.probe_many(models, batch),
+        "one by one": lambda: [rp.probe(model, batch) for model in models],
+    }
+    timed = rounds(calls, repeats, device)
+    return {
+        "models": f"{count} MLPs {depth} × {width}",
+        "a minute": f"{60 * count / median(r['together'] for r in timed):,.0f}",
+        "one by one / together": f"{ratio(timed, 'one by one', 'together'):.1f}",
+    }
+
+
+def main() -> None:
+    """Measure everything and write the tables."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--repeats", type=int, default=5, help="counted rounds")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--count", type=int, help="large models in probe_many; default 256 or 8")
+    given = parser.parse_args()
+    device, repeats = torch.device(given.device), given.repeats
+    large = given.count or (256 if device.type == "cuda" else 8)
+    rows = []
+    for case in CASES:
+        print(case.name, file=sys.stderr)
+        try:
+            rows.append(costs(case, device, repeats))
+        except ImportError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    groups = [(50, 784, large), (20, 64, 64), (10, 16, 256)]
+    print("many, curves, precision", file=sys.stderr)
+    together = [many(*group, device, min(repeats, 3)) for group in groups]
+    curves = measure_curves(device)
+    figure = save_curves(curves, FOLDER / f"curves_{device.type}")
+    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
+    text = "\n\n".join(
         [
-            f"# Cost of the default probe on {where.type}",
-            "",
-            *(f"| {' | '.join(line)} |" for line in lines),
-            "",
+            f"# Cost of the default probe on {device.type}",
             f"Medians of {repeats} rounds. {name}, {torch.get_num_threads()} threads, Python "
             f"{platform.python_version()}, torch {torch.__version__}.",
+            _markdown([times for times, _ in rows]),
+            "Peak memory, beyond the model and its inputs:",
+            _markdown([memory for _, memory in rows]),
+            "Many initializations at once (`probe_many`):",
+            _markdown(together),
+            f"How the cost grows: [{figure.name}]({figure.name}).",
+            "Precision, retained share at the deepest layer of a tanh MLP 20 × 784:",
+            _markdown(precision_table(device)),
         ]
     )
-    (FOLDER / f"results_{where.type}.md").write_text(text + "\n", encoding="utf-8")
+    (FOLDER / f"results_{device.type}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
 
 
+def _mb(size: float) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
+
+def _markdown(rows: list[Row]) -> str:
+    header = list(rows[0])
+    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *(list(row.values()) for row in rows)]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    main()

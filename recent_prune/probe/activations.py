@@ -54,7 +54,8 @@ def run_observed(
         model: Any module; hooks are removed again, also after an error.
         batch: Shape [n, …], on the model's device.
         observer: Shown activations with the batch as their first axis.
-        layers: Names of modules whose outputs are to be shown instead of the default choice.
+        layers: Names of modules whose outputs are to be shown instead of the default choice, or
+            ``"input of NAME"`` for what arrives at one.
         forward: How ``model`` is run, if not by calling it: with other parameters, say.
 
     Raises:
@@ -126,8 +127,12 @@ class _Watch:
         try:
             for name, module in named_modules(model):
                 handles.append(module.register_forward_hook(self._after(name, module)))
+                before = None
                 if self._layers is None and module is not model and is_weighted(module):
                     before = self._before(name)
+                elif self._layers is not None and input_of(name) in self._layers:
+                    before = self._entering(name)
+                if before is not None:
                     handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             yield
         finally:
@@ -173,6 +178,15 @@ class _Watch:
 
         return hook
 
+    def _entering(self, name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+            tensor = first_tensor((args, kwargs))
+            activation = None if tensor is None else _batch_first(tensor, self._n)
+            if activation is not None:
+                self._show(input_of(name), activation)
+
+        return hook
+
     def _take_as_input(self, tensor: Tensor, activation: Tensor | None) -> None:
         """What arrives at the first weighted layer is the input, or stands for it (tokens)."""
         self._input_known = True
@@ -187,7 +201,7 @@ class _Watch:
 
     def _maker(self, tensor: Tensor, consumer: str) -> str:
         known = self._makers.get(id(tensor))
-        return known[1] if known is not None and known[0]() is tensor else f"input of {consumer}"
+        return known[1] if known is not None and known[0]() is tensor else input_of(consumer)
 
     def _mark_seen(self, tensor: Tensor) -> None:
         self._seen[id(tensor)] = weakref.ref(tensor)
@@ -197,17 +211,23 @@ class _Watch:
         return seen is not None and seen() is tensor
 
 
+def input_of(name: str) -> str:
+    """What an activation is called that no module has made, after the module it arrives at."""
+    return f"input of {name}"
+
+
 def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
     if layers is None:
         return
     if isinstance(layers, str):
         raise TypeError(f"`layers` must be a sequence of names, but got the string {layers!r}.")
     names = [name for name, _ in named_modules(model) if name]
-    unknown = [name for name in layers if name not in names]
+    known = {*names, *map(input_of, names)}
+    unknown = [name for name in layers if name not in known]
     if not layers or unknown:
         raise ValueError(
-            f"`layers` must name modules of the model, but got {unknown or list(layers)}; "
-            f"there are {names}."
+            "`layers` must name modules of the model (or 'input of NAME'), but got "
+            f"{unknown or list(layers)}; there are {names}."
         )
 
 

@@ -56,8 +56,9 @@ def probe(
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),
             ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers),
             or a :class:`Ridge` or :class:`Cascade` with settings of your own.
-        layers: Names of the modules whose outputs are probed. Default: what arrives at each
-            weighted layer after the first, so the deepest is what arrives at the head.
+        layers: Names of the modules whose outputs are probed, or ``"input of NAME"``: any of
+            those in ``result.layers``. Default: what arrives at each weighted layer after the
+            first, so the deepest is what arrives at the head.
         reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
             They pass through the model with the others, so where it has batch normalisation
             they take part in the statistics and change the numbers a little.

@@ -1,0 +1,139 @@
+"""Predictors that cost next to nothing: what a probe has to beat.
+
+Each gives a score, the higher the more trainable; where theory knows a threshold it is at 0.
+Sources: mean field, Schoenholz et al. 2017 (arXiv 1611.01232); partial Jacobians, Doshi et al. 2021
+(2111.12143); conditioning of the neural tangent kernel, Chen et al. 2021 (2102.11535).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import Tensor, nn
+
+from benchmarks.prediction.networks import Specification
+from recent_prune.networks import ACTIVATIONS
+
+TRAINABLE_DEPTH = 6
+"""Correlation lengths that a trainable network may be deep (Schoenholz et al. 2017)."""
+
+
+def mean_field(specification: Specification, input_second_moment: float) -> float:
+    """Logarithm of the trainable depth, 6 ξ, over the depth; norm and skips are not seen.
+
+    ξ = −1 / ln χ at the fixed point of the correlation of two inputs; in the chaotic phase of
+    activation functions without a bounded fixed point (ReLU, σ_w² > 2), −1 / |ln χ₁|.
+    """
+    points, weights = np.polynomial.hermite_e.hermegauss(64)
+    weights = weights / weights.sum()
+    function = ACTIVATIONS[specification.activation]()
+    z = torch.from_numpy(points)
+    mass = torch.from_numpy(weights)
+
+    def activated(values: Tensor) -> tuple[Tensor, Tensor]:
+        values = values.detach().requires_grad_()
+        result: Tensor = function(values)
+        (slope,) = torch.autograd.grad(result.sum(), values)
+        return result.detach(), slope
+
+    w, b = specification.weight_variance, specification.bias_variance
+    q = w * input_second_moment + b
+    for _ in range(200):
+        value, _ = activated(math.sqrt(q) * z)
+        q = min(max(w * float((mass * value.square()).sum()) + b, 1e-30), 1e30)
+    z1, z2 = torch.meshgrid(z, z, indexing="ij")
+    joint = mass[:, None] * mass
+    c, chi = 0.9, 1.0
+    for _ in range(200):
+        first, slope = activated(math.sqrt(q) * z1)
+        second, other = activated(math.sqrt(q) * (c * z1 + math.sqrt(max(1 - c * c, 0)) * z2))
+        chi = w * float((joint * slope * other).sum())
+        c = min(max((w * float((joint * first * second).sum()) + b) / q, -1.0), 1.0)
+    rate = abs(math.log(max(chi, 1e-30)))
+    return math.log(TRAINABLE_DEPTH / max(rate, 1e-6) / specification.depth)
+
+
+def from_one_pass(model: nn.Sequential, inputs: Tensor, labels: Tensor) -> dict[str, float]:
+    """Scores from activations, gradients and Jacobians of a batch."""
+    hidden = []
+    x = inputs
+    for module in list(model)[:-1]:
+        x = module(x)
+        if not isinstance(module, nn.Flatten):
+            x.retain_grad() if x.requires_grad else None
+            hidden.append(x)
+    loss = nn.functional.cross_entropy(model[-1](x.flatten(1)), labels)
+    weights = [p for p in model.parameters() if p.dim() >= 2]
+    gradients = [
+        float(g.double().square().mean().sqrt())
+        for g in torch.autograd.grad(loss, weights, retain_graph=True)
+    ]
+    # ‖∂h_L / ∂h_1‖² per unit, by Hutchinson's estimate; 1 where signals neither grow nor fade.
+    direction = torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
+    (back,) = torch.autograd.grad(x, hidden[0], direction)
+    jacobian = float(back.double().square().sum()) / direction.numel()
+    rows = torch.nn.functional.normalize(x.detach().flatten(1).double(), dim=1)
+    n = len(rows)
+    cosine = float(((rows @ rows.T).sum() - n) / (n * (n - 1)))
+    return {
+        "partial Jacobian norm": -abs(_log(jacobian)),
+        "gradient ratio, first to last layer": -abs(_log(gradients[0]) - _log(gradients[-2])),
+        "median gradient size": _log(float(np.median(gradients))),
+        "cosine similarity of activations": 1 - cosine,
+    }
+
+
+def tangent_kernel(model: nn.Sequential, inputs: Tensor) -> float:
+    """Minus the logarithm of the condition number of the summed logits' tangent kernel."""
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+    buffers = dict(model.named_buffers())
+
+    def output(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+        result: Tensor = torch.func.functional_call(model, (parameters, buffers), (x[None],)).sum()
+        return result
+
+    model.eval()
+    jacobians = torch.vmap(torch.func.grad(output), in_dims=(None, 0))(parameters, inputs)
+    rows = torch.cat([j.flatten(1) for j in jacobians.values()], dim=1).double()
+    values = torch.linalg.eigvalsh(rows @ rows.T) if bool(torch.isfinite(rows).all()) else None
+    if values is None or float(values[-1]) <= 0:
+        return -100.0
+    return -_log(float(values[-1] / values[0].clamp_min(1e-30 * values[-1])))
+
+
+def hyperparameters(table: pd.DataFrame, trains: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Out-of-fold log-odds of a logistic regression on the hyperparameters, 10 folds."""
+    numbers = pd.DataFrame(
+        {
+            "depth": np.log(table["depth"]),
+            "width": np.log(table["width"]),
+            "gain": np.log(table["weight_variance"]),
+            "gain squared": np.log(table["weight_variance"]) ** 2,
+            "bias": table["bias_variance"],
+            "skip": table["skip"].astype(float),
+        }
+    )
+    features = pd.concat([numbers, table[["activation", "norm", "kind"]]], axis=1)
+    model = make_pipeline(
+        make_column_transformer(
+            (StandardScaler(), list(numbers)),
+            (OneHotEncoder(handle_unknown="ignore"), ["activation", "norm", "kind"]),
+        ),
+        LogisticRegression(max_iter=1000),
+    )
+    folds = StratifiedKFold(10, shuffle=True, random_state=0)
+    probability = cross_val_predict(model, features, trains, cv=folds, method="predict_proba")[:, 1]
+    return np.asarray(np.log(probability / (1 - probability)))
+
+
+def _log(value: float) -> float:
+    return math.log(min(max(value, 1e-30), 1e30)) if not math.isnan(value) else 100.0

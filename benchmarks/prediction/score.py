@@ -1,0 +1,106 @@
+"""Score every trained network of a sample with every predictor that looks at its initialization.
+
+    python -m benchmarks.prediction.score --sample test --data digits
+
+Each network is built again at its initialization; the probes see the training images. Writes
+``scores_SAMPLE_DATA.csv``, one row a network, from which `evaluate` makes the tables; networks
+already in it are skipped. The score of a probe is the retained share at the deepest layer; a
+network whose activations exceed the bound of `RetainedInformationRule`, or are not finite, ranks
+below all others, the larger the lower. The cascade takes stacks of layers and blocks, so it has
+no score for networks that it refuses.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import torch
+import typer
+from rich.progress import track
+
+import recent_prune as rp
+from benchmarks.prediction import free
+from benchmarks.prediction.networks import Specification
+from benchmarks.prediction.train import FOLDER, images
+
+ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
+    "probe (default)": rp.Ridge(),
+    "probe, 96 samples": rp.Ridge(samples=96),
+    "probe, 384 samples": rp.Ridge(samples=384),
+    "probe, one floor 1e-2": rp.Ridge(noise_floors=(1e-2,)),
+    "probe, relative floor 1e-3": rp.Ridge(relative_floor=1e-3),
+    "cascade, one epoch": rp.Cascade(),
+    "cascade, 200 updates": rp.Cascade(updates=200),
+}
+DEFAULT = "probe (default)"
+RULES: dict[str, rp.RetainedInformationRule | rp.SaturationRule] = {
+    **{
+        f"RetainedInformationRule({bound:g})": rp.RetainedInformationRule(bound)
+        for bound in (0.002, 0.005, 0.01, 0.02)
+    },
+    "SaturationRule()": rp.SaturationRule(),
+}
+
+
+def score(task: tuple[dict[str, Any], str, Path | None, bool]) -> dict[str, Any]:
+    """One row."""
+    row, name, root, cascades = task
+    torch.set_num_threads(1)
+    data = images(name, root)
+    specification = Specification(**{f.name: row[f.name] for f in fields(Specification)})
+    model = specification.build(data.train[0])
+    found: dict[str, Any] = {"index": row["index"]}
+    for estimator, settings in ESTIMATORS.items():
+        if isinstance(settings, rp.Cascade) and not cascades:
+            continue
+        try:
+            result = rp.probe(model, data.train, estimator=settings)
+        except ValueError:
+            continue
+        rms = result.activation_rms[-1]
+        bound = rp.RetainedInformationRule().max_activation_rms * max(result.input_rms, 1)
+        exploded = result.nonfinite_layer is not None or rms > bound
+        found[estimator] = -min(rms, 1e38) if exploded else result.retained[-1]
+        found[f"{estimator}, seconds"] = result.seconds
+        if estimator == DEFAULT:
+            found |= {rule: not judge(result).trainable for rule, judge in RULES.items()}
+    found["mean field"] = free.mean_field(specification, float(data.train.square().mean()))
+    batch, labels = data.train[:160], data.train_labels[:160]
+    found |= free.from_one_pass(specification.build(data.train[0]), batch, labels)
+    found["NTK condition number"] = free.tangent_kernel(model, data.train[:32])
+    found["minus the number of parameters"] = -sum(p.numel() for p in model.parameters())
+    found["minus the depth"] = -specification.depth
+    return found
+
+
+def main(
+    sample: Annotated[str, typer.Option(help="tuning or test")] = "test",
+    data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
+    data_root: Annotated[Path | None, typer.Option(help="Folder that holds MNIST/raw.")] = None,
+    cascades: Annotated[bool, typer.Option(help="Score with the cascades (slow).")] = True,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+) -> None:
+    """Score all networks of ``trained_SAMPLE_DATA.csv``."""
+    path = FOLDER / f"scores_{sample}_{data}.csv"
+    trained = pd.read_csv(FOLDER / f"trained_{sample}_{data}.csv")
+    rows: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
+    done = {row["index"] for row in rows}
+    tasks = [
+        (row, data, data_root, cascades)
+        for row in trained.to_dict("records")
+        if row["index"] not in done
+    ]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for row in track(pool.map(score, tasks), total=len(tasks), description="scoring"):
+            rows.append(row)
+            table = pd.DataFrame(rows).sort_values("index")
+            table.to_csv(path, index=False, float_format="%.5g")
+
+
+if __name__ == "__main__":
+    typer.run(main)
