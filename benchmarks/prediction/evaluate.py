@@ -168,7 +168,7 @@ def rules_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(
-    sample: Annotated[str, typer.Option(help="tuning or test")] = "test",
+    sample: Annotated[str, typer.Option(help="tuning, validation or test")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
 ) -> None:
     """Write ``results_SAMPLE_DATA.md``."""
@@ -190,8 +190,8 @@ def main(
         [
             f"# Prediction: {sample} sample on {data}",
             f"{len(table)} networks, {trains.sum()} of which train; hard band: {hard.sum()}, of "
-            f'which {trains[hard].sum()} train. AUROC for "trains", 95 % bootstrap intervals. Where '
-            "a predictor takes only some networks, their number is given.",
+            f'which {trains[hard].sum()} train. AUROC for "trains", 95 % bootstrap intervals; '
+            "where a predictor takes only some networks, their number is given.",
             _markdown(prediction_table(table, parts)),
             "Paired differences, positive where the probe is better:",
             _markdown(comparison_table(table, parts)),

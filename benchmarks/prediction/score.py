@@ -32,6 +32,7 @@ ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
     "probe (default)": rp.Ridge(),
     "probe, 96 samples": rp.Ridge(samples=96),
     "probe, 384 samples": rp.Ridge(samples=384),
+    "probe, floors 1e-2, 1e-6, 1e-10": rp.Ridge(noise_floors=(1e-2, 1e-6, 1e-10)),
     "probe, one floor 1e-2": rp.Ridge(noise_floors=(1e-2,)),
     "probe, relative floor 1e-3": rp.Ridge(relative_floor=1e-3),
     "cascade, one epoch": rp.Cascade(),
@@ -79,7 +80,7 @@ def score(task: tuple[dict[str, Any], str, Path | None, bool]) -> dict[str, Any]
 
 
 def main(
-    sample: Annotated[str, typer.Option(help="tuning or test")] = "test",
+    sample: Annotated[str, typer.Option(help="tuning, validation or test")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds MNIST/raw.")] = None,
     cascades: Annotated[bool, typer.Option(help="Score with the cascades (slow).")] = True,

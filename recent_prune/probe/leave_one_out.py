@@ -26,6 +26,10 @@ from torch import Tensor
 from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.targets import Targets
 
+LEAST_SHARE = 0.01
+"""Floors at which less is retained say nothing but the noise of rounding errors: there, the
+reconstruction is the one at the largest floor, which is next to the mean of all samples."""
+
 BLOCK = 48
 """Triangular matrices up to this size are inverted as a whole."""
 
@@ -46,6 +50,7 @@ class LeaveOneOut:
     def __init__(self, grams: Sequence[LayerGram], targets: Targets, floors: Tensor) -> None:
         self._grams = grams
         self._targets = targets
+        self._floors = floors
         # Each pair of a layer and a floor is solved once.
         (layer, floor), self._pair = _distinct(floors)
         kernel = torch.stack([g.kernel for g in grams])
@@ -63,7 +68,7 @@ class LeaveOneOut:
         self.retained = share[self._pair]
 
     def reconstructions(self) -> Tensor:
-        """Of the judged samples at the floor that retains most, [b, m, D]."""
+        """Of the judged samples at the floor that retains most (if it does), [b, m, D]."""
         targets = self._targets
         best, judged = self._best(), targets.judged
         weights = self._system.rows(best, judged) / self._leverage[best][:, judged, None]
@@ -81,7 +86,11 @@ class LeaveOneOut:
         return [self._targets.combined(w) for w in weights]
 
     def _best(self) -> Tensor:
-        return self._pair.gather(1, self.retained.argmax(dim=1, keepdim=True))[:, 0]
+        """The pair of each layer whose reconstructions are shown."""
+        useful = self.retained >= LEAST_SHARE
+        largest = self._floors / self._floors.amax(dim=1, keepdim=True)
+        key = torch.where(useful, 1 + self.retained.double(), largest)
+        return self._pair.gather(1, key.argmax(dim=1, keepdim=True))[:, 0]
 
 
 class _Wide:

@@ -10,8 +10,10 @@ counts as lost, since a network that is trained by gradients cannot use it, alth
 arithmetic could. (Relative to each layer's own variance alone, a layer that has collapsed to one
 point would still look fine.) How much a network can do without depends on its optimizer and its
 time: Adam trains networks whose signal is far below any one floor. So the retained share is the
-mean over noise floors from 1e-2 to 1e-10: it falls by one step for every four decades that the
-signal loses, and in the chaotic phase, where no floor helps, it falls to zero at once.
+mean over noise floors from 1e-2 to 1e-14: it falls by one step for every six decades that the
+signal loses, and in the chaotic phase, where no floor helps, it falls to zero at once. The lowest
+floor is the square of float32's rounding error: what is weaker does not survive next to activations
+of order one.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class Ridge:
     Attributes:
         noise_floors: Variances per activation feature below which a signal counts as lost, ≥ 0,
             in squared units of the activations. The retained share is the mean over them; the
-            reconstruction is the one at the floor that recovers most. Default 1e-2, 1e-6 and
-            1e-10. A single floor of 1e-2 ranks networks as well, but leaves next to nothing to a
+            reconstruction is the one at the floor that recovers most. Default 1e-2, 1e-8 and
+            1e-14. A single floor of 1e-2 ranks networks as well, but leaves next to nothing to a
             third of those that Adam trains to the best accuracy.
         relative_floor: Least noise floor relative to a layer's own variance, > 0. It keeps the
             regression from fitting the noise of the few samples, as every ridge does, and stays
@@ -61,7 +63,7 @@ class Ridge:
         ValueError: If an attribute is out of its range.
     """
 
-    noise_floors: tuple[float, ...] = (1e-2, 1e-6, 1e-10)
+    noise_floors: tuple[float, ...] = (1e-2, 1e-8, 1e-14)
     relative_floor: float = 0.03
     samples: int = 160
 

@@ -26,7 +26,7 @@ DIGITS = load_digits().head(256, 100)
 def build(trial: Trial) -> nn.Module:
     """Suggest everything, then build."""
     return mlp(
-        depth=trial.suggest_int("depth", 1, 24),
+        depth=trial.suggest_int("depth", 1, 48),
         weight_variance=trial.suggest_float("weight_variance", 0.05, 4.0, log=True),
         seed=trial.number,
     )
