@@ -11,8 +11,8 @@ round is warm-up and not counted. On a GPU each timing ends with a synchronizati
 - The cascade is the paper's, one epoch in a plain loop over the layers (`plain_cascade`): three
   steps are timed likewise. Beside it ours, which updates all layers as one.
 - The forward pass is that of the probe's samples, without gradients.
-- Peak memory is what a call adds to the memory in use. On a CPU it is read off the process's
-  high-water mark (Linux only).
+- Peak memory is what a call adds to the memory in use. On a CPU it is the high-water mark of a
+  fresh process (Linux only).
 
 Writes ``results_DEVICE.md`` with the environment, and ``curves_DEVICE.csv``; with plotly, kaleido
 and a Chrome also ``curves_DEVICE.svg``. All else runs with PyTorch alone
@@ -25,6 +25,8 @@ import argparse
 import platform
 import sys
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import median
 
@@ -102,7 +104,7 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
         "plain cascade / ours": f"{ratio(timed, 'plain cascade', 'our cascade'):.1f}",
     }
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
-    forward, probe = (peak_memory(calls[name], device) for name in ("forward", "probe"))
+    forward, probe = (_peak(case, what, device) for what in ("forward", "probe"))
     memory = {
         "network": case.name,
         "model": _mb(parameters),
@@ -113,6 +115,28 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
         ),
     }
     return times, memory
+
+
+def peak(name: str, what: str, device: str) -> float:
+    """Peak memory of a forward pass or a probe of a case, in bytes."""
+    case = next(case for case in CASES if case.name == name)
+    model, where = case.build().to(device), torch.device(device)
+    batch = samples(rp.Ridge().samples, case.shape, where)
+    # What libraries load and keep is not the network's.
+    small = mlp(2, 32).to(device)
+    rp.probe(small, samples(160, (784,), where))
+    calls: dict[str, Callable[[], object]] = {
+        "forward": torch.no_grad()(lambda: model(batch)),
+        "probe": lambda: rp.probe(model, batch),
+    }
+    return peak_memory(calls[what], where)
+
+
+def _peak(case: Case, what: str, device: torch.device) -> float:
+    if device.type == "cuda":
+        return peak(case.name, what, str(device))
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(peak, case.name, what, str(device)).result()
 
 
 def many(depth: int, width: int, count: int, device: torch.device, repeats: int) -> Row:
@@ -164,7 +188,7 @@ def main() -> None:
             "Many initializations at once (`probe_many`):",
             _markdown(together),
             f"How the cost grows: [{figure.name}]({figure.name}).",
-            "Precision, retained share at the deepest layer of a tanh MLP 20 × 784:",
+            "Precision, retained share at the deepest layer of a tanh MLP 50 × 784:",
             _markdown(precision_table(device)),
         ]
     )

@@ -60,8 +60,8 @@ CASES = [
 
 
 def samples(count: int, shape: tuple[int, ...], device: torch.device) -> Tensor:
-    """Mixtures of 16 patterns, [count, *shape], so that they can be reconstructed, as images."""
+    """Mixtures of 64 patterns with a falling spectrum, [count, *shape]: alike as images are."""
     generator = torch.Generator().manual_seed(0)
-    patterns = torch.rand(16, math.prod(shape), generator=generator)
-    mixtures = torch.rand(count, 16, generator=generator) @ patterns / 16
-    return mixtures.reshape(count, *shape).to(device)
+    patterns = torch.randn(64, math.prod(shape), generator=generator)
+    weights = torch.randn(count, 64, generator=generator) / torch.arange(1, 65)
+    return (0.5 * weights @ patterns).reshape(count, *shape).to(device)

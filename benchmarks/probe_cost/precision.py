@@ -12,7 +12,7 @@ import recent_prune as rp
 from benchmarks.probe_cost.networks import mlp, samples
 from benchmarks.probe_cost.timing import seconds
 
-PHASES = {"ordered, σ_w² = 0.8": 0.8, "critical, 1.76": 1.76, "chaotic, 3": 3.0}
+PHASES = {"ordered, σ_w² = 0.5": 0.5, "critical, 1.76": 1.76, "chaotic, 3": 3.0}
 REPEATS = 5
 
 
@@ -31,7 +31,7 @@ def precision_table(device: torch.device) -> list[dict[str, str]]:
         row, times = {"precision": name}, []
         with _tf32(tf32):
             for phase, variance in PHASES.items():
-                model = mlp(20, 784, weight_variance=variance).to(device, dtype)
+                model = mlp(50, 784, weight_variance=variance).to(device, dtype)
                 batch = samples(rp.Ridge().samples, (784,), device).to(dtype)
                 row[phase] = f"{rp.probe(model, batch).retained[-1]:.5f}"
                 run = lambda: rp.probe(model, batch)  # noqa: B023, E731

@@ -40,9 +40,13 @@ def ratio(timed: Sequence[dict[str, float]], part: str, whole: str) -> float:
 
 
 def peak_memory(run: Callable[[], object], device: torch.device) -> float:
-    """Bytes beyond those in use before the call, at its peak; NaN where it cannot be told."""
-    run()  # libraries allocate workspaces once
+    """Bytes beyond those in use before the call, at its peak; NaN where it cannot be told.
+
+    On a CPU the high-water mark of the process: call it once a process, since what an earlier call
+    has freed may be used again.
+    """
     if device.type == "cuda":
+        run()  # libraries allocate workspaces once
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
         run()

@@ -174,7 +174,7 @@ class _Stacked:
         observed = self._observed(models, batch)
         own = [targets or Targets(_known(seen.embedding), 0) for seen in observed]
         measures = self._measures(observed, own)
-        redundancy = {id(known): self._ridge.redundancy(known) for known in own}
+        redundancy = {id(t): t.redundancy(self._ridge.relative_floor) for t in own}
         if not self._warned:
             warn_of_noise(redundancy[id(own[0])])
             self._warned = True

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.gram import MAX_FEATURES, LayerGram, layer_gram
+from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.leave_one_out import LeaveOneOut
 from recent_prune.probe.measures import LayerMeasures, measure, not_finite
 from recent_prune.probe.observation import observe
@@ -33,7 +33,7 @@ from recent_prune.probe.targets import Targets
 LEAST_FLOOR = 1e-30
 """A layer of equal activations has no variance and still needs a factor, within float32."""
 
-WORKSPACE = {"cpu": 2**25, "cuda": 2**29}
+WORKSPACE = {"cpu": 2**24, "cuda": 2**29}
 """Bytes, about, that solving takes at a time beyond the Gram matrices."""
 
 
@@ -92,7 +92,8 @@ class Ridge:
         """
         seen = observe(model, batch, shown, layers)
         targets = Targets(batch if seen.embedding is None else seen.embedding, shown)
-        return self.solve(seen.names, seen.grams, targets), self.redundancy(targets)
+        measures = self.solve(seen.names, seen.grams, targets)
+        return measures, targets.redundancy(self.relative_floor)
 
     def solve(
         self, names: Sequence[str], grams: Sequence[LayerGram], targets: Targets
@@ -108,9 +109,10 @@ class Ridge:
         if not targets.finite:
             return measures
         finite = torch.isfinite(torch.stack([g.scale for g in grams])).tolist()
-        for part in self._parts([i for i, ok in enumerate(finite) if ok], grams):
+        index = [i for i, ok in enumerate(finite) if ok]
+        for part in self._parts(index, grams, targets.judged_rows.numel()):
             some = [grams[i] for i in part]
-            solution = LeaveOneOut(some, targets, self._floors(some, self.noise_floors))
+            solution = LeaveOneOut(some, targets, self._floors(some))
             found = measure(
                 [names[i] for i in part],
                 some,
@@ -123,25 +125,17 @@ class Ridge:
                 measures[i] = layer
         return measures
 
-    def redundancy(self, targets: Targets) -> float:
-        """Share of the inputs' components that can be recovered from the inputs themselves.
-
-        1 for a dead or infinite embedding of tokens: the model is at fault, not the inputs.
-        """
-        if not targets.finite or not bool(targets.rows.any()):
-            return 1.0
-        own = layer_gram(targets.rows, 0, MAX_FEATURES)
-        return float(LeaveOneOut([own], targets, self._floors([own], (0.0,))).retained)
-
-    def _floors(self, grams: Sequence[LayerGram], noise_floors: Sequence[float]) -> Tensor:
+    def _floors(self, grams: Sequence[LayerGram]) -> Tensor:
         """Noise floors in units of each layer's scale, [b, f]."""
         scale = torch.stack([g.scale for g in grams]).double()
         variance = torch.stack([g.variance for g in grams]).double()[:, None]
-        floors = torch.tensor(noise_floors, dtype=torch.float64, device=scale.device)
+        floors = torch.tensor(self.noise_floors, dtype=torch.float64, device=scale.device)
         floors = floors / scale.clamp_min(torch.finfo(torch.float32).tiny)[:, None] ** 2
         return torch.maximum(floors, (self.relative_floor * variance).clamp_min(LEAST_FLOOR))
 
-    def _parts(self, index: Sequence[int], grams: Sequence[LayerGram]) -> Iterator[Sequence[int]]:
+    def _parts(
+        self, index: Sequence[int], grams: Sequence[LayerGram], reconstructed: int
+    ) -> Iterator[Sequence[int]]:
         """Layers with kernels of one shape, as many as fit into the workspace."""
         shapes: dict[torch.Size, list[int]] = {}
         for i in index:
@@ -149,8 +143,9 @@ class Ridge:
         for shape, same in shapes.items():
             kernel = grams[same[0]].kernel
             workspace = WORKSPACE.get(kernel.device.type, WORKSPACE["cpu"])
-            # Three matrices a floor: the system, its factor and the inverse of that.
-            each = 3 * len(self.noise_floors) * shape.numel() * kernel.itemsize
-            size = max(workspace // each, 1)
+            # Three matrices a floor (the system, its factor and the inverse of that), and about
+            # eight of the size of the reconstructions for their entropies.
+            numbers = 3 * len(self.noise_floors) * shape.numel() + 8 * reconstructed
+            size = max(workspace // (numbers * kernel.itemsize), 1)
             for start in range(0, len(same), size):
                 yield same[start : start + size]

@@ -55,10 +55,34 @@ class Targets:
     @cached_property
     def components(self) -> Tensor:
         """Scores [n, r] of the leading principal components, float64, decreasing variance."""
-        values, vectors = torch.linalg.eigh((self.rows @ self.rows.T).double())
+        values, vectors = self._spectrum
         r = min(COMPONENTS, self._n - 1, self.rows.shape[1])
-        leading: Tensor = vectors[:, -r:] * values[-r:].clamp_min(0).sqrt()
+        leading: Tensor = vectors[:, -r:] * values[-r:].sqrt()
         return leading.flip(1)
+
+    def redundancy(self, relative_floor: float) -> float:
+        """Share of the components' variance that can be recovered from the inputs themselves.
+
+        By leave-one-out ridge regression, as from a layer (see `recent_prune.probe.leave_one_out`),
+        but at the relative floor alone; in the basis of the principal components M is diagonal.
+        1 for a dead or infinite embedding of tokens: the model is at fault, not the inputs.
+        """
+        if not self.finite or not bool(self.rows.any()):
+            return 1.0
+        values, vectors = self._spectrum
+        shrinkage = 1 / (values / (relative_floor * values.sum()) + 1)
+        scores = self.components
+        kept = shrinkage[-scores.shape[1] :].flip(0)
+        leverage = vectors.square() @ shrinkage - 1 / self._n
+        lost = (scores * kept / leverage[:, None]).square().sum()
+        total = (scores * self._n / (self._n - 1)).square().sum()
+        return float((1 - lost / total).clamp(0, 1))
+
+    @cached_property
+    def _spectrum(self) -> tuple[Tensor, Tensor]:
+        """Eigenvalues [n], rising, ≥ 0, and eigenvectors [n, n] of the inputs' Gram matrix."""
+        values, vectors = torch.linalg.eigh((self.rows @ self.rows.T).double())
+        return values.clamp_min(0), vectors
 
     def combined(self, weights: Tensor) -> Tensor:
         """Combinations [k, F] of the inputs, all features of them, by weights [k, n]."""
