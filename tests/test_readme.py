@@ -1,4 +1,4 @@
-"""What the README shows, runs."""
+"""What the README shows, runs, from top to bottom."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ import optuna
 import pytest
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 
 
-@pytest.mark.parametrize("block", BLOCKS, ids=["optuna", "single model"])
-def test_code_runs(block: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, object] = {}
-    exec(block, names)
-    if "study" in names:
-        study = names["study"]
-        assert isinstance(study, optuna.Study)
-        assert len(study.trials) == 20
-    else:
-        assert "Only 0.00% of the input is retained at 'tanh50'" in capsys.readouterr().out
+    printed = []
+    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(block, names)
+        printed.append(capsys.readouterr().out)
+    study, many = names["study"], names["results"]
+    assert isinstance(study, optuna.Study)
+    assert len(study.trials) == 20
+    assert "Only 0.00% of the input is retained at 'tanh50'" in printed[1]
+    assert printed[2].startswith("hidden1 ")
+    assert isinstance(many, list)
+    assert len(many) == 32

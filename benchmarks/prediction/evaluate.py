@@ -29,7 +29,7 @@ from scipy.stats import bootstrap, rankdata
 from sklearn.metrics import roc_curve
 
 from benchmarks.prediction.free import hyperparameters
-from benchmarks.prediction.score import DEFAULT, ESTIMATORS, RULES
+from benchmarks.prediction.score import DEFAULT, ESTIMATORS, RETAINED, RULES
 
 FOLDER = Path(__file__).parent
 EPOCH = "cascade, one epoch"
@@ -52,6 +52,9 @@ REAL = {
     "first_epoch": "after the first epoch",
 }
 
+FEWEST = 5
+"""Networks of either kind that an interval needs."""
+
 Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
 
@@ -67,7 +70,10 @@ def auroc(trains: Mask, score: Column, axis: int = -1) -> Column:
 
 
 def with_interval(trains: Mask, score: Column) -> str:
-    """AUROC with its interval."""
+    """AUROC with its interval, where there are enough networks for one."""
+    fewer = min(trains.sum(), (~trains).sum())
+    if fewer < FEWEST:
+        return "–" if fewer == 0 else f"{float(auroc(trains, score)):.3f} ({fewer} of a kind)"
     found = bootstrap(
         (trains, score),
         auroc,
@@ -114,7 +120,7 @@ def prediction_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFram
     """AUROC of every predictor in every part of the sample."""
     trains = (table["accuracy"] > 0.5).to_numpy()
     rows = []
-    for name in [*ESTIMATORS, *FREE, *REAL]:
+    for name in [DEFAULT, RETAINED, *list(ESTIMATORS)[1:], *FREE, *REAL]:
         if name not in table or table[name].isna().all():
             continue
         row = {"predictor": REAL.get(name, name)}
@@ -132,7 +138,7 @@ def prediction_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFram
 def comparison_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFrame:
     """The default probe minus its rivals, on the networks that both have scores for."""
     trains = (table["accuracy"] > 0.5).to_numpy()
-    rivals = [name for name in (EPOCH, *FREE, "first_epoch") if name in table]
+    rivals = [name for name in (RETAINED, EPOCH, *FREE, "first_epoch") if name in table]
     rows = []
     for name in rivals:
         row = {"the default probe minus …": REAL.get(name, name)}

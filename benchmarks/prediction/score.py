@@ -4,16 +4,15 @@
 
 Each network is built again at its initialization; the probes see the training images. Writes
 ``scores_SAMPLE_DATA.csv``, one row a network, from which `evaluate` makes the tables; networks
-already in it are skipped. The score of a probe is the retained share at the deepest layer; a
-network whose activations exceed the bound of `RetainedInformationRule`, or are not finite, ranks
-below all others, the larger the lower. The cascade takes stacks of layers and blocks, so it has
-no score for networks that it refuses.
+already in it are skipped. The score of a probe is that of `RetainedInformationRule.score`; the
+cascade has no Jacobian norms, so there it is the retained share at the deepest layer. The cascade
+takes stacks of layers and blocks, and has no score for networks that it refuses.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields
+from dataclasses import fields, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -39,6 +38,7 @@ ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
     "cascade, 200 updates": rp.Cascade(updates=200),
 }
 DEFAULT = "probe (default)"
+RETAINED = "probe, retained share alone"
 RULES: dict[str, rp.RetainedInformationRule | rp.SaturationRule] = {
     **{
         f"RetainedInformationRule({bound:g})": rp.RetainedInformationRule(bound)
@@ -63,12 +63,11 @@ def score(task: tuple[dict[str, Any], str, Path | None, bool]) -> dict[str, Any]
             result = rp.probe(model, data.train, estimator=settings)
         except ValueError:
             continue
-        rms = result.activation_rms[-1]
-        bound = rp.RetainedInformationRule().max_activation_rms * max(result.input_rms, 1)
-        exploded = result.nonfinite_layer is not None or rms > bound
-        found[estimator] = -min(rms, 1e38) if exploded else result.retained[-1]
+        found[estimator] = max(rp.RetainedInformationRule().score(result), -1e38)
         found[f"{estimator}, seconds"] = result.seconds
         if estimator == DEFAULT:
+            still = replace(result, jacobian_norm=(1.0,) * result.depth)
+            found[RETAINED] = max(rp.RetainedInformationRule().score(still), -1e38)
             found |= {rule: not judge(result).trainable for rule, judge in RULES.items()}
     found["mean field"] = free.mean_field(specification, float(data.train.square().mean()))
     batch, labels = data.train[:160], data.train_labels[:160]

@@ -238,7 +238,8 @@ def _forward(model: nn.Module, batch: Tensor, forward: Callable[[Tensor], object
         # A note keeps the type, so that a caller can still tell an out-of-memory error.
         error.add_note(
             f"Raised in the probe, during the forward pass of `model` ({type(model).__name__}) for "
-            f"`inputs` of shape {tuple(batch.shape)}, {batch.dtype}, on {batch.device}."
+            f"a batch of shape {tuple(batch.shape)}, {batch.dtype}, on {batch.device} (`inputs`, "
+            "and perturbed copies of some)."
         )
         raise
 

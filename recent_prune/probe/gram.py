@@ -35,6 +35,8 @@ class LayerGram(NamedTuple):
         directions: Gram matrix of the directions of a part of the rows, trace 1, [g, g].
         variance: Mean square of H, [].
         cross: H_shown Hᵀ / d, [k, n].
+        response: Mean square of how far the activations move for the perturbed samples, in units
+            of ``scale``, []; NaN without such samples.
     """
 
     kernel: Tensor
@@ -43,15 +45,17 @@ class LayerGram(NamedTuple):
     directions: Tensor
     variance: Tensor
     cross: Tensor
+    response: Tensor
 
 
-def layer_gram(activation: Tensor, shown: int, max_features: int) -> LayerGram:
+def layer_gram(activation: Tensor, shown: int, max_features: int, perturbed: int = 0) -> LayerGram:
     """Reduce activations to what the estimator needs.
 
     Args:
-        activation: [n + shown, …].
-        shown: How many samples at the end are only to be reconstructed.
+        activation: [n + shown + perturbed, …].
+        shown: How many samples after the first n are only to be reconstructed.
         max_features: See :func:`feature_rows`.
+        perturbed: How many samples at the end are the first ones, slightly perturbed.
     """
     largest = activation.aminmax()
     rows = feature_rows(activation, max_features)
@@ -60,7 +64,8 @@ def layer_gram(activation: Tensor, shown: int, max_features: int) -> LayerGram:
     scale = torch.maximum(high, -low)
     # Scaled, so that neither sums nor squares overflow or vanish.
     rows = rows / scale.clamp_min(torch.finfo(rows.dtype).tiny)
-    fit, d = rows[: len(rows) - shown], rows.shape[1]
+    d, n = rows.shape[1], len(rows) - shown - perturbed
+    fit, others, moved = rows.split([n, shown, perturbed])
     mean = fit.mean(dim=0)
     centred = fit - mean
     variance = centred.square().mean()
@@ -71,7 +76,8 @@ def layer_gram(activation: Tensor, shown: int, max_features: int) -> LayerGram:
         second_moment=variance + mean.square().mean(),
         directions=directions @ directions.mT / len(directions),
         variance=variance,
-        cross=(rows[len(fit) :] - mean) @ centred.mT / d,
+        cross=(others - mean) @ centred.mT / d,
+        response=(moved - fit[:perturbed]).square().mean(),
     )
 
 

@@ -21,6 +21,7 @@ from recent_prune.probe.isolation import device_of, forked_random_states, isolat
 from recent_prune.probe.measures import LayerMeasures
 from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.observation import Observation, observe
+from recent_prune.probe.perturbation import PERTURBED, with_perturbed
 from recent_prune.probe.probing import Estimator, input_rms, probe, resolved, warn_of_noise
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
@@ -147,7 +148,7 @@ class _Stacked:
     def __init__(self, one_by_one: _OneByOne, ridge: Ridge) -> None:
         self._one_by_one = one_by_one
         self._ridge = ridge
-        self._batches: dict[torch.device, tuple[Tensor, Targets | None]] = {}
+        self._batches: dict[torch.device, _Batch] = {}
         self._warned = False
 
     def size(self, model: nn.Module) -> int:
@@ -170,9 +171,10 @@ class _Stacked:
         models = [model for _, model in group]
         for model in models:
             check_model(model)
-        batch, targets = self._batch(device_of(models[0]))
-        observed = self._observed(models, batch)
-        own = [targets or Targets(_known(seen.embedding), 0) for seen in observed]
+        batch = self._batch(device_of(models[0]))
+        inputs = batch.inputs
+        observed = self._observed(models, batch.everything, batch.perturbed)
+        own = [batch.targets or Targets(_known(seen.embedding), 0) for seen in observed]
         measures = self._measures(observed, own)
         redundancy = {id(t): t.redundancy(self._ridge.relative_floor) for t in own}
         if not self._warned:
@@ -183,11 +185,11 @@ class _Stacked:
             index: to_result(
                 self._ridge.name,
                 layers,
-                batch[:0],
-                input_rms=input_rms(batch),
+                inputs[:0],
+                input_rms=input_rms(inputs),
                 redundancy=redundancy[id(known)],
                 normalized=has_normalization(model),
-                samples=len(batch),
+                samples=len(inputs),
                 seconds=seconds,
                 rtol=settings.rtol,
             )
@@ -207,11 +209,13 @@ class _Stacked:
         measures = iter(solve(names, grams, targets[0]))
         return [list(islice(measures, len(seen.names))) for seen in observed]
 
-    def _observed(self, models: Sequence[nn.Module], batch: Tensor) -> list[Observation]:
+    def _observed(
+        self, models: Sequence[nn.Module], batch: Tensor, perturbed: int
+    ) -> list[Observation]:
         """The first alone, which shows the size of its activations; the others in stacks."""
         layers, seed = self._one_by_one.layers, self._one_by_one.seed
         with isolated(models[0], seed):
-            seen = [observe(models[0], batch, 0, layers)]
+            seen = [observe(models[0], batch, 0, layers, perturbed=perturbed)]
         # A stack holds the parameters, and at most a few activations of each model at a time.
         each = state_bytes(models[0]) + 4 * seen[0].largest
         size = max(_free_memory(batch.device) // 2 // max(each, 1), 1)
@@ -220,20 +224,31 @@ class _Stacked:
             part, rest = rest[:size], rest[size:]
             if len(part) == 1:
                 with isolated(part[0], seed):
-                    seen.append(observe(part[0], batch, 0, layers))
+                    seen.append(observe(part[0], batch, 0, layers, perturbed=perturbed))
                 continue
             try:
-                seen += observe_stacked(part, batch, layers, seed)
+                seen += observe_stacked(part, batch, layers, seed, perturbed)
             except torch.OutOfMemoryError:
                 rest, size = [*part, *rest], max(len(part) // 2, 1)
         return seen
 
-    def _batch(self, device: torch.device) -> tuple[Tensor, Targets | None]:
+    def _batch(self, device: torch.device) -> _Batch:
         if device not in self._batches:
-            batch = self._one_by_one.samples.inputs.to(device)
-            targets = Targets(batch, 0) if batch.is_floating_point() else None
-            self._batches[device] = (batch, targets)
+            inputs = self._one_by_one.samples.inputs.to(device)
+            everything, perturbed, size = with_perturbed(inputs, PERTURBED)
+            targets = Targets(inputs, 0, size) if inputs.is_floating_point() else None
+            self._batches[device] = _Batch(inputs, everything, perturbed, targets)
         return self._batches[device]
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The inputs on a device, with perturbed ones behind them, and as targets (but tokens)."""
+
+    inputs: Tensor
+    everything: Tensor
+    perturbed: int
+    targets: Targets | None
 
 
 def _known(embedding: Tensor | None) -> Tensor:

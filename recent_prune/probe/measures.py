@@ -29,6 +29,7 @@ class LayerMeasures:
     gram_entropy: float
     activation_rms: float
     relative_variance: float
+    jacobian_norm: float
     reconstructions: Tensor | None = None
 
     @property
@@ -39,7 +40,9 @@ class LayerMeasures:
 
 def not_finite(name: str) -> LayerMeasures:
     """The measures of a layer with NaN or infinite activations: nothing is retained."""
-    return LayerMeasures(name, math.nan, math.nan, 0.0, math.nan, math.nan, math.inf, math.nan)
+    return LayerMeasures(
+        name, math.nan, math.nan, 0.0, math.nan, math.nan, math.inf, math.nan, math.nan
+    )
 
 
 def measure(
@@ -49,6 +52,7 @@ def measure(
     reconstructions: Tensor,
     retained: Tensor,
     shown: Sequence[Tensor | None],
+    perturbation: float = math.nan,
 ) -> list[LayerMeasures]:
     """Measure layers, all at once.
 
@@ -59,6 +63,7 @@ def measure(
         reconstructions: Of these samples from every layer, [b, m, D].
         retained: Share of the inputs' variance that each layer recovers, [b].
         shown: Reconstructions of the samples asked for, [k, D] each, or None.
+        perturbation: Mean square of what the perturbed inputs were moved by.
     """
     b, m = reconstructions.shape[:2]
     entropies = relative_entropy(
@@ -77,6 +82,7 @@ def measure(
         gram_entropies(grams),
         rms,
         relative_variance,
+        jacobian_norms(grams, perturbation),
     ]
     # All at once: on a GPU every transfer waits.
     numbers = torch.stack([column.double() for column in columns]).tolist()
@@ -97,6 +103,17 @@ def activation_sizes(grams: Sequence[LayerGram]) -> tuple[Tensor, Tensor]:
     variance = torch.stack([g.variance for g in grams]).double()
     share = variance / torch.where(second_moment > 0, second_moment, 1)
     return scale * second_moment.sqrt(), share.clamp(0, 1)
+
+
+def jacobian_norms(grams: Sequence[LayerGram], perturbation: float) -> Tensor:
+    """Mean square response of each layer's activations to a perturbation of the inputs, [b].
+
+    ``E ‖∂h / ∂x‖² / d``, by finite differences in random directions; float64, NaN where nothing
+    was perturbed.
+    """
+    scale = torch.stack([g.scale for g in grams]).double()
+    response = torch.stack([g.response for g in grams]).double()
+    return scale.square() * response / perturbation
 
 
 def gram_entropies(grams: Sequence[LayerGram]) -> Tensor:

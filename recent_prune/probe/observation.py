@@ -35,6 +35,7 @@ def observe(
     shown: int,
     layers: Sequence[str] | None,
     forward: Callable[[Tensor], object] | None = None,
+    perturbed: int = 0,
 ) -> Observation:
     """Run a model once and reduce each probed activation as it passes.
 
@@ -42,19 +43,21 @@ def observe(
 
     Args:
         model: In probing mode.
-        batch: [n + shown, …].
-        shown: How many samples at the end are only reconstructed.
+        batch: [n + shown + perturbed, …].
+        shown: How many samples after the first n are only reconstructed.
         layers: As in :func:`run_observed`.
         forward: As in :func:`run_observed`.
+        perturbed: How many samples at the end are the first ones, slightly perturbed.
     """
-    reducer = _Reducer(shown, tokens=not batch.is_floating_point())
+    reducer = _Reducer(shown, perturbed, tokens=not batch.is_floating_point())
     run_observed(model, batch, reducer, layers, forward)
     return reducer.observation
 
 
 class _Reducer:
-    def __init__(self, shown: int, tokens: bool) -> None:
+    def __init__(self, shown: int, perturbed: int, tokens: bool) -> None:
         self._shown = shown
+        self._perturbed = perturbed
         self._tokens = tokens
         self.observation = Observation([], [])
 
@@ -67,7 +70,8 @@ class _Reducer:
         if self._tokens:
             activation = _over_positions(activation)
         found.names.append(name)
-        found.grams.append(layer_gram(activation, self._shown, MAX_FEATURES))
+        gram = layer_gram(activation, self._shown, MAX_FEATURES, self._perturbed)
+        found.grams.append(gram)
 
 
 def _over_positions(activation: Tensor) -> Tensor:

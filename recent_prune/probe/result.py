@@ -58,6 +58,9 @@ class ProbeResult:
         activation_rms: Root mean square of the activations.
         relative_variance: Share of the activations' second moment that varies over samples, in
             [0, 1]: 1e-7 is a collapsed layer.
+        jacobian_norm: Mean square response of the activations to a small perturbation of the
+            inputs, per unit of its mean square (1 where neither grows nor fades); NaN for tokens
+            and by the cascade, which do not perturb.
         cutoff: Number of layers before the profile of the median relative entropy saturates,
             from 0 (flat from the first layer on) to ``depth - 1`` (the last still differs).
         input_rms: Root mean square of the inputs (1 for tokens).
@@ -83,6 +86,7 @@ class ProbeResult:
     gram_entropy: tuple[float, ...]
     activation_rms: tuple[float, ...]
     relative_variance: tuple[float, ...]
+    jacobian_norm: tuple[float, ...]
     cutoff: int
     input_rms: float
     redundancy: float
@@ -182,6 +186,7 @@ def to_result(
         gram_entropy=_profile(m.gram_entropy for m in measures),
         activation_rms=_profile(m.activation_rms for m in measures),
         relative_variance=_profile(m.relative_variance for m in measures),
+        jacobian_norm=_profile(m.jacobian_norm for m in measures),
         # With the input itself as entry 0 (it reconstructs itself: 0 nats), the index is a
         # number of layers, and a profile that is constant from layer 1 on gives 0.
         cutoff=saturation_cutoff([0.0, *finite], rtol),

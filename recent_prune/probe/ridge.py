@@ -28,6 +28,7 @@ from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.leave_one_out import LeaveOneOut
 from recent_prune.probe.measures import LayerMeasures, measure, not_finite
 from recent_prune.probe.observation import observe
+from recent_prune.probe.perturbation import PERTURBED, with_perturbed
 from recent_prune.probe.targets import Targets
 
 LEAST_FLOOR = 1e-30
@@ -90,8 +91,9 @@ class Ridge:
             shown: How many samples at the end are only reconstructed.
             layers: Names of modules, or None for the hidden activations.
         """
-        seen = observe(model, batch, shown, layers)
-        targets = Targets(batch if seen.embedding is None else seen.embedding, shown)
+        everything, perturbed, size = with_perturbed(batch, PERTURBED)
+        seen = observe(model, everything, shown, layers, perturbed=perturbed)
+        targets = Targets(batch if seen.embedding is None else seen.embedding, shown, size)
         measures = self.solve(seen.names, seen.grams, targets)
         return measures, targets.redundancy(self.relative_floor)
 
@@ -120,6 +122,7 @@ class Ridge:
                 solution.reconstructions(),
                 solution.retained.mean(dim=1),
                 solution.shown(),
+                targets.perturbation,
             )
             for i, layer in zip(part, found, strict=True):
                 measures[i] = layer

@@ -45,15 +45,20 @@ def architecture(model: nn.Module) -> Hashable:
 
 
 def observe_stacked(
-    models: Sequence[nn.Module], batch: Tensor, layers: Sequence[str] | None, seed: int
+    models: Sequence[nn.Module],
+    batch: Tensor,
+    layers: Sequence[str] | None,
+    seed: int,
+    perturbed: int = 0,
 ) -> list[Observation]:
     """What :func:`observe` gives for each model, from one run of all of them.
 
     Args:
         models: Of one :func:`architecture`; none of them is changed.
-        batch: [n, …], on their device.
+        batch: [n + perturbed, …], on their device.
         layers: As in :func:`run_observed`.
         seed: Of everything random.
+        perturbed: As in :func:`observe`.
 
     Raises:
         Exception: Whatever stands in the way of a stacked run, such as control flow that depends
@@ -68,7 +73,7 @@ def observe_stacked(
         def forward(x: Tensor) -> object:
             return torch.func.functional_call(template, state, (x,))
 
-        seen = observe(template, batch, 0, layers, forward)
+        seen = observe(template, batch, 0, layers, forward, perturbed)
         names[:] = seen.names
         return seen.grams, [] if seen.embedding is None else [seen.embedding]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 
 import torch
@@ -24,19 +25,23 @@ class Targets:
     Args:
         inputs: [n + shown, …].
         shown: How many samples at the end are only reconstructed.
+        perturbation: Mean square of what the perturbed inputs were moved by, NaN if there are
+            none.
 
     Attributes:
         rows: Inputs that are fitted and judged, [n, D] with D at most ``MAX_FEATURES``, centred.
         mean: Their mean, [D].
         judged: Index [m] of the samples whose reconstructions the entropies are taken of.
         shown: As given.
+        perturbation: As given.
     """
 
-    def __init__(self, inputs: Tensor, shown: int) -> None:
+    def __init__(self, inputs: Tensor, shown: int, perturbation: float = math.nan) -> None:
         n = len(inputs) - shown
         self._inputs = inputs.flatten(1)
         self._n = n
         self.shown = shown
+        self.perturbation = perturbation
         rows = feature_rows(inputs[:n], MAX_FEATURES)
         self.mean = rows.mean(dim=0)
         self.rows = rows - self.mean

@@ -261,8 +261,8 @@ def test_a_forward_pass_that_raises_names_the_inputs() -> None:
     with pytest.raises(RuntimeError, match="mat1 and mat2") as caught:
         probe(mlp(), torch.rand(20, 63))
     assert caught.value.__notes__ == [
-        "Raised in the probe, during the forward pass of `model` (Sequential) for `inputs` of "
-        "shape (20, 63), torch.float32, on cpu."
+        "Raised in the probe, during the forward pass of `model` (Sequential) for a batch of "
+        "shape (36, 63), torch.float32, on cpu (`inputs`, and perturbed copies of some)."
     ]
 
 

@@ -117,7 +117,7 @@ def test_a_bad_model_has_its_own_error_and_harms_no_other(digits: Tensor) -> Non
     assert_close(results[0], rp.probe(models[0], digits))
     assert_close(results[5], rp.probe(models[5], digits))
     assert isinstance(results[1], RuntimeError)
-    assert "(160, 1, 8, 8)" in results[1].__notes__[0]
+    assert "(176, 1, 8, 8)" in results[1].__notes__[0]
     assert isinstance(results[2], ValueError)
     assert "no parameters" in str(results[2])
     assert isinstance(results[3], TypeError)

@@ -21,6 +21,7 @@ def result(retained: Sequence[float], **fields: Any) -> ProbeResult:
         "gram_entropy": ones,
         "activation_rms": ones,
         "relative_variance": ones,
+        "jacobian_norm": ones,
         "cutoff": depth - 1,
         "input_rms": 0.5,
         "redundancy": 1.0,

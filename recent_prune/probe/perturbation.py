@@ -1,0 +1,34 @@
+"""Slightly perturbed samples, whose activations show how a network stretches its inputs."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+PERTURBED = 16
+"""Samples that are run a second time, perturbed: a tenth of the default probe."""
+
+SIZE = 1e-2
+"""Root mean square of the perturbation relative to that of the samples. In float32 it can fade by
+23 e-foldings of its square before rounding errors hide it, and grow by 9."""
+
+
+def with_perturbed(batch: Tensor, count: int) -> tuple[Tensor, int, float]:
+    """Append perturbed copies of the first samples to a batch.
+
+    Args:
+        batch: [n, …].
+        count: How many at most.
+
+    Returns:
+        The batch [n + p, …], p (0 for tokens), and the mean square of the perturbation (NaN then).
+    """
+    if not batch.is_floating_point():
+        return batch, 0, float("nan")
+    some = batch[: min(count, len(batch))]
+    precise = some.to(torch.promote_types(some.dtype, torch.float32))
+    generator = torch.Generator().manual_seed(0)
+    direction = torch.randn(some.shape, generator=generator).to(precise)
+    moved = (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
+    size = float((moved.double() - some.double()).square().mean())
+    return torch.cat([batch, moved]), len(some), size
