@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,8 +28,8 @@ def with_perturbed(batch: Tensor, count: int) -> tuple[Tensor, int, float]:
         return batch, 0, float("nan")
     some = batch[: min(count, len(batch))]
     precise = some.to(torch.promote_types(some.dtype, torch.float32))
-    generator = torch.Generator().manual_seed(0)
-    direction = torch.randn(some.shape, generator=generator).to(precise)
+    # Not PyTorch's generator: with the same seed a model's weights would be the same numbers.
+    direction = torch.from_numpy(np.random.default_rng(0).standard_normal(some.shape)).to(precise)
     moved = (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
     size = float((moved.double() - some.double()).square().mean())
     return torch.cat([batch, moved]), len(some), size
