@@ -23,6 +23,9 @@ from torch import Tensor, nn
 from benchmarks.prediction.networks import Specification
 from recent_prune.networks import ACTIVATIONS
 
+WORST = -100.0
+"""Score of a network with numbers that are not finite."""
+
 TRAINABLE_DEPTH = 6
 """Correlation lengths that a trainable network may be deep (Schoenholz et al. 2017)."""
 
@@ -69,7 +72,6 @@ def from_one_pass(model: nn.Sequential, inputs: Tensor, labels: Tensor) -> dict[
     for module in list(model)[:-1]:
         x = module(x)
         if not isinstance(module, nn.Flatten):
-            x.retain_grad() if x.requires_grad else None
             hidden.append(x)
     loss = nn.functional.cross_entropy(model[-1](x.flatten(1)), labels)
     weights = [p for p in model.parameters() if p.dim() >= 2]
@@ -84,12 +86,14 @@ def from_one_pass(model: nn.Sequential, inputs: Tensor, labels: Tensor) -> dict[
     rows = torch.nn.functional.normalize(x.detach().flatten(1).double(), dim=1)
     n = len(rows)
     cosine = float(((rows @ rows.T).sum() - n) / (n * (n - 1)))
-    return {
+    scores = {
         "partial Jacobian norm": -abs(_log(jacobian)),
         "gradient ratio, first to last layer": -abs(_log(gradients[0]) - _log(gradients[-2])),
         "median gradient size": _log(float(np.median(gradients))),
         "cosine similarity of activations": 1 - cosine,
     }
+    # What is not finite will not train.
+    return {name: WORST if math.isnan(score) else score for name, score in scores.items()}
 
 
 def tangent_kernel(model: nn.Sequential, inputs: Tensor) -> float:
@@ -106,7 +110,7 @@ def tangent_kernel(model: nn.Sequential, inputs: Tensor) -> float:
     rows = torch.cat([j.flatten(1) for j in jacobians.values()], dim=1).double()
     values = torch.linalg.eigvalsh(rows @ rows.T) if bool(torch.isfinite(rows).all()) else None
     if values is None or float(values[-1]) <= 0:
-        return -100.0
+        return WORST
     return -_log(float(values[-1] / values[0].clamp_min(1e-30 * values[-1])))
 
 
@@ -136,4 +140,5 @@ def hyperparameters(table: pd.DataFrame, trains: npt.NDArray[np.bool_]) -> npt.N
 
 
 def _log(value: float) -> float:
-    return math.log(min(max(value, 1e-30), 1e30)) if not math.isnan(value) else 100.0
+    """Logarithm, NaN of NaN, within bounds."""
+    return value if math.isnan(value) else math.log(min(max(value, 1e-30), 1e30))

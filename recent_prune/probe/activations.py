@@ -97,6 +97,8 @@ def check_model(model: nn.Module) -> None:
             f"`model` ({type(model).__name__}) has no parameters, so there is no "
             "initialization to probe."
         )
+    if any(parameter.is_meta for parameter in parameters.values()):
+        raise ValueError("`model` must have values, but has parameters on the meta device.")
     for name, parameter in parameters.items():
         if isinstance(parameter, UninitializedParameter):
             raise ValueError(
@@ -112,6 +114,8 @@ class _Watch:
         self._n = len(batch)
         self._observer = observer
         self._layers = layers
+        self._asked = {_without_number(name) for name in layers or ()}
+        self._calls: Counter[str] = Counter()
         # Both by id(tensor), with a weak reference that tells whether the id is still the same
         # tensor's: ids of freed tensors are used again.
         self._makers: dict[int, tuple[weakref.ref[Tensor], str]] = {}
@@ -130,7 +134,7 @@ class _Watch:
                 before = None
                 if self._layers is None and module is not model and is_weighted(module):
                     before = self._before(name)
-                elif self._layers is not None and input_of(name) in self._layers:
+                elif input_of(name) in self._asked:
                     before = self._entering(name)
                 if before is not None:
                     handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
@@ -156,8 +160,8 @@ class _Watch:
                 return
             if self._tokens and not self._input_known:
                 self._take_as_input(tensor, activation)
-            if self._layers is not None and name in self._layers:
-                self._show(name, activation)
+            if self._layers is not None and name in self._asked:
+                self._show_if_asked(name, activation)
 
         return hook
 
@@ -183,7 +187,7 @@ class _Watch:
             tensor = first_tensor((args, kwargs))
             activation = None if tensor is None else _batch_first(tensor, self._n)
             if activation is not None:
-                self._show(input_of(name), activation)
+                self._show_if_asked(input_of(name), activation)
 
         return hook
 
@@ -193,6 +197,15 @@ class _Watch:
         self._mark_seen(tensor)
         if self._tokens and activation is not None:
             self._observer.on_input(activation)
+
+    def _show_if_asked(self, name: str, activation: Tensor) -> None:
+        """All calls where the plain name was asked for, otherwise those with their number."""
+        assert self._layers is not None
+        self._calls[name] += 1
+        numbered = name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
+        if name in self._layers or numbered in self._layers:
+            self.shown[numbered] += 1
+            self._observer.on_layer(numbered, activation)
 
     def _show(self, name: str, activation: Tensor) -> None:
         self.shown[name] += 1
@@ -216,6 +229,12 @@ def input_of(name: str) -> str:
     return f"input of {name}"
 
 
+def _without_number(name: str) -> str:
+    """The plain name of a layer that came again, such as ``act#2``."""
+    plain, _, number = name.rpartition("#")
+    return plain if plain and number.isdigit() else name
+
+
 def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
     if layers is None:
         return
@@ -223,7 +242,7 @@ def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
         raise TypeError(f"`layers` must be a sequence of names, but got the string {layers!r}.")
     names = [name for name, _ in named_modules(model) if name]
     known = {*names, *map(input_of, names)}
-    unknown = [name for name in layers if name not in known]
+    unknown = [name for name in layers if _without_number(name) not in known]
     if not layers or unknown:
         raise ValueError(
             "`layers` must name modules of the model (or 'input of NAME'), but got "
@@ -233,7 +252,7 @@ def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
 
 def _forward(model: nn.Module, batch: Tensor, forward: Callable[[Tensor], object]) -> Any:
     try:
-        return forward(batch)
+        return forward(batch.clone())  # a model may change its input in place
     except Exception as error:
         # A note keeps the type, so that a caller can still tell an out-of-memory error.
         error.add_note(

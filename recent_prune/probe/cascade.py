@@ -34,6 +34,9 @@ DEFAULT_UPDATES = 938
 """Least number of steps: one pass over the 60,000 images of MNIST in batches of 64."""
 
 
+SEEN = 512
+"""Samples that show whether activations lie within [−1, 1]."""
+
 CHECK = 100
 """Steps between two looks at whether the profile has settled."""
 
@@ -107,6 +110,8 @@ class Cascade:
         ]
         activations = _in(chain.activations(judged)[:depth], precision)
         inputs, known = _in([judged[: len(judged) - shown], samples], precision)
+        some = samples[:: -(-len(samples) // SEEN)]
+        bound(reconstruction_layers, [some, *chain.activations(some)])
         fit(
             reconstruction_layers,
             (_in([x, *chain.activations(x)], precision) for x in self._batches(samples)),
@@ -143,16 +148,32 @@ class Cascade:
         return settled
 
     def _batches(self, samples: Tensor) -> Iterator[Tensor]:
-        """Batches in the order of the samples, pass after pass.
+        """Batches in a new random order in each pass.
 
         A single sample at the end is left out: batch normalisation cannot use it.
         """
         if len(samples) % self.batch_size == 1:
             samples = samples[:-1]
         per_pass = math.ceil(len(samples) / self.batch_size)
+        order = torch.empty(0, dtype=torch.int64)
         for step in range(self.updates or max(per_pass, DEFAULT_UPDATES)):
             start = (step % per_pass) * self.batch_size
-            yield samples[start : start + self.batch_size]
+            if start == 0:
+                order = torch.randperm(len(samples)).to(samples.device)
+            yield samples[order[start : start + self.batch_size]]
+
+
+def bound(
+    reconstruction_layers: Sequence[ReconstructionLayer], activations: Sequence[Tensor]
+) -> None:
+    """Let those layers end in a tanh whose targets lie within [−1, 1].
+
+    Args:
+        reconstruction_layers: R_1, …, R_L; their ``bounded`` is set.
+        activations: a_0 (the inputs), a_1, …, of samples that stand for all.
+    """
+    for layer, before in zip(reconstruction_layers, activations, strict=False):
+        layer.bounded = bool((before.abs() <= 1).all())
 
 
 def fit(
@@ -177,8 +198,6 @@ def fit(
     first = next(batches, None)
     if first is None:
         return
-    for layer, before in zip(reconstruction_layers, first, strict=False):
-        layer.bounded = bool((before.abs() <= 1).all())
     stacks = stacked(reconstruction_layers)
     parameters = [parameter for stack in stacks for parameter in stack.parameters.values()]
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)

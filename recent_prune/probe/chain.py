@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ class Chain:
 
     def __init__(self, model: nn.Module, example: Tensor) -> None:
         graph = _trace(model)
-        ShapeProp(graph).propagate(example)
+        ShapeProp(graph).propagate(example.clone())
         self._graph = graph
         self.layers, ends = _layers(graph, _links(graph))
         self._ends = {node: index for index, node in enumerate(ends)}
@@ -91,7 +92,7 @@ class Chain:
                     found[ends[n]] = value
                 return value
 
-        Recorder(self._graph).run(batch)
+        Recorder(self._graph).run(batch.clone())  # a model may change its input in place
         return found
 
 
@@ -174,17 +175,27 @@ def _layers(
         )
     layers: list[ChainLayer] = []
     ends: list[fx.Node] = []
+    times: Counter[str] = Counter()
     for i, following in zip(weighted, [*weighted[1:], len(links)], strict=True):
         own = links[i:following]
         steps = tuple(_step(graph, node) for node in own[0].steps)
         axes = len(steps[-1].leaving)
         end = own[-1].end
+        name = _name(end, links[following].steps[0] if following < len(links) else None)
+        folded = [s for s in (_known_shape(link.end) for link in own) if len(s) == axes]
+        if not folded:
+            raise ValueError(
+                f"estimator='cascade' cannot undo {name!r}: its longest way ends with "
+                f"{steps[-1].leaving}, the layer itself with {_known_shape(own[0].end)}; "
+                f"{RIDGE_INSTEAD}."
+            )
+        times[name] += 1
         layers.append(
             ChainLayer(
-                name=_name(end, links[following].steps[0] if following < len(links) else None),
+                name=name if times[name] == 1 else f"{name}#{times[name]}",
                 steps=steps,
                 before=_known_shape(links[0].start if not ends else ends[-1]),
-                folded=[s for s in (_known_shape(link.end) for link in own) if len(s) == axes][-1],
+                folded=folded[-1],
                 after=_known_shape(end),
             )
         )

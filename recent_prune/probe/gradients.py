@@ -15,6 +15,9 @@ from recent_prune.probe.modules import is_normalization, named_modules, own_weig
 Loss = Callable[[Any, Tensor], Tensor]
 """From the model's output and the labels to a scalar, such as a cross-entropy."""
 
+SAMPLES = 512
+"""Samples in the backward pass at most: the cascade is fitted on all there are."""
+
 ADAM_EPSILON = 1e-8
 """PyTorch's default: gradients below it do not move a weight, even with Adam."""
 
@@ -97,6 +100,8 @@ def gradient_profile(
             "`backward` needs labels: give Backward(labels=…) with a tensor, or `inputs` whose "
             "batches are (inputs, labels)."
         )
+    stride = -(-len(batch) // SAMPLES)
+    batch, labels = batch[::stride], labels[::stride]
     order: list[str] = []
     weights: dict[str, list[Tensor]] = {}
     handles = []
@@ -109,7 +114,7 @@ def gradient_profile(
         raise ValueError(f"`model` ({type(model).__name__}) has no weights that train.")
     try:
         with torch.enable_grad():
-            loss = settings.loss(model(batch), labels)
+            loss = settings.loss(model(batch.clone()), labels)
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise ValueError(f"`loss` must give a scalar tensor, but gave {loss!r:.80}.")
             names = list(dict.fromkeys([*order, *weights]))
@@ -119,7 +124,7 @@ def gradient_profile(
         for handle in handles:
             handle.remove()
     gradients = {
-        id(weight): torch.zeros_like(weight) if gradient is None else gradient
+        id(weight): torch.zeros_like(weight) if gradient is None else gradient.to_dense()
         for weight, gradient in zip(flat, found, strict=True)
     }
     ratios = [_rms(settings.update(gradients[id(w)]) for w in weights[n]) for n in names]

@@ -57,14 +57,16 @@ def layer_gram(activation: Tensor, shown: int, max_features: int, perturbed: int
         max_features: See :func:`feature_rows`.
         perturbed: How many samples at the end are the first ones, slightly perturbed.
     """
-    largest = activation.aminmax()
+    # What is only shown must not change the numbers.
+    n = len(activation) - shown - perturbed
+    largest = activation[:n].aminmax()
     rows = feature_rows(activation, max_features)
     # At least float32, also for the extremes: the largest bfloat16 is finite in both.
     low, high = largest.min.to(rows.dtype), largest.max.to(rows.dtype)
     scale = torch.maximum(high, -low)
     # Scaled, so that neither sums nor squares overflow or vanish.
     rows = rows / scale.clamp_min(torch.finfo(rows.dtype).tiny)
-    d, n = rows.shape[1], len(rows) - shown - perturbed
+    d = rows.shape[1]
     fit, others, moved = rows.split([n, shown, perturbed])
     mean = fit.mean(dim=0)
     centred = fit - mean

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,8 @@ from torch.utils.data import DataLoader
 
 MINIMUM_SAMPLES = 16
 """Fewer samples leave nothing to fit on and nothing to hold out."""
+
+_LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 
 Inputs = Tensor | Iterable[Any]
 """A tensor [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or mappings."""
@@ -32,18 +33,22 @@ class Samples(NamedTuple):
         )
 
 
-def gather(inputs: Inputs, samples: int | None, labels: Tensor | None = None) -> Samples:
+def gather(
+    inputs: Inputs, samples: int | None, labels: Tensor | None = None, labelled: bool = False
+) -> Samples:
     """Collect up to ``samples`` samples and check that they can be probed.
 
     From a tensor, evenly spaced samples are taken, so that data sorted by class serves as well;
     from an iterable its first ones, and no batch more than needed is asked for. Of a batch that
-    is a tuple, list or mapping the first tensor is taken, and the second as its labels. A data
-    loader's own random generators are put back.
+    is a tuple, list or mapping the first tensor is taken; as its labels, on demand, the second
+    item of a pair or what a mapping calls so (``labels``, ``label``, ``targets``, ``target`` or
+    ``y``). A data loader's own random generators are put back.
 
     Args:
         inputs: Tensor [n, …] or iterable of batches.
         samples: How many samples at most; None takes all.
         labels: Of a tensor, [n, …].
+        labelled: Whether to take labels from batches.
 
     Returns:
         min(n, samples) samples, where they were.
@@ -61,7 +66,7 @@ def gather(inputs: Inputs, samples: int | None, labels: Tensor | None = None) ->
         if labels is not None:
             raise ValueError("`labels` must come with the batches of `inputs`, or both as tensors.")
         with _loader_restored(inputs):
-            gathered = _first_samples(inputs, samples)
+            gathered = _first_samples(inputs, samples, labelled)
     else:
         raise TypeError(
             "`inputs` must be a tensor [n, …] or an iterable of batches (a DataLoader), but got "
@@ -73,18 +78,13 @@ def gather(inputs: Inputs, samples: int | None, labels: Tensor | None = None) ->
 
 def first_tensor(value: Any) -> Tensor | None:
     """The first tensor in a tensor, a (nested) sequence or a mapping; None if there is none."""
-    return next(tensors_in(value), None)
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """All tensors in a tensor, a (nested) sequence or a mapping, in order."""
     if isinstance(value, Tensor):
-        yield value
+        return value
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        for item in value:
-            yield from tensors_in(item)
+        return next((t for t in map(first_tensor, value) if t is not None), None)
+    return None
 
 
 def _from_tensor(inputs: Tensor, labels: Tensor | None, samples: int | None) -> Samples:
@@ -102,18 +102,19 @@ def _from_tensor(inputs: Tensor, labels: Tensor | None, samples: int | None) -> 
     )
 
 
-def _first_samples(batches: Iterable[Any], samples: int | None) -> Samples:
+def _first_samples(batches: Iterable[Any], samples: int | None, labelled: bool) -> Samples:
     collected: list[Tensor] = []
     labels: list[Tensor] = []
     count = 0
     for number, batch in enumerate(batches):
-        tensor, label = (*islice(tensors_in(batch), 2), None, None)[:2]
+        tensor = first_tensor(batch)
         if tensor is None or tensor.dim() == 0:
             raise TypeError(
                 f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
                 f"{type(batch).__name__}."
             )
         collected.append(tensor.detach())
+        label = _labels_of(batch) if labelled else None
         if label is not None and label.shape[:1] == tensor.shape[:1]:
             labels.append(label.detach())
         count += len(tensor)
@@ -127,10 +128,18 @@ def _first_samples(batches: Iterable[Any], samples: int | None) -> Samples:
             "Batches of `inputs` must have samples of one shape, but got "
             f"{', '.join(map(str, sorted(shapes)))}."
         )
-    labelled = len(labels) == len(collected)
+    complete = len(labels) == len(collected)
     return Samples(
-        torch.cat(collected)[:samples], torch.cat(labels)[:samples] if labelled else None
+        torch.cat(collected)[:samples], torch.cat(labels)[:samples] if complete else None
     )
+
+
+def _labels_of(batch: Any) -> Tensor | None:
+    if isinstance(batch, Mapping):
+        return next((first_tensor(batch[name]) for name in _LABEL_NAMES if name in batch), None)
+    if isinstance(batch, Sequence) and len(batch) == 2:
+        return first_tensor(batch[1])
+    return None
 
 
 def _check(samples: Tensor) -> None:

@@ -41,7 +41,6 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     # Not inference_mode: a tensor that a model caches on its first forward (positional tables)
     # would then be an inference tensor and break the training that follows.
     with (
-        _ONE_AT_A_TIME,
         forked_random_states(_cuda_devices(model), seed),
         _restored(model),
         torch.inference_mode(False),
@@ -94,23 +93,27 @@ def _restored(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def forked_random_states(devices: list[torch.device], seed: int) -> Iterator[None]:
-    """Seed the random states of Python, NumPy and PyTorch and put them back on leaving."""
-    python, numpy = random.getstate(), np.random.get_state()
-    cpu = torch.default_generator.get_state()
-    cuda = [(device, torch.cuda.get_rng_state(device)) for device in devices]
-    try:
-        random.seed(seed)
-        np.random.seed(seed % 2**32)
-        # Not torch.manual_seed: before CUDA is initialised it queues a seed for every GPU,
-        # which would change the user's CUDA random state later.
-        torch.default_generator.manual_seed(seed)
-        for device, _ in cuda:
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.default_generator.set_state(cpu)
-        for device, state in cuda:
-            torch.cuda.set_rng_state(state, device)
+    """Seed the random states of Python, NumPy and PyTorch and put them back on leaving.
+
+    Threads take turns.
+    """
+    with _ONE_AT_A_TIME:
+        python, numpy = random.getstate(), np.random.get_state()
+        cpu = torch.default_generator.get_state()
+        cuda = [(device, torch.cuda.get_rng_state(device)) for device in devices]
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            # Not torch.manual_seed: before CUDA is initialised it queues a seed for every GPU,
+            # which would change the user's CUDA random state later.
+            torch.default_generator.manual_seed(seed)
+            for device, _ in cuda:
+                with torch.cuda.device(device):
+                    torch.cuda.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+            torch.default_generator.set_state(cpu)
+            for device, state in cuda:
+                torch.cuda.set_rng_state(state, device)

@@ -72,7 +72,8 @@ class LeaveOneOut:
         targets = self._targets
         best, judged = self._best(), targets.judged
         weights = self._system.rows(best, judged) / self._leverage[best][:, judged, None]
-        return targets.judged_rows - weights.to(targets.rows.dtype) @ targets.rows
+        missed = weights.to(targets.rows.dtype) @ targets.rows
+        return targets.judged_rows - targets.scale * missed
 
     def shown(self) -> list[Tensor | None]:
         """Reconstructions of the shown samples at that floor, [k, F] a layer, or None."""

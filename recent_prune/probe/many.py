@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from recent_prune.probe.activations import check_model
 from recent_prune.probe.cascade import Cascade
+from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.inputs import Inputs, Samples, gather
 from recent_prune.probe.isolation import device_of, forked_random_states, isolated
 from recent_prune.probe.measures import LayerMeasures
 from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.observation import Observation, observe
 from recent_prune.probe.perturbation import PERTURBED, with_perturbed
-from recent_prune.probe.probing import Estimator, input_rms, probe, resolved, warn_of_noise
+from recent_prune.probe.probing import Estimator, input_rms, probe_samples, resolved, warn_of_noise
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
 from recent_prune.probe.stack import architecture, observe_stacked, state_bytes
@@ -61,8 +62,8 @@ def probe_many(
     A model that cannot be probed does not harm the others: its place holds the exception.
 
     Args:
-        models: On one device or several; a generator is drawn from as needed, so that not all
-            models need to be in memory at once. None of them is changed.
+        models: On one device or several. None of them is changed. A generator is drawn from as
+            needed: at most 64 models wait for others of their architecture.
         inputs: As in :func:`probe`, gathered once.
         estimator: As in :func:`probe`.
         layers: As in :func:`probe`.
@@ -97,18 +98,30 @@ def probe_many(
         for group in _grouped(models, probing.size):
             outcomes.update(probing.outcomes(group))
             advance(len(group))
+    found = [o.redundancy for o in outcomes.values() if isinstance(o, ProbeResult)]
+    warn_of_noise(min(found, default=1.0))
     return [outcomes[index] for index in range(len(outcomes))]
 
 
 def _grouped(models: Iterable[nn.Module], size: Callable[[nn.Module], int]) -> Iterator[_Group]:
-    """Models of one architecture, each with its place, in groups of a size that suits it."""
+    """Models of one architecture, each with its place, in groups of a size that suits it.
+
+    Never do more than ``LARGEST_STACK`` models wait for others of their kind.
+    """
     waiting: dict[Hashable, _Group] = defaultdict(list)
     for index, model in enumerate(models):
-        model = unwrapped(model) if isinstance(model, nn.Module) else model
-        key = architecture(model) if isinstance(model, nn.Module) else index
-        waiting[key].append((index, model))
-        if not isinstance(model, nn.Module) or len(waiting[key]) >= size(model):
+        try:
+            check_model(model)
+            inner = unwrapped(model)
+            key, enough = architecture(inner), size(inner)
+        except Exception:
+            yield [(index, model)]  # alone it will say what is wrong with it
+            continue
+        waiting[key].append((index, inner))
+        if len(waiting[key]) >= enough:
             yield waiting.pop(key)
+        elif sum(map(len, waiting.values())) >= LARGEST_STACK:
+            yield waiting.pop(max(waiting, key=lambda k: len(waiting[k])))
     yield from waiting.values()
 
 
@@ -130,10 +143,10 @@ class _OneByOne:
 
     def _outcome(self, model: nn.Module) -> Outcome:
         try:
-            return probe(
+            return probe_samples(
                 model,
-                self.samples.inputs,
-                estimator=self.estimator,
+                self.samples,
+                self.estimator,
                 layers=self.layers,
                 rtol=self.rtol,
                 seed=self.seed,
@@ -149,7 +162,6 @@ class _Stacked:
         self._one_by_one = one_by_one
         self._ridge = ridge
         self._batches: dict[torch.device, _Batch] = {}
-        self._warned = False
 
     def size(self, model: nn.Module) -> int:
         """How many models like this one fit together."""
@@ -166,35 +178,55 @@ class _Stacked:
             return self._one_by_one.outcomes(group)
 
     def _results(self, group: _Group) -> dict[int, Outcome]:
+        """The first alone, which shows what a model needs; the others in stacks that fit."""
+        results, memory = self._run(group[:1])
+        device = device_of(group[0][1])
+        memory += state_bytes(group[0][1])
+        rest, size = group[1:], max(_free_memory(device) // 2 // max(memory, 1), 1)
+        while rest:
+            part, rest = rest[:size], rest[size:]
+            try:
+                results |= self._run(part)[0]
+            except torch.OutOfMemoryError:
+                if len(part) == 1:
+                    raise
+                rest, size = [*part, *rest], len(part) // 2
+        return results
+
+    def _run(self, part: _Group) -> tuple[dict[int, Outcome], int]:
+        """Results of models that are run as one, and the bytes of memory that one of them took."""
         start = time.perf_counter()
-        settings = self._one_by_one
-        models = [model for _, model in group]
+        models = [model for _, model in part]
         for model in models:
             check_model(model)
         batch = self._batch(device_of(models[0]))
-        inputs = batch.inputs
-        observed = self._observed(models, batch.everything, batch.perturbed)
+        layers, seed = self._one_by_one.layers, self._one_by_one.seed
+        if len(models) == 1:
+            with isolated(models[0], seed):
+                seen = observe(models[0], batch.everything, 0, layers, perturbed=batch.perturbed)
+            observed = [seen]
+        else:
+            observed = observe_stacked(models, batch.everything, layers, seed, batch.perturbed)
         own = [batch.targets or Targets(_known(seen.embedding), 0) for seen in observed]
         measures = self._measures(observed, own)
         redundancy = {id(t): t.redundancy(self._ridge.relative_floor) for t in own}
-        if not self._warned:
-            warn_of_noise(redundancy[id(own[0])])
-            self._warned = True
-        seconds = (time.perf_counter() - start) / len(group)
-        return {
+        seconds = (time.perf_counter() - start) / len(part)
+        results: dict[int, Outcome] = {
             index: to_result(
                 self._ridge.name,
-                layers,
-                inputs[:0],
-                input_rms=input_rms(inputs),
+                layer_measures,
+                batch.inputs[:0],
+                input_rms=batch.rms,
                 redundancy=redundancy[id(known)],
                 normalized=has_normalization(model),
-                samples=len(inputs),
+                samples=len(batch.inputs),
                 seconds=seconds,
-                rtol=settings.rtol,
+                rtol=self._one_by_one.rtol,
             )
-            for (index, model), layers, known in zip(group, measures, own, strict=True)
+            for (index, model), layer_measures, known in zip(part, measures, own, strict=True)
         }
+        # At most a few activations at a time, and the Gram matrices of all layers.
+        return results, 4 * observed[0].largest + _bytes(observed[0].grams)
 
     def _measures(
         self, observed: Sequence[Observation], targets: Sequence[Targets]
@@ -209,35 +241,13 @@ class _Stacked:
         measures = iter(solve(names, grams, targets[0]))
         return [list(islice(measures, len(seen.names))) for seen in observed]
 
-    def _observed(
-        self, models: Sequence[nn.Module], batch: Tensor, perturbed: int
-    ) -> list[Observation]:
-        """The first alone, which shows the size of its activations; the others in stacks."""
-        layers, seed = self._one_by_one.layers, self._one_by_one.seed
-        with isolated(models[0], seed):
-            seen = [observe(models[0], batch, 0, layers, perturbed=perturbed)]
-        # A stack holds the parameters, and at most a few activations of each model at a time.
-        each = state_bytes(models[0]) + 4 * seen[0].largest
-        size = max(_free_memory(batch.device) // 2 // max(each, 1), 1)
-        rest = models[1:]
-        while rest:
-            part, rest = rest[:size], rest[size:]
-            if len(part) == 1:
-                with isolated(part[0], seed):
-                    seen.append(observe(part[0], batch, 0, layers, perturbed=perturbed))
-                continue
-            try:
-                seen += observe_stacked(part, batch, layers, seed, perturbed)
-            except torch.OutOfMemoryError:
-                rest, size = [*part, *rest], max(len(part) // 2, 1)
-        return seen
-
     def _batch(self, device: torch.device) -> _Batch:
         if device not in self._batches:
             inputs = self._one_by_one.samples.inputs.to(device)
             everything, perturbed, size = with_perturbed(inputs, PERTURBED)
             targets = Targets(inputs, 0, size) if inputs.is_floating_point() else None
-            self._batches[device] = _Batch(inputs, everything, perturbed, targets)
+            rms = input_rms(inputs)
+            self._batches[device] = _Batch(inputs, everything, perturbed, targets, rms)
         return self._batches[device]
 
 
@@ -249,6 +259,11 @@ class _Batch:
     everything: Tensor
     perturbed: int
     targets: Targets | None
+    rms: float
+
+
+def _bytes(grams: Sequence[LayerGram]) -> int:
+    return sum(t.numel() * t.element_size() for gram in grams for t in gram)
 
 
 def _known(embedding: Tensor | None) -> Tensor:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import is_parametrized
+
+_NORMALIZATION_NAME = re.compile("[Nn]orm(?!al(?!i[sz]))")
+"""MyNorm2d and Normalize, but neither NormalMLP nor LogNormal."""
 
 _NORMALIZATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
@@ -38,7 +42,8 @@ def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def is_normalization(module: nn.Module) -> bool:
     """Whether a module normalises activations: PyTorch's, and what is named as such."""
-    return isinstance(module, _NORMALIZATIONS) or "norm" in type(module).__name__.lower()
+    named = _NORMALIZATION_NAME.search(type(module).__name__)
+    return isinstance(module, _NORMALIZATIONS) or named is not None
 
 
 def is_weighted(module: nn.Module) -> bool:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.activations import run_observed
@@ -83,4 +84,5 @@ def _over_positions(activation: Tensor) -> Tensor:
     if activation.dim() < 3:
         return activation
     positions = activation.flatten(1, -2)
-    return positions.sum(dim=1) / math.sqrt(positions.shape[1])
+    precise = torch.promote_types(positions.dtype, torch.float32)
+    return positions.sum(dim=1, dtype=precise) / math.sqrt(positions.shape[1])

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from recent_prune.probe.activations import check_model
 from recent_prune.probe.cascade import Cascade
 from recent_prune.probe.gradients import Backward, gradient_profile
-from recent_prune.probe.inputs import Inputs, gather
-from recent_prune.probe.isolation import device_of, isolated
+from recent_prune.probe.inputs import Inputs, Samples, gather
+from recent_prune.probe.isolation import device_of, forked_random_states, isolated
 from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
@@ -57,8 +57,8 @@ def probe(
             ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers),
             or a :class:`Ridge` or :class:`Cascade` with settings of your own.
         layers: Names of the modules whose outputs are probed, or ``"input of NAME"``: any of
-            those in ``result.layers``. Default: what arrives at each weighted layer after the
-            first, so the deepest is what arrives at the head.
+            those in ``result.layers`` but ``"output"``. Default: what arrives at each weighted
+            layer after the first, so the deepest is what arrives at the head.
         reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
             They pass through the model with the others, so where it has batch normalisation
             they take part in the statistics and change the numbers a little.
@@ -90,17 +90,49 @@ def probe(
     """
     start = time.perf_counter()
     check_model(model)
-    model = unwrapped(model)
     chosen = resolved(estimator)
+    labels, labelled = (None, False) if backward is None else (backward.labels, True)
+    with forked_random_states([], seed):  # a data loader shuffles
+        samples = gather(inputs, chosen.samples, labels, labelled)
+    result = probe_samples(
+        model,
+        samples,
+        chosen,
+        layers=layers,
+        reconstruct=reconstruct,
+        backward=backward,
+        rtol=rtol,
+        seed=seed,
+        start=start,
+    )
+    warn_of_noise(result.redundancy)
+    return result
+
+
+def probe_samples(
+    model: nn.Module,
+    samples: Samples,
+    estimator: Ridge | Cascade,
+    *,
+    layers: Sequence[str] | None,
+    rtol: float,
+    seed: int,
+    reconstruct: Tensor | None = None,
+    backward: Backward | None = None,
+    start: float | None = None,
+) -> ProbeResult:
+    """Probe with samples that are gathered and checked already; arguments as in :func:`probe`."""
+    start = time.perf_counter() if start is None else start
+    check_model(model)
+    model = unwrapped(model)
+    batch, labels = samples.to(device_of(model))
+    shown = _shown(reconstruct, batch)
     with isolated(model, seed):
-        samples = gather(inputs, chosen.samples, None if backward is None else backward.labels)
-        batch, labels = samples.to(device_of(model))
-        shown = _shown(reconstruct, batch)
-        measures, redundancy = chosen.measure(model, torch.cat([batch, shown]), len(shown), layers)
+        everything = torch.cat([batch, shown])
+        measures, redundancy = estimator.measure(model, everything, len(shown), layers)
         gradients = None if backward is None else gradient_profile(model, batch, labels, backward)
-    warn_of_noise(redundancy)
     return to_result(
-        chosen.name,
+        estimator.name,
         measures,
         shown,
         input_rms=input_rms(batch),
@@ -139,6 +171,8 @@ def _shown(reconstruct: Tensor | None, batch: Tensor) -> Tensor:
             f"`reconstruct` must be a tensor [k, {', '.join(map(str, batch.shape[1:]))}] of "
             f"samples like those of `inputs`, but got {got}."
         )
+    if not bool(torch.isfinite(reconstruct).all()):
+        raise ValueError("`reconstruct` must be finite, but holds NaN or infinity.")
     return reconstruct.detach().to(batch)
 
 

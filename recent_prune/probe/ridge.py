@@ -34,6 +34,9 @@ from recent_prune.probe.targets import Targets
 LEAST_FLOOR = 1e-30
 """A layer of equal activations has no variance and still needs a factor, within float32."""
 
+LEAST_RELATIVE_FLOOR = 1e-6
+"""Below it float32 gives other results than float64."""
+
 WORKSPACE = {"cpu": 2**24, "cuda": 2**29}
 """Bytes, about, that solving takes at a time beyond the Gram matrices."""
 
@@ -53,7 +56,7 @@ class Ridge:
             reconstruction is the one at the floor that recovers most. Default 1e-2, 1e-8 and
             1e-14. A single floor of 1e-2 ranks networks as well, but leaves next to nothing to a
             third of those that Adam trains to the best accuracy.
-        relative_floor: Least noise floor relative to a layer's own variance, > 0. It keeps the
+        relative_floor: Least noise floor relative to a layer's own variance, ≥ 1e-6. It keeps the
             regression from fitting the noise of the few samples, as every ridge does, and stays
             far above the rounding errors of float32. Smaller ones reconstruct finer details, and
             are less sure of weak signals. Default 0.03.
@@ -75,8 +78,11 @@ class Ridge:
             raise ValueError(
                 f"`noise_floors` must hold numbers ≥ 0, at least one, but got {self.noise_floors}."
             )
-        if not self.relative_floor > 0:
-            raise ValueError(f"`relative_floor` must be positive, but got {self.relative_floor}.")
+        if not self.relative_floor >= LEAST_RELATIVE_FLOOR:
+            raise ValueError(
+                f"`relative_floor` must be at least {LEAST_RELATIVE_FLOOR}, above the rounding "
+                f"errors of float32, but got {self.relative_floor}."
+            )
         if self.samples < 16:
             raise ValueError(f"`samples` must be at least 16, but got {self.samples}.")
 

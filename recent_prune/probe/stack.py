@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import warnings
 from collections.abc import Hashable, Sequence
 from types import BuiltinFunctionType, FunctionType
 
@@ -66,7 +68,8 @@ def observe_stacked(
     """
     states = [dict(_state(model)) for model in models]
     stacked = {name: torch.stack([state[name] for state in states]) for name in states[0]}
-    template = models[0]
+    # A copy: what a forward pass leaves in attributes must not outlive the stack.
+    template = copy.deepcopy(models[0])
     names: list[str] = []
 
     def run(state: dict[str, Tensor]) -> tuple[list[LayerGram], list[Tensor]]:
@@ -77,7 +80,8 @@ def observe_stacked(
         names[:] = seen.names
         return seen.grams, [] if seen.embedding is None else [seen.embedding]
 
-    with isolated(template, seed):
+    with isolated(template, seed), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="There is a performance drop")
         grams, embeddings = torch.vmap(run, randomness="same")(stacked)
     return [
         Observation(

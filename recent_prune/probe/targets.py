@@ -29,7 +29,9 @@ class Targets:
             none.
 
     Attributes:
-        rows: Inputs that are fitted and judged, [n, D] with D at most ``MAX_FEATURES``, centred.
+        scale: Largest absolute input, [].
+        rows: Inputs that are fitted and judged, divided by ``scale`` and centred, [n, D] with D at
+            most ``MAX_FEATURES``.
         mean: Their mean, [D].
         judged: Index [m] of the samples whose reconstructions the entropies are taken of.
         shown: As given.
@@ -43,6 +45,9 @@ class Targets:
         self.shown = shown
         self.perturbation = perturbation
         rows = feature_rows(inputs[:n], MAX_FEATURES)
+        # Shares do not depend on the scale, but squares overflow.
+        self.scale = rows.abs().amax().clamp_min(torch.finfo(rows.dtype).tiny)
+        rows = rows / self.scale
         self.mean = rows.mean(dim=0)
         self.rows = rows - self.mean
         self.judged = torch.arange(0, n, -(-n // JUDGED), device=rows.device)
@@ -50,7 +55,7 @@ class Targets:
     @property
     def judged_rows(self) -> Tensor:
         """The judged samples as they are, [m, D]."""
-        return self.rows[self.judged] + self.mean
+        return self.scale * (self.rows[self.judged] + self.mean)
 
     @cached_property
     def finite(self) -> bool:

@@ -269,3 +269,35 @@ def test_a_forward_pass_that_raises_names_the_inputs() -> None:
 def test_tokens_out_of_range_raise() -> None:
     with pytest.raises(IndexError, match="index out of range"):
         probe(Tokens(), torch.randint(50, 60, (20, 4)))
+
+
+def test_one_call_of_several_can_be_asked_for() -> None:
+    act = nn.Tanh()
+    model = nn.Sequential(nn.Linear(8, 8), act, nn.Linear(8, 8), act, nn.Linear(8, 2))
+    inputs = torch.rand(20, 8)
+    result = probe(model, inputs)
+    assert result.layers == ("1", "1#2")
+    second = probe(model, inputs, layers=["1#2"])
+    assert second.layers == ("1#2",)
+    assert second.retained[0] == pytest.approx(result.retained[1], abs=1e-5)
+    assert probe(model, inputs, layers=["1"]).layers == ("1", "1#2")
+
+
+def test_refuses_models_without_values() -> None:
+    with pytest.raises(ValueError, match="has parameters on the meta device"):
+        probe(nn.Linear(8, 2, device="meta"), torch.rand(20, 8))
+
+
+def test_half_precision_tokens_are_summed_in_single() -> None:
+    class Large(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.body = nn.Embedding(20, 8), nn.Linear(8, 8)
+            self.head = nn.Linear(8, 2)
+            nn.init.uniform_(self.embedding.weight, 30, 50)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(torch.tanh(self.body(self.embedding(x))))  # type: ignore[no-any-return]
+
+    result = probe(Large().half(), torch.randint(0, 20, (40, 4096)))
+    assert result.nonfinite_layer is None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe import Cascade, Ridge, probe, reconstruction_stack, relative_entropy
-from recent_prune.probe.cascade import cascade, fit, held_out_mask
+from recent_prune.probe.cascade import bound, cascade, fit, held_out_mask
 from recent_prune.probe.chain import Chain
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
 from recent_prune.probe.reconstruction_stack import stacked
@@ -47,6 +47,7 @@ def test_agrees_with_authors(reference: Reference) -> None:
     with torch.no_grad():
         chain = Chain(model, test)
         layers = authors_reconstruction_layers(reference, chain)
+        bound(layers, [test, *chain.activations(test)])
         fit(layers, ([x, *chain.activations(x)] for x in train.split(32)), learning_rate=1e-3)
         reconstructions = cascade(layers, chain.activations(test))
     for l, reconstruction in enumerate(reconstructions):  # noqa: E741
@@ -65,7 +66,7 @@ def textbook_fit(
 ) -> None:
     """Each reconstruction layer alone: its own loss, its own optimizer, its own pass."""
     for number, layer in enumerate(layers):
-        layer.bounded = all((batches[0][number].abs() <= 1).flatten())
+        layer.bounded = all((batches[0][number].abs() <= 1).flatten())  # all batches are alike
         optimizer = torch.optim.Adam(layer.parameters(), lr=learning_rate)
         for activations in batches:
             before, after = activations[number], activations[number + 1]
@@ -101,6 +102,7 @@ def test_agrees_with_textbook_twin(digits: Tensor, build: Callable[[], nn.Module
     ours, twins = ([ReconstructionLayer(layer) for layer in chain.layers] for _ in range(2))
     for a, b in zip(ours, twins, strict=True):
         b.load_state_dict(a.state_dict())
+    bound(ours, batches[0])
     fit(ours, iter(batches), learning_rate=1e-3)
     textbook_fit(twins, batches, 1e-3)
     with torch.no_grad():
@@ -320,3 +322,31 @@ def test_held_out_samples_are_spread_evenly() -> None:
     assert mask.sum() == 25
     assert mask.reshape(25, 4).sum(dim=1).tolist() == [1] * 25
     assert held_out_mask(16, 0.01, torch.device("cpu")).sum() == 2
+
+
+def test_order_of_the_samples_does_not_decide(digits: Tensor) -> None:
+    """The first batches lie within [−1, 1], later ones do not."""
+    inputs = torch.cat([0.9 * digits[:200], 8 * digits[200:600]])
+    result = probe(mlp(depth=1, width=64), inputs, estimator=Cascade(updates=400))
+    assert result.retained[0] > 0.3
+
+
+def test_a_module_called_twice_has_two_names(digits: Tensor) -> None:
+    act = nn.Tanh()
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 16), act, nn.Linear(16, 16), act, nn.Linear(16, 10)
+    )
+    assert probe(model, digits, estimator=QUICK).layers == probe(model, digits).layers
+
+
+def test_a_block_that_ends_otherwise_than_its_longest_way_is_refused(digits: Tensor) -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.fc, self.head = nn.Conv2d(1, 1, 1), nn.Linear(64, 64), nn.Linear(64, 9)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.conv(x).flatten(1) + self.fc(x.flatten(1)))  # type: ignore[no-any-return]
+
+    with pytest.raises(ValueError, match=r"cannot undo .*its longest way ends with \(1, 8, 8\)"):
+        probe(Mixed(), digits, estimator=QUICK)

@@ -160,3 +160,23 @@ def test_refuses_to_go_back_without_labels_or_scalar_loss(digits: Tensor, labels
     frozen = mlp().requires_grad_(False)
     with pytest.raises(ValueError, match=r"`model` \(Sequential\) has no weights that train"):
         gradient_profile(frozen, digits, labels, Backward(cross_entropy))
+
+
+def test_sparse_gradients_are_gradients() -> None:
+    class Sparse(Tokens):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(50, 8, sparse=True)
+
+    tokens, labels = torch.randint(0, 50, (100, 6)), torch.arange(100) % 10
+    for optimizer in ("sgd", "adam"):
+        backward = Backward(cross_entropy, labels, 0.1, optimizer)
+        found = profile(Sparse(), tokens, backward)
+        assert found.layers[0] == "embedding"
+        assert found.gradient_rms[0] > 0
+
+
+def test_inputs_of_inference_mode_can_go_back(labels: Tensor) -> None:
+    with torch.inference_mode():
+        inputs = torch.rand(160, 16) @ torch.rand(16, 64)
+    assert profile(mlp(), inputs, Backward(cross_entropy, labels[:160])).loss > 0

@@ -159,14 +159,35 @@ def test_labels_are_taken_in_step_with_the_samples() -> None:
     assert samples.labels is not None
     assert samples.labels.tolist() == list(range(0, 100, 3))
     loader = DataLoader(TensorDataset(inputs, torch.arange(100)), batch_size=8)
-    samples = gather(loader, 34)
+    samples = gather(loader, 34, labelled=True)
     assert samples.labels is not None
     assert samples.labels.tolist() == samples.inputs[:, 0].tolist() == list(range(34))
 
 
-def test_batches_without_labels_have_none() -> None:
-    assert gather([torch.rand(20, 3)], 34).labels is None
-    assert gather([(torch.rand(20, 3), torch.zeros(3))], 34).labels is None
+X, Y = torch.rand(20, 3), torch.arange(20)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [(X, Y), [X, Y], {"image": X, "mask": X, "label": Y}, ((X, X), Y), {"y": [Y], "x": X}],
+    ids=["tuple", "list", "mapping", "pair of inputs", "first"],
+)
+def test_labels_are_the_second_of_a_pair_or_called_so(batch: Any) -> None:
+    if isinstance(batch, dict) and "y" in batch:
+        batch = {"x": X, **batch}
+    labels = gather([batch], 34, labelled=True).labels
+    assert labels is not None
+    assert torch.equal(labels, Y)
+
+
+@pytest.mark.parametrize("batch", [X, (X, torch.zeros(3)), (X, Y, Y), {"a": X, "b": Y}, (X, None)])
+def test_what_may_be_no_labels_is_not_taken_for_them(batch: Any) -> None:
+    assert gather([batch], 34, labelled=True).labels is None
+
+
+def test_labels_of_all_shapes_are_ignored_unless_asked_for() -> None:
+    batches = [(X, torch.zeros(20, 3)), (X, torch.zeros(20, 5))]
+    assert gather(batches, 40).labels is None
 
 
 @pytest.mark.parametrize(

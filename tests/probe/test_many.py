@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -240,3 +242,75 @@ def test_shows_progress(digits: Tensor, capsys: pytest.CaptureFixture[str], show
     streams = capsys.readouterr()
     assert ("100%" in streams.err) == shown
     assert streams.out == ""
+
+
+class InPlace(nn.Module):
+    """Changes its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1).sub_(0.5).mul_(2)
+        return self.head(torch.tanh(self.body(x)))  # type: ignore[no-any-return]
+
+
+def test_models_that_change_their_input_in_place_change_nobody_elses(digits: Tensor) -> None:
+    models, inputs = [InPlace() for _ in range(3)], digits[:160].clone()
+    labels = torch.arange(160) % 10
+    backward = rp.Backward(nn.functional.cross_entropy, labels)
+    alone = [rp.probe(model, inputs, backward=backward) for model in models]
+    assert torch.equal(inputs, digits[:160])
+    for one, other in zip(rp.probe_many(models, inputs), alone, strict=True):
+        assert_close(one, other)
+    assert torch.equal(inputs, digits[:160])
+
+
+class Caching(nn.Module):
+    """Keeps a tensor of its first forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+        self.scale: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.scale is None:
+            self.scale = self.body.weight.detach().norm()
+        return self.head(self.body(x.flatten(1)) / self.scale)  # type: ignore[no-any-return]
+
+
+def test_what_models_cache_does_not_come_from_a_stack(digits: Tensor) -> None:
+    models = [Caching() for _ in range(4)]
+    rp.probe_many(models, digits)
+    for model in models:
+        model(digits[:3])
+        copy.deepcopy(model)
+
+
+def test_lazy_models_have_their_error(digits: Tensor) -> None:
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(10))
+    good, bad = rp.probe_many([mlp(), lazy], digits)
+    assert isinstance(good, rp.ProbeResult)
+    assert isinstance(bad, ValueError)
+    assert "uninitialized parameter" in str(bad)
+
+
+def test_few_models_of_a_generator_wait(digits: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "LARGEST_STACK", 4)
+    alive: set[int] = set()
+    most = 0
+
+    def models() -> Iterator[nn.Module]:
+        nonlocal most
+        for i in range(20):
+            model = mlp(width=8 + i)
+            alive.add(i)
+            weakref.finalize(model, alive.discard, i)
+            most = max(most, len(alive))
+            yield model
+            del model
+
+    assert len(rp.probe_many(models(), digits)) == 20
+    assert most <= 6

@@ -132,6 +132,22 @@ def test_normalisation_is_noticed(digits: Tensor) -> None:
     assert not rp.probe(nn.Sequential(nn.Flatten(), weight_norm), digits).normalized
 
 
+class NormalMLP(nn.Sequential):
+    """Named after a distribution."""
+
+
+def test_a_name_does_not_make_a_normalisation(digits: Tensor) -> None:
+    class MyNorm(nn.Identity):
+        pass
+
+    class Normalize(nn.Identity):
+        pass
+
+    assert not rp.probe(NormalMLP(*mlp().children()), digits).normalized
+    for norm in (MyNorm(), Normalize()):
+        assert rp.probe(nn.Sequential(*mlp().children(), norm), digits).normalized
+
+
 def test_size_of_the_inputs_is_measured(digits: Tensor) -> None:
     result = rp.probe(mlp(), 5 * digits[:160])
     expected = float((5 * digits[:160]).square().mean().sqrt())
@@ -160,6 +176,30 @@ def test_reconstructs_chosen_samples(digits: Tensor) -> None:
 def test_refuses_samples_of_another_shape(digits: Tensor, chosen: Any) -> None:
     with pytest.raises(ValueError, match=r"`reconstruct` must be a tensor \[k, 1, 8, 8\]"):
         rp.probe(mlp(), digits, reconstruct=chosen)
+
+
+def test_refuses_samples_that_are_not_finite(digits: Tensor) -> None:
+    chosen = digits[:2].clone()
+    chosen[1, 0, 3, 3] = float("nan")
+    with pytest.raises(ValueError, match="`reconstruct` must be finite"):
+        rp.probe(mlp(), digits, reconstruct=chosen)
+
+
+def test_large_samples_to_look_at_do_not_change_the_numbers(digits: Tensor) -> None:
+    model = mlp(activation="relu")
+    assert rp.probe(model, digits, reconstruct=1e15 * digits[:2]) == rp.probe(model, digits)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e18, 1e20])
+def test_retained_share_does_not_depend_on_the_scale_of_the_inputs(
+    digits: Tensor, scale: float
+) -> None:
+    """As far as a linear network without bias and its first layer are concerned."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64, bias=False), nn.Linear(64, 10))
+    result = rp.probe(model, scale * digits, estimator=rp.Ridge((0.0,)))
+    plain = rp.probe(model, digits, estimator=rp.Ridge((0.0,)))
+    assert result.retained == pytest.approx(plain.retained, abs=1e-3)
+    assert result.redundancy == pytest.approx(plain.redundancy, abs=1e-3)
 
 
 def test_non_finite_activations_name_the_layer(digits: Tensor) -> None:

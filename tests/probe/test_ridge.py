@@ -103,7 +103,7 @@ def test_single_precision_is_enough(digits: Tensor, seed: int, weight_variance: 
         ({"noise_floors": ()}, r"`noise_floors` must hold numbers ≥ 0, .* but got \(\)"),
         ({"noise_floors": (-1.0,)}, r"`noise_floors` .* but got \(-1.0,\)"),
         ({"noise_floors": (math.nan,)}, r"`noise_floors` .* but got \(nan,\)"),
-        ({"relative_floor": 0.0}, "`relative_floor` must be positive, but got 0.0"),
+        ({"relative_floor": 1e-7}, "`relative_floor` must be at least 1e-06, .* but got 1e-07"),
         ({"samples": 15}, "`samples` must be at least 16, but got 15"),
     ],
 )
