@@ -8,8 +8,8 @@ round is warm-up and not counted. On a GPU each timing ends with a synchronizati
 
 - An epoch is 60,000 samples in batches of 64, SGD: three steps are timed, and their mean taken 938
   times.
-- The cascade is the paper's, one epoch in a plain loop over the layers (`plain_cascade`): four steps
-  less one are timed, and taken 938 times. Beside it ours, which updates all layers as one.
+- The cascade is the paper's, one epoch in a plain loop over the layers (`plain_cascade`): four
+  steps less one are timed, and taken 938 times. Beside it ours, which updates all layers as one.
 - The forward pass is that of the probe's samples, without gradients.
 - Peak memory is what a call adds to the memory in use. On a CPU it is the high-water mark of a
   fresh process (Linux only).
