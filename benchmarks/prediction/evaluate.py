@@ -17,8 +17,9 @@ Writes ``results_SAMPLE_DATA.md``, in seconds.
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -74,16 +75,8 @@ def with_interval(trains: Mask, score: Column) -> str:
     fewer = min(trains.sum(), (~trains).sum())
     if fewer < FEWEST:
         return "–" if fewer == 0 else f"{float(auroc(trains, score)):.3f} ({fewer} of a kind)"
-    found = bootstrap(
-        (trains, score),
-        auroc,
-        paired=True,
-        vectorized=True,
-        n_resamples=2000,
-        method="percentile",
-        rng=0,
-    ).confidence_interval
-    return f"{float(auroc(trains, score)):.3f} [{found.low:.3f}, {found.high:.3f}]"
+    low, high = _interval((trains, score), auroc)
+    return f"{float(auroc(trains, score)):.3f} [{low:.3f}, {high:.3f}]"
 
 
 def difference(trains: Mask, one: Column, other: Column) -> str:
@@ -92,8 +85,15 @@ def difference(trains: Mask, one: Column, other: Column) -> str:
     def statistic(trains: Mask, one: Column, other: Column, axis: int = -1) -> Column:
         return auroc(trains, one, axis) - auroc(trains, other, axis)
 
+    low, high = _interval((trains, one, other), statistic)
+    return f"{float(statistic(trains, one, other)):+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def _interval(
+    sample: tuple[npt.NDArray[Any], ...], statistic: Callable[..., Column]
+) -> tuple[float, float]:
     found = bootstrap(
-        (trains, one, other),
+        sample,
         statistic,
         paired=True,
         vectorized=True,
@@ -101,7 +101,7 @@ def difference(trains: Mask, one: Column, other: Column) -> str:
         method="percentile",
         rng=0,
     ).confidence_interval
-    return f"{float(statistic(trains, one, other)):+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
+    return float(found.low), float(found.high)
 
 
 def hard_band(scores: pd.DataFrame, trains: Mask) -> Mask:

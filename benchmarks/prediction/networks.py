@@ -169,33 +169,29 @@ def _plain_cnn(draw: random.Random, index: int) -> Specification:
 
 
 def _with_norm(draw: random.Random, index: int) -> Specification:
-    kind = draw.choice(["mlp", "mlp", "cnn"])
-    return Specification(
-        index=index,
-        family="normalised",
-        kind=kind,
-        activation=PLAIN[index % len(PLAIN)],
-        depth=_log_uniform_int(draw, 3, 48 if kind == "mlp" else 24),
-        width=draw.choice([32, 64, 128] if kind == "mlp" else [8, 16, 32]),
-        weight_variance=_log_uniform(draw, 0.25, 6),
-        bias_variance=draw.choice([0.0, 0.05]),
-        norm=draw.choice(["batch", "layer"]),
-    )
+    return _blocks(draw, index, "normalised", deepest=48, norms=["batch", "layer"], skip=False)
 
 
 def _with_skips(draw: random.Random, index: int) -> Specification:
+    norms = ["none", "none", "batch", "layer"]
+    return _blocks(draw, index, "residual", deepest=64, norms=norms, skip=True)
+
+
+def _blocks(
+    draw: random.Random, index: int, family: str, deepest: int, norms: list[str], skip: bool
+) -> Specification:
     kind = draw.choice(["mlp", "mlp", "cnn"])
     return Specification(
         index=index,
-        family="residual",
+        family=family,
         kind=kind,
         activation=PLAIN[index % len(PLAIN)],
-        depth=_log_uniform_int(draw, 3, 64 if kind == "mlp" else 24),
+        depth=_log_uniform_int(draw, 3, deepest if kind == "mlp" else 24),
         width=draw.choice([32, 64, 128] if kind == "mlp" else [8, 16, 32]),
         weight_variance=_log_uniform(draw, 0.25, 6),
         bias_variance=draw.choice([0.0, 0.05]),
-        norm=draw.choice(["none", "none", "batch", "layer"]),
-        skip=True,
+        norm=draw.choice(norms),
+        skip=skip,
     )
 
 
