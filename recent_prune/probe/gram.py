@@ -15,7 +15,6 @@ from recent_prune.probe.entropies import row_directions
 DIRECTIONS = 64
 """The Gram entropy takes this many samples at most: its eigenvalues cost n³ a layer."""
 
-
 MAX_FEATURES = 2048
 """Of larger activations (and inputs) as many features stand for all. With n samples, more than n
 features add precision, not information."""
@@ -99,7 +98,7 @@ def feature_rows(tensor: Tensor, max_features: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _chosen(features: int, count: int, device: torch.device) -> Tensor:
-    """Index [count] of features, sorted, none twice."""
+    """Index [count] of features, sorted."""
     # NumPy's generator: PyTorch's are not to be called under vmap.
     places = np.arange(count) + np.random.default_rng(0).random(count)
     index = (places * (features / count)).astype(np.int64).clip(max=features - 1)

@@ -48,10 +48,12 @@ class ProbeResult:
         estimator: ``"ridge"`` or ``"cascade"``.
         layers: Names of the probed layers in the order of execution, deepest last: the module
             that made the activation, or ``"input of NAME"`` where a function did.
-        relative_entropy: Input ‖ reconstruction, nats, mean over the held-out samples. Not
-            monotone in lost information, see :func:`relative_entropy`.
-        retained: Share of the input's variance that is recovered on held-out samples, in [0, 1];
-            by the ridge estimator, the mean of that share over its noise floors, so that healthy
+        relative_entropy: Input ‖ reconstruction, nats, mean over samples that the reconstruction
+            was not fitted on (64 at most by the ridge estimator). Not monotone in lost
+            information, see :func:`relative_entropy`.
+        retained: Share of the input's variance that is recovered on samples that the
+            reconstruction was not fitted on, in [0, 1]; by the ridge estimator, of the variance of
+            the leading principal components, and the mean over its noise floors, so that healthy
             layers have 0.05 to 0.8 rather than 1.
         differential_entropy: Of the reconstructions, nats per feature.
         gram_entropy: Of the activations, in [0, 1]: 0 where all samples point the same way.
