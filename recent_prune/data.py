@@ -43,7 +43,7 @@ class Images:
 
 
 def load_digits() -> Images:
-    """The 1,797 handwritten digits (8 × 8) that come with scikit-learn, every fifth for testing.
+    """The 1,797 digits that come with scikit-learn, [n, 1, 8, 8], every fifth for testing.
 
     Raises:
         ImportError: If scikit-learn is missing.

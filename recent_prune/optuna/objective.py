@@ -65,6 +65,8 @@ def probe_trial(
         TypeError: As :func:`recent_prune.probe.probe`.
         ValueError: As :func:`recent_prune.probe.probe`.
     """
+    if isinstance(rule, type):
+        raise TypeError(f"`rule` must be a rule, but got the class: {rule.__name__}().")
     result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol, seed=seed)
     verdict = (rule or _rule_of(trial))(result)
     _set_constraint(trial, verdict.violation)

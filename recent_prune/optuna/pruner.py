@@ -75,7 +75,7 @@ class ReconstructionEntropyPruner(BasePruner):
                 f"`rule` must be a rule, but got {type(rule).__name__}: did you mean "
                 "wrapped_pruner=…?"
             )
-        if rule is not None and not callable(rule):
+        if (rule is not None and not callable(rule)) or isinstance(rule, type):
             raise TypeError(f"`rule` must be callable, but got {rule!r}.")
         if wrapped_pruner is not None and not isinstance(wrapped_pruner, BasePruner):
             raise TypeError(

@@ -203,8 +203,10 @@ class _Watch:
         assert self._layers is not None
         self._calls[name] += 1
         numbered = name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
-        if name in self._layers or numbered in self._layers:
+        exact = f"{name}#{self._calls[name]}"
+        if name in self._layers or exact in self._layers:
             self.shown[numbered] += 1
+            self.shown[exact] += 1
             self._observer.on_layer(numbered, activation)
 
     def _show(self, name: str, activation: Tensor) -> None:
@@ -235,11 +237,23 @@ def _without_number(name: str) -> str:
     return plain if plain and number.isdigit() else name
 
 
+def check_layers(layers: Sequence[str] | None) -> None:
+    """Refuse what are no names.
+
+    Raises:
+        TypeError: If ``layers`` is a string, or holds something else than strings.
+    """
+    if isinstance(layers, str):
+        raise TypeError(f"`layers` must be a sequence of names, but got the string {layers!r}.")
+    for name in layers or ():
+        if not isinstance(name, str):
+            raise TypeError(f"`layers` must hold names, but got a {type(name).__name__}.")
+
+
 def _check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
     if layers is None:
         return
-    if isinstance(layers, str):
-        raise TypeError(f"`layers` must be a sequence of names, but got the string {layers!r}.")
+    check_layers(layers)
     names = [name for name, _ in named_modules(model) if name]
     known = {*names, *map(input_of, names)}
     unknown = [name for name in layers if _without_number(name) not in known]
@@ -258,9 +272,13 @@ def _forward(model: nn.Module, batch: Tensor, forward: Callable[[Tensor], object
         error.add_note(
             f"Raised in the probe, during the forward pass of `model` ({type(model).__name__}) for "
             f"a batch of shape {tuple(batch.shape)}, {batch.dtype}, on {batch.device} (`inputs`, "
-            "and perturbed copies of some)."
+            f"and perturbed copies of some); its parameters are {_dtypes(model)}."
         )
         raise
+
+
+def _dtypes(model: nn.Module) -> str:
+    return ", ".join(sorted({str(parameter.dtype) for parameter in model.parameters()}))
 
 
 def _output(model: nn.Module, batch: Tensor, output: Any, passed_over: int) -> Tensor:

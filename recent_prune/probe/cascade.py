@@ -43,7 +43,11 @@ CHECK = 100
 
 @dataclass(frozen=True)
 class Cascade:
-    """Trained estimator for stacks of linear and convolutional layers; defaults are the paper's.
+    """Trained estimator for stacks of linear and convolutional layers and of residual blocks.
+
+    Defaults are the paper's. It names layers as the ridge estimator does, but a block is one. Do
+    not prune with it: the thresholds of the rules are measured for :class:`Ridge`, and behind
+    pooling, or with few updates, the cascade retains nothing of networks that train.
 
     Attributes:
         updates: Number of optimizer steps; default None: one pass over the inputs, repeated

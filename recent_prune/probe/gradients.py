@@ -22,13 +22,14 @@ ADAM_EPSILON = 1e-8
 """PyTorch's default: gradients below it do not move a weight, even with Adam."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Backward:
     """Settings of the backward pass that a probe makes on demand.
 
     Attributes:
-        loss: From the model's output and the labels to a scalar.
-        labels: Of the inputs, [n, …]; None where the batches of ``inputs`` hold them.
+        loss: From the model's output, as it is, and the labels to a scalar.
+        labels: Of the inputs, [n, …]; None where the batches of ``inputs`` hold them, as the second
+            of a pair or under ``labels``, ``label``, ``targets``, ``target`` or ``y``.
         learning_rate: For the update-to-weight ratios; None leaves them out.
         optimizer: Whose first update is meant: ``"sgd"`` (default; with or without momentum,
             the first is the same) or ``"adam"`` (Adam and AdamW; PyTorch's default ε).
@@ -44,10 +45,13 @@ class Backward:
     optimizer: Literal["sgd", "adam"] = "sgd"
 
     def __post_init__(self) -> None:
-        if not callable(self.loss):
-            raise TypeError(f"`loss` must be callable, but got {self.loss!r}.")
-        if self.learning_rate is not None and not self.learning_rate > 0:
-            raise ValueError(f"`learning_rate` must be positive, but got {self.learning_rate}.")
+        if not callable(self.loss) or isinstance(self.loss, type):
+            raise TypeError(f"`loss` must be a function or a module, but got {self.loss!r}.")
+        if self.labels is not None and not isinstance(self.labels, Tensor):
+            raise TypeError(f"`labels` must be a tensor, but got {type(self.labels).__name__}.")
+        rate = self.learning_rate
+        if rate is not None and not (isinstance(rate, (int, float)) and rate > 0):
+            raise ValueError(f"`learning_rate` must be a positive number, but got {rate!r}.")
         if self.optimizer not in ("sgd", "adam"):
             raise ValueError(f"`optimizer` must be 'sgd' or 'adam', but got {self.optimizer!r}.")
 
@@ -114,10 +118,10 @@ def gradient_profile(
         raise ValueError(f"`model` ({type(model).__name__}) has no weights that train.")
     try:
         with torch.enable_grad():
-            loss = settings.loss(model(batch.clone()), labels)
+            loss = _loss(settings.loss, model(batch.clone()), labels)
             if not isinstance(loss, Tensor) or loss.numel() != 1:
                 raise ValueError(f"`loss` must give a scalar tensor, but gave {loss!r:.80}.")
-            names = list(dict.fromkeys([*order, *weights]))
+            names = _in_order(order, list(weights))
             flat = [weight for name in names for weight in weights[name]]
             found = torch.autograd.grad(loss.sum(), flat, allow_unused=True)
     finally:
@@ -136,12 +140,46 @@ def gradient_profile(
         update_ratio=(
             None
             if settings.learning_rate is None
-            else tuple(r / s if s > 0 else math.inf for r, s in zip(ratios, sizes, strict=True))
+            else tuple(_ratio(r, s) for r, s in zip(ratios, sizes, strict=True))
         ),
-        loss=float(loss.detach()),
+        loss=_number(float(loss.detach())),
     )
+
+
+def _loss(loss: Loss, output: Any, labels: Tensor) -> Tensor:
+    try:
+        return loss(output, labels)
+    except Exception as error:
+        error.add_note(
+            "Raised in the probe by `loss`, which gets what the model returns, here "
+            f"{type(output).__name__}, and labels of shape {tuple(labels.shape)}."
+        )
+        raise
+
+
+def _ratio(update: float, weight: float) -> float:
+    ratio = update / weight if weight > 0 else math.inf
+    return math.nan if math.isnan(update + weight) else ratio
+
+
+def _in_order(called: list[str], names: list[str]) -> list[str]:
+    """Names in the order of their first call; those never called behind their parent module.
+
+    Attention, for one, uses the weights of a child without calling it.
+    """
+    order = [name for name in dict.fromkeys(called) if name in names]
+    for name in names:
+        if name not in order:
+            parent = name.rpartition(".")[0]
+            order.insert(order.index(parent) + 1 if parent in order else len(order), name)
+    return order
 
 
 def _rms(parts: Iterable[Tensor]) -> float:
     numbers = torch.cat([part.detach().double().flatten() for part in parts])
-    return float(numbers.square().mean().sqrt())
+    return _number(float(numbers.square().mean().sqrt()))
+
+
+def _number(value: float) -> float:
+    # One NaN object throughout, so that results with NaN compare as equal.
+    return math.nan if math.isnan(value) else value

@@ -15,6 +15,7 @@ MINIMUM_SAMPLES = 16
 """Fewer samples leave nothing to fit on and nothing to hold out."""
 
 _LABEL_NAMES = ("labels", "label", "targets", "target", "y")
+_INPUT_NAMES = ("input_ids", "pixel_values", "inputs", "input", "images", "image", "x")
 
 Inputs = Tensor | Iterable[Any]
 """A tensor [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or mappings."""
@@ -40,9 +41,11 @@ def gather(
 
     From a tensor, evenly spaced samples are taken, so that data sorted by class serves as well;
     from an iterable its first ones, and no batch more than needed is asked for. Of a batch that
-    is a tuple, list or mapping the first tensor is taken; as its labels, on demand, the second
-    item of a pair or what a mapping calls so (``labels``, ``label``, ``targets``, ``target`` or
-    ``y``). A data loader's own random generators are put back.
+    is a tuple or list the first tensor is taken, of a mapping what is called an input
+    (``input_ids``, ``pixel_values``, ``inputs``, ``input``, ``images``, ``image``, ``x``), else its
+    first tensor; as labels, on demand, the second item of a pair or what a mapping calls so
+    (``labels``, ``label``, ``targets``, ``target``, ``y``). A data loader's own random generators
+    are put back.
 
     Args:
         inputs: Tensor [n, …] or iterable of batches.
@@ -59,7 +62,11 @@ def gather(
             ``labels`` are not as many.
     """
     if isinstance(inputs, np.ndarray):
-        raise TypeError("`inputs` must be a tensor, but got an ndarray: torch.from_numpy(inputs).")
+        raise TypeError(
+            "`inputs` must be a tensor, but got an ndarray: torch.from_numpy(inputs).float()."
+        )
+    if _is_one_batch(inputs):
+        inputs = [inputs]
     if isinstance(inputs, Tensor):
         gathered = _from_tensor(inputs.detach(), labels, samples)
     elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
@@ -107,7 +114,7 @@ def _first_samples(batches: Iterable[Any], samples: int | None, labelled: bool) 
     labels: list[Tensor] = []
     count = 0
     for number, batch in enumerate(batches):
-        tensor = first_tensor(batch)
+        tensor = _inputs_of(batch)
         if tensor is None or tensor.dim() == 0:
             raise TypeError(
                 f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
@@ -132,6 +139,25 @@ def _first_samples(batches: Iterable[Any], samples: int | None, labelled: bool) 
     return Samples(
         torch.cat(collected)[:samples], torch.cat(labels)[:samples] if complete else None
     )
+
+
+def _is_one_batch(inputs: object) -> bool:
+    """Whether this is a batch (inputs, labels) and not a sequence of batches."""
+    return (
+        isinstance(inputs, (tuple, list))
+        and len(inputs) == 2
+        and all(isinstance(item, Tensor) for item in inputs)
+        and inputs[1].dim() < inputs[0].dim()
+        and inputs[0].shape[:1] == inputs[1].shape[:1]
+    )
+
+
+def _inputs_of(batch: Any) -> Tensor | None:
+    if isinstance(batch, Mapping):
+        named = [batch[name] for name in _INPUT_NAMES if name in batch]
+        others = [value for name, value in batch.items() if name not in _LABEL_NAMES]
+        return first_tensor(named or others)
+    return first_tensor(batch)
 
 
 def _labels_of(batch: Any) -> Tensor | None:

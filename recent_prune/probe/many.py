@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -14,7 +14,7 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.activations import check_model
+from recent_prune.probe.activations import check_layers, check_model
 from recent_prune.probe.cascade import Cascade
 from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.inputs import Inputs, Samples, gather
@@ -77,7 +77,7 @@ def probe_many(
         ``seconds`` is the model's share of the time of its stack.
 
     Raises:
-        TypeError: If ``inputs`` hold no tensors.
+        TypeError: If ``inputs`` hold no tensors, or ``models`` is a model or a mapping.
         ValueError: If ``inputs`` cannot be probed, or an argument is out of its range.
 
     Example:
@@ -88,6 +88,11 @@ def probe_many(
         >>> all(isinstance(result, rp.ProbeResult) for result in results)
         True
     """
+    if isinstance(models, Mapping) or (
+        isinstance(models, nn.Module) and not isinstance(models, nn.ModuleList)
+    ):
+        raise TypeError(f"`models` must be a list of models, but got {type(models).__name__}.")
+    check_layers(layers)
     chosen = resolved(estimator)
     with forked_random_states([], seed):  # a data loader shuffles
         samples = gather(inputs, chosen.samples)

@@ -45,20 +45,22 @@ def probe(
     layers on the statistics of the batch (see :func:`isolated`).
 
     Args:
-        model: Any module with parameters, wrapped by ``torch.compile`` or ``DataParallel`` or
-            not; moved nowhere.
+        model: Any module with parameters that is called with one tensor, wrapped by
+            ``torch.compile`` or ``DataParallel`` or not; moved nowhere.
         inputs: Samples, [n, …] with n ≥ 16, or an iterable of batches (a data loader); a few
-            hundred are enough. They should be real: where they are so few, or so much like noise,
+            hundred are enough. Of a batch the first tensor is taken, of a mapping what is called
+            an input. They should be real: where they are so few, or so much like noise,
             that they cannot be reconstructed even from themselves, the probe warns and the rules
             condemn nothing for what it loses. They are moved to the model's device. Integers
             (tokens) are fine: then the first floating activation, summed over positions, is what
             is to be reconstructed.
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),
-            ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers),
-            or a :class:`Ridge` or :class:`Cascade` with settings of your own.
+            ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers and
+            of residual blocks), or a :class:`Ridge` or :class:`Cascade` with settings of your own.
         layers: Names of the modules whose outputs are probed, or ``"input of NAME"``: any of
-            those in ``result.layers`` but ``"output"``. Default: what arrives at each weighted
-            layer after the first, so the deepest is what arrives at the head.
+            those in ``result.layers`` but ``"output"``. Of a module that is called more than once
+            its name means all calls, ``"NAME#2"`` the second. Default: what arrives at each
+            weighted layer after the first, so the deepest is what arrives at the head.
         reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
             They pass through the model with the others, so where it has batch normalisation
             they take part in the statistics and change the numbers a little.
@@ -90,6 +92,8 @@ def probe(
     """
     start = time.perf_counter()
     check_model(model)
+    if backward is not None and not isinstance(backward, Backward):
+        raise TypeError(f"`backward` must be a Backward, but got {type(backward).__name__}.")
     chosen = resolved(estimator)
     labels, labelled = (None, False) if backward is None else (backward.labels, True)
     with forked_random_states([], seed):  # a data loader shuffles

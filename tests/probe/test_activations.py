@@ -262,7 +262,8 @@ def test_a_forward_pass_that_raises_names_the_inputs() -> None:
         probe(mlp(), torch.rand(20, 63))
     assert caught.value.__notes__ == [
         "Raised in the probe, during the forward pass of `model` (Sequential) for a batch of "
-        "shape (36, 63), torch.float32, on cpu (`inputs`, and perturbed copies of some)."
+        "shape (36, 63), torch.float32, on cpu (`inputs`, and perturbed copies of some); its "
+        "parameters are torch.float32."
     ]
 
 
@@ -281,6 +282,9 @@ def test_one_call_of_several_can_be_asked_for() -> None:
     assert second.layers == ("1#2",)
     assert second.retained[0] == pytest.approx(result.retained[1], abs=1e-5)
     assert probe(model, inputs, layers=["1"]).layers == ("1", "1#2")
+    assert probe(model, inputs, layers=["1#1"]).layers == ("1",)
+    with pytest.raises(TypeError, match="`layers` must hold names, but got a Tanh"):
+        probe(model, inputs, layers=[act])  # type: ignore[list-item]
 
 
 def test_refuses_models_without_values() -> None:

@@ -117,6 +117,7 @@ def test_weights_of_attention_and_embeddings_count() -> None:
     layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
     model = nn.Sequential(layer, nn.Flatten(), nn.Linear(64, 10))
     found = profile(model, torch.rand(100, 4, 16), Backward(cross_entropy, torch.arange(100) % 10))
+    assert found.layers[-1] == "2"  # the head, although attention never calls its out_proj
     assert set(found.layers) == {
         "0.self_attn",
         "0.self_attn.out_proj",
@@ -134,14 +135,25 @@ def test_survives_json(digits: Tensor, labels: Tensor) -> None:
             result = probe(other, digits, backward=Backward(cross_entropy, labels, rate))
             text = json.dumps(result.to_dict(), allow_nan=False)
             back = rp.ProbeResult.from_dict(json.loads(text))
-            assert str(back.gradients) == str(result.gradients)  # NaN differs from itself
+            assert back == result
 
 
 @pytest.mark.parametrize(
     ("settings", "error", "message"),
     [
-        ({"loss": 3}, TypeError, "`loss` must be callable, but got 3"),
-        ({"learning_rate": 0.0}, ValueError, "`learning_rate` must be positive, but got 0.0"),
+        ({"loss": 3}, TypeError, "`loss` must be a function or a module, but got 3"),
+        (
+            {"loss": nn.CrossEntropyLoss},
+            TypeError,
+            "or a module, but got <class .*CrossEntropyLoss",
+        ),
+        ({"labels": 1e-3}, TypeError, "`labels` must be a tensor, but got float"),
+        (
+            {"learning_rate": 0.0},
+            ValueError,
+            "`learning_rate` must be a positive number, but got 0.0",
+        ),
+        ({"learning_rate": "1e-3"}, ValueError, "must be a positive number, but got '1e-3'"),
         ({"optimizer": "lion"}, ValueError, "must be 'sgd' or 'adam', but got 'lion'"),
     ],
 )
@@ -180,3 +192,18 @@ def test_inputs_of_inference_mode_can_go_back(labels: Tensor) -> None:
     with torch.inference_mode():
         inputs = torch.rand(160, 16) @ torch.rand(16, 64)
     assert profile(mlp(), inputs, Backward(cross_entropy, labels[:160])).loss > 0
+
+
+def test_errors_of_the_loss_say_what_it_got(digits: Tensor, labels: Tensor) -> None:
+    class Named(nn.Linear):
+        def forward(self, x: Tensor) -> Any:
+            return {"logits": super().forward(x.flatten(1))}
+
+    with pytest.raises(TypeError) as caught:
+        probe(Named(64, 10), digits, backward=Backward(cross_entropy, labels))
+    assert "gets what the model returns, here dict, and labels" in caught.value.__notes__[0]
+
+
+def test_refuses_a_loss_in_place_of_settings(digits: Tensor) -> None:
+    with pytest.raises(TypeError, match="`backward` must be a Backward, but got function"):
+        probe(mlp(), digits, backward=cross_entropy)  # type: ignore[arg-type]

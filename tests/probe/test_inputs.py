@@ -209,3 +209,23 @@ def test_inputs_are_moved_to_the_device_of_the_model() -> None:
     assert moved.inputs.device.type == "meta"
     assert moved.labels is not None
     assert moved.labels.device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"labels": Y, "attention_mask": torch.ones(20, 3), "input_ids": X},
+        {"label": Y, "anything": X},
+        {"image": X, "mask": torch.ones(20, 2)},
+    ],
+)
+def test_a_mapping_gives_what_is_called_an_input(batch: Any) -> None:
+    assert torch.equal(gather([batch], 34).inputs, X)
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_one_batch_with_labels_is_one_batch(kind: Any) -> None:
+    samples = gather(kind([X, Y]), 34, labelled=True)
+    assert torch.equal(samples.inputs, X)
+    assert samples.labels is not None
+    assert gather(kind([X, X]), 40).inputs.shape == (40, 3)  # two batches

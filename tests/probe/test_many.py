@@ -314,3 +314,14 @@ def test_few_models_of_a_generator_wait(digits: Tensor, monkeypatch: pytest.Monk
 
     assert len(rp.probe_many(models(), digits)) == 20
     assert most <= 6
+
+
+@pytest.mark.parametrize("models", [mlp(), {"one": mlp()}])
+def test_refuses_what_is_no_list_of_models(digits: Tensor, models: Any) -> None:
+    with pytest.raises(TypeError, match=r"`models` must be a list of models, but got (Seq|dict)"):
+        rp.probe_many(models, digits)
+
+
+def test_refuses_layers_that_are_no_names_at_once(digits: Tensor) -> None:
+    with pytest.raises(TypeError, match="but got the string 'tanh1'"):
+        rp.probe_many([mlp()], digits, layers="tanh1")

@@ -32,8 +32,10 @@ def test_condemns_what_is_lost_by_the_share_of_blind_layers() -> None:
 
 
 def test_grades_between_layers() -> None:
-    # From the input (1) to layer 1 (0) the share falls below 0.1 after 0.9 of the layer.
-    assert rule(result([0.0])).violation == pytest.approx(0.1)
+    # From the input (1) to layer 1 (0, which counts as 1e-6) the share falls by six decades, and
+    # below 0.1 after the first of them.
+    assert rule(result([0.0])).violation == pytest.approx(5 / 6)
+    assert rule(result([0.01])).violation == pytest.approx(1 / 2)
 
 
 @given(st.lists(shares, min_size=1, max_size=20))
