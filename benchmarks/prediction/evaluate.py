@@ -53,7 +53,7 @@ REAL = {
     "first_epoch": "after the first epoch",
 }
 
-FEWEST = 5
+FEWEST = 10
 """Networks of either kind that an interval needs."""
 
 Mask = npt.NDArray[np.bool_]

@@ -54,8 +54,8 @@ class RetainedInformationRule:
         min_retained: In (0, 1).
         max_activation_rms: Positive, in units of the activations.
 
-    Defaults: 0.005 and 1e3, chosen in ``benchmarks/prediction``, where they lose none of the
-    networks that come within 0.1 of the best accuracy and catch nine in ten of the untrainable.
+    Defaults: 0.005 and 1e3, chosen in ``benchmarks/prediction``. On its test sample they catch 30
+    of 42 networks that do not train and lose 1 of 223 that come within 0.1 of the best accuracy.
 
     Raises:
         ValueError: If an attribute is out of its range.
