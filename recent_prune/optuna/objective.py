@@ -62,7 +62,7 @@ def probe_trial(
         The verdict; ``verdict.reason`` is a good message for ``optuna.TrialPruned``.
 
     Raises:
-        TypeError: As :func:`recent_prune.probe.probe`.
+        TypeError: As :func:`recent_prune.probe.probe`, or if ``rule`` is a class.
         ValueError: As :func:`recent_prune.probe.probe`.
     """
     if isinstance(rule, type):

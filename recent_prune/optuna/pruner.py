@@ -76,7 +76,7 @@ class ReconstructionEntropyPruner(BasePruner):
                 "wrapped_pruner=…?"
             )
         if (rule is not None and not callable(rule)) or isinstance(rule, type):
-            raise TypeError(f"`rule` must be callable, but got {rule!r}.")
+            raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
         if wrapped_pruner is not None and not isinstance(wrapped_pruner, BasePruner):
             raise TypeError(
                 f"`wrapped_pruner` must be an Optuna pruner or None, but got {wrapped_pruner!r}."

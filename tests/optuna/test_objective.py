@@ -174,3 +174,8 @@ def test_errors_of_the_probe_reach_the_user_and_leave_no_verdict() -> None:
         probe_trial(trial, mlp(), DIGITS.train[:3])
     assert trial.user_attrs == {}
     assert trial.constraints == {}
+
+
+def test_refuses_the_class_of_a_rule() -> None:
+    with pytest.raises(TypeError, match=r"`rule` must be a rule, but got the class: Saturation"):
+        probe_trial(new_study().ask(), mlp(), DIGITS.train, rule=SaturationRule)  # type: ignore[arg-type]

@@ -222,8 +222,10 @@ def test_finished_trials_may_be_added_without_a_probe() -> None:
 
 
 def test_refuses_bad_arguments() -> None:
-    with pytest.raises(TypeError, match=r"`rule` must be callable, but got 0.5"):
+    with pytest.raises(TypeError, match=r"`rule` must be a rule \(an instance.*, but got 0.5"):
         ReconstructionEntropyPruner(0.5)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"not a class\), but got <class .*SaturationRule"):
+        ReconstructionEntropyPruner(SaturationRule)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"got MedianPruner: did you mean wrapped_pruner=…\?"):
         ReconstructionEntropyPruner(MedianPruner())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="`wrapped_pruner` must be an Optuna pruner or None, but"):
