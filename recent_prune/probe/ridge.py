@@ -48,6 +48,9 @@ class Ridge:
     Memory beyond the forward pass: ``samples × MAX_FEATURES`` numbers while a layer is seen,
     ``samples²`` a layer until the forward pass is over, and the ``WORKSPACE`` then.
 
+    With the samples run slightly perturbed copies of 16 of them, for the Jacobian norms; where a
+    model has batch normalisation, they take part in the statistics.
+
     All defaults come from ``benchmarks/prediction``, whose README has the alternatives.
 
     Attributes:
