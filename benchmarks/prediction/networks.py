@@ -1,7 +1,8 @@
 """The networks whose training is to be predicted: three fixed, seeded samples.
 
 Estimator and thresholds were chosen on the **tuning** sample (plain MLPs). The **validation**
-sample (several families, other seeds) was drawn afterwards; it changed the noise floors once.
+sample (several families, other seeds) was drawn afterwards; it changed the noise floors once, and
+the weight of the score was chosen on it.
 The **test** sample was drawn after that and has changed nothing.
 """
 
@@ -9,15 +10,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from recent_prune.networks import ACTIVATIONS
-
-NORMS = ("none", "batch", "layer")
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,7 @@ class _Skip(nn.Sequential):
 
 
 PLAIN = ("tanh", "relu", "gelu")
+KINDS = ("mlp", "mlp", "cnn")
 
 
 def tuning_sample() -> list[Specification]:
@@ -143,54 +143,47 @@ def _families(seed: int, first: int, counts: tuple[int, ...]) -> list[Specificat
 
 
 def _plain_mlp(draw: random.Random, index: int, activations: tuple[str, ...]) -> Specification:
-    return Specification(
-        index=index,
-        family="plain MLP" if activations == PLAIN else "sigmoid and leaky ReLU MLP",
-        kind="mlp",
-        activation=activations[index % len(activations)],
-        depth=_log_uniform_int(draw, 2, 64),
-        width=draw.choice([32, 64, 128]),
-        weight_variance=_log_uniform(draw, 0.25, 6),
-        bias_variance=draw.choice([0.0, 0.05]),
-    )
+    family = "plain MLP" if activations == PLAIN else "sigmoid and leaky ReLU MLP"
+    return _network(draw, index, family, "mlp", (2, 64), activations)
 
 
 def _plain_cnn(draw: random.Random, index: int) -> Specification:
-    return Specification(
-        index=index,
-        family="plain CNN",
-        kind="cnn",
-        activation=PLAIN[index % len(PLAIN)],
-        depth=_log_uniform_int(draw, 3, 32),
-        width=draw.choice([8, 16, 32]),
-        weight_variance=_log_uniform(draw, 0.25, 6),
-        bias_variance=draw.choice([0.0, 0.05]),
-    )
+    return _network(draw, index, "plain CNN", "cnn", (3, 32))
 
 
 def _with_norm(draw: random.Random, index: int) -> Specification:
-    return _blocks(draw, index, "normalised", deepest=48, norms=["batch", "layer"], skip=False)
+    kind = draw.choice(KINDS)
+    depths = (3, 48 if kind == "mlp" else 24)
+    return _network(draw, index, "normalised", kind, depths, norms=["batch", "layer"])
 
 
 def _with_skips(draw: random.Random, index: int) -> Specification:
+    kind = draw.choice(KINDS)
+    depths = (3, 64 if kind == "mlp" else 24)
     norms = ["none", "none", "batch", "layer"]
-    return _blocks(draw, index, "residual", deepest=64, norms=norms, skip=True)
+    return _network(draw, index, "residual", kind, depths, norms=norms, skip=True)
 
 
-def _blocks(
-    draw: random.Random, index: int, family: str, deepest: int, norms: list[str], skip: bool
+def _network(
+    draw: random.Random,
+    index: int,
+    family: str,
+    kind: str,
+    depths: tuple[int, int],
+    activations: tuple[str, ...] = PLAIN,
+    norms: Sequence[str] = (),
+    skip: bool = False,
 ) -> Specification:
-    kind = draw.choice(["mlp", "mlp", "cnn"])
     return Specification(
         index=index,
         family=family,
         kind=kind,
-        activation=PLAIN[index % len(PLAIN)],
-        depth=_log_uniform_int(draw, 3, deepest if kind == "mlp" else 24),
+        activation=activations[index % len(activations)],
+        depth=_log_uniform_int(draw, *depths),
         width=draw.choice([32, 64, 128] if kind == "mlp" else [8, 16, 32]),
         weight_variance=_log_uniform(draw, 0.25, 6),
         bias_variance=draw.choice([0.0, 0.05]),
-        norm=draw.choice(norms),
+        norm=draw.choice(norms) if norms else "none",
         skip=skip,
     )
 

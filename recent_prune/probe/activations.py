@@ -67,7 +67,7 @@ def run_observed(
     with watch.attached(model):
         output = _forward(model, batch, forward or model)
     if layers is not None:
-        silent = [name for name in layers if not watch.shown[name]]
+        silent = [name for name in layers if name not in watch.shown]
         if silent:
             raise ValueError(
                 f"`layers` names {silent}, which gave no floating activation of {len(batch)} "
@@ -122,7 +122,7 @@ class _Watch:
         self._seen: dict[int, weakref.ref[Tensor]] = {}
         self._tokens = not batch.is_floating_point()
         self._input_known = False
-        self.shown: Counter[str] = Counter()
+        self.shown: set[str] = set()
         self.passed_over = 0
 
     @contextmanager
@@ -160,8 +160,8 @@ class _Watch:
                 return
             if self._tokens and not self._input_known:
                 self._take_as_input(tensor, activation)
-            if self._layers is not None and name in self._asked:
-                self._show_if_asked(name, activation)
+            if name in self._asked:
+                self._show(name, activation)
 
         return hook
 
@@ -187,7 +187,7 @@ class _Watch:
             tensor = first_tensor((args, kwargs))
             activation = None if tensor is None else _batch_first(tensor, self._n)
             if activation is not None:
-                self._show_if_asked(input_of(name), activation)
+                self._show(input_of(name), activation)
 
         return hook
 
@@ -198,21 +198,13 @@ class _Watch:
         if self._tokens and activation is not None:
             self._observer.on_input(activation)
 
-    def _show_if_asked(self, name: str, activation: Tensor) -> None:
-        """All calls where the plain name was asked for, otherwise those with their number."""
-        assert self._layers is not None
-        self._calls[name] += 1
-        numbered = name if self._calls[name] == 1 else f"{name}#{self._calls[name]}"
-        exact = f"{name}#{self._calls[name]}"
-        if name in self._layers or exact in self._layers:
-            self.shown[numbered] += 1
-            self.shown[exact] += 1
-            self._observer.on_layer(numbered, activation)
-
     def _show(self, name: str, activation: Tensor) -> None:
-        self.shown[name] += 1
-        times = self.shown[name]
-        self._observer.on_layer(name if times == 1 else f"{name}#{times}", activation)
+        """Show a call, unless others were asked for: a plain name asks for all of its calls."""
+        self._calls[name] += 1
+        exact = f"{name}#{self._calls[name]}"
+        if self._layers is None or name in self._layers or exact in self._layers:
+            self.shown |= {name, exact}
+            self._observer.on_layer(name if self._calls[name] == 1 else exact, activation)
 
     def _maker(self, tensor: Tensor, consumer: str) -> str:
         known = self._makers.get(id(tensor))

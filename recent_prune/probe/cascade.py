@@ -15,7 +15,6 @@ Source: arXiv 2406.12916, section 3.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,6 @@ from recent_prune.probe.reconstruction_stack import ReconstructionStack, stacked
 
 DEFAULT_UPDATES = 938
 """Least number of steps: one pass over the 60,000 images of MNIST in batches of 64."""
-
 
 SEEN = 512
 """Samples that show whether activations lie within [−1, 1]."""
@@ -199,13 +197,10 @@ def fit(
         learning_rate: Of Adam.
         settled: Asked after every ``CHECK`` steps whether to stop.
     """
-    first = next(batches, None)
-    if first is None:
-        return
     stacks = stacked(reconstruction_layers)
     parameters = [parameter for stack in stacks for parameter in stack.parameters.values()]
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-    for step, activations in enumerate(itertools.chain([first], batches), start=1):
+    for step, activations in enumerate(batches, start=1):
         with torch.enable_grad():
             losses = [stack.loss(activations) for stack in stacks]
             optimizer.zero_grad()

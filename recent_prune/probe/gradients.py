@@ -35,7 +35,7 @@ class Backward:
             the first is the same) or ``"adam"`` (Adam and AdamW; PyTorch's default ε).
 
     Raises:
-        TypeError: If ``loss`` cannot be called.
+        TypeError: If ``loss`` cannot be called, or ``labels`` are no tensor.
         ValueError: If ``learning_rate`` is not positive or ``optimizer`` unknown.
     """
 
@@ -158,8 +158,7 @@ def _loss(loss: Loss, output: Any, labels: Tensor) -> Tensor:
 
 
 def _ratio(update: float, weight: float) -> float:
-    ratio = update / weight if weight > 0 else math.inf
-    return math.nan if math.isnan(update + weight) else ratio
+    return math.inf if weight == 0 else _number(update / weight)
 
 
 def _in_order(called: list[str], names: list[str]) -> list[str]:

@@ -91,7 +91,6 @@ def probe(
         False
     """
     start = time.perf_counter()
-    check_model(model)
     if backward is not None and not isinstance(backward, Backward):
         raise TypeError(f"`backward` must be a Backward, but got {type(backward).__name__}.")
     chosen = resolved(estimator)

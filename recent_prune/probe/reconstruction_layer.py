@@ -71,12 +71,9 @@ class _Leg:
 def _legs(layer: ChainLayer) -> list[_Leg]:
     """The steps of a layer, last first."""
     starts = [layer.before, *(step.entering for step in layer.steps[1:])]
-    ends = [*((step.entering, step.entering) for step in layer.steps[1:]), None]
-    legs = []
-    for step, before, end in zip(layer.steps, starts, ends, strict=True):
-        folded, after = end or (layer.folded, layer.after)
-        legs.append(_Leg(step, before, folded, after))
-    return legs[::-1]
+    folded = [*starts[1:], layer.folded]
+    ends = [*starts[1:], layer.after]
+    return list(map(_Leg, layer.steps, starts, folded, ends))[::-1]
 
 
 def _inverse(leg: _Leg, layer: ChainLayer) -> nn.Module:

@@ -17,11 +17,11 @@ the other on a CPU (``benchmarks/probe_cost``)."""
 class ReconstructionStack:
     """Reconstruction layers that differ in nothing but their weights, with stacked parameters.
 
+    A stack of one is the layer itself.
+
     Args:
         layers: Of one shape.
         places: Which layer of the cascade each one is, counted from 0.
-
-    A stack of one is the layer itself.
 
     Attributes:
         parameters: By name, [g, …] each.
@@ -30,17 +30,11 @@ class ReconstructionStack:
     def __init__(self, layers: Sequence[ReconstructionLayer], places: Sequence[int]) -> None:
         self._layers = layers
         self._places = places
-        self.parameters: dict[str, Tensor]
-        if len(layers) == 1:
-            self.parameters = {**dict(layers[0].named_parameters())}
-            return
-        names = [name for name, _ in layers[0].named_parameters()]
-        self.parameters = {
-            name: torch.stack([layer.get_parameter(name).detach() for layer in layers])
-            .clone()
-            .requires_grad_()
-            for name in names
-        }
+        self.parameters: dict[str, Tensor] = dict(layers[0].named_parameters())
+        if len(layers) > 1:
+            for name in self.parameters:
+                own = [layer.get_parameter(name).detach() for layer in layers]
+                self.parameters[name] = torch.stack(own).requires_grad_()
 
     def loss(self, activations: Sequence[Tensor]) -> Tensor:
         """Sum over the layers of each one's mean squared error.
@@ -100,13 +94,6 @@ def _pays(layer: ReconstructionLayer) -> bool:
 def _shape(layer: ReconstructionLayer) -> Hashable:
     """All that the forward pass of a reconstruction layer depends on but its weights."""
     chain = layer.layer
-    steps = tuple(
-        (type(step.module), _settings(step.module), step.entering, step.leaving)
-        for step in chain.steps
-    )
+    # A module's one-line description has its sizes, strides, padding and so on.
+    steps = tuple((repr(step.module), step.entering, step.leaving) for step in chain.steps)
     return layer.bounded, chain.before, chain.folded, chain.after, steps
-
-
-def _settings(module: nn.Module) -> Hashable:
-    # Sizes, strides, padding and so on are in the one-line description.
-    return module.extra_repr()

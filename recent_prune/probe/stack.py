@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Hashable, Sequence
-from types import BuiltinFunctionType, FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,6 @@ from recent_prune.probe.isolation import isolated
 from recent_prune.probe.observation import Observation, observe
 
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, type)
-_FUNCTIONS = (FunctionType, BuiltinFunctionType)
 _FRAMEWORK = set(vars(nn.Module()))
 
 
@@ -23,8 +21,9 @@ def architecture(model: nn.Module) -> Hashable:
     """A key that is the same for two models only if they differ in nothing but their values.
 
     Compared are, module by module, the type, the shapes, types and devices of parameters and
-    buffers, which of them are shared, and all other attributes. An attribute that cannot be
-    compared (an object of some other class, a tensor, a hook) makes a model unlike all others.
+    buffers, which of them are shared, and all other attributes: numbers, strings and such by
+    value, all else (functions, tensors, objects) by being the same. Hooks make a model unlike all
+    others.
     """
     tensors: dict[int, int] = {}
     parts: list[Hashable] = []
@@ -115,8 +114,6 @@ def _comparable(value: object) -> Hashable:
         return (type(value), tuple(_comparable(item) for item in value))
     if isinstance(value, dict):
         return tuple((_comparable(k), _comparable(v)) for k, v in value.items())
-    if isinstance(value, _FUNCTIONS):
-        return id(value)
     # The very same object only; held by the key, so that its id is not used again.
     return _Identity(value)
 
