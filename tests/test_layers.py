@@ -22,6 +22,15 @@ ALLOWED = {
         "recent_prune.rules",
         "recent_prune.optuna",
     },
+    "ray": {
+        "torch",
+        "ray",
+        "pandas",
+        "pyarrow",
+        "recent_prune.probe",
+        "recent_prune.rules",
+        "recent_prune.ray",
+    },
     "report": {"optuna", "pandas", "plotly", "recent_prune.optuna", "recent_prune.report"},
 }
 """Beyond the standard library. The rules import the probe's result for its type alone."""

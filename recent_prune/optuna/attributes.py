@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from recent_prune.probe import ProbeResult
-from recent_prune.rules import Verdict
+from recent_prune.rules import Verdict, summary
 
 CONSTRAINT = "recent_prune"
 """Name of the constraint that carries the graded violation, e.g. 0.42."""
@@ -48,18 +48,9 @@ def to_attributes(number: int, result: ProbeResult, verdict: Verdict) -> dict[st
     Attributes are written one by one: a process that dies in between leaves a trial without a
     verdict rather than one with half of its numbers.
     """
-    return {
-        VIOLATION: verdict.violation,
-        REASON: verdict.reason,
-        RETAINED: result.retained[-1],
-        RELATIVE_ENTROPY: _json(result.relative_entropy[-1]),
-        CUTOFF: result.cutoff,
-        DEPTH: result.depth,
-        SECONDS: result.seconds,
-        PROFILE: _profile(result),
-        TRIAL: number,
-        TRAINABLE: verdict.trainable,
-    }
+    known = {f"recent_prune:{name}": value for name, value in summary(result, verdict).items()}
+    trainable = known.pop(TRAINABLE)
+    return {**known, PROFILE: _profile(result), TRIAL: number, TRAINABLE: trainable}
 
 
 def is_probed(trial: FrozenTrial) -> bool:

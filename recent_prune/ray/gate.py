@@ -1,0 +1,185 @@
+"""The gate: holds the trials of one run until their verdicts are in."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
+
+from ray.tune.experiment import Trial
+
+from recent_prune.ray import tune_controller
+from recent_prune.ray.in_trial import METRICS
+from recent_prune.ray.ledger import Ledger
+from recent_prune.ray.probing import Candidate, Outcome
+from recent_prune.rules import Scalar
+
+logger = logging.getLogger(__name__)
+
+OnFault = Literal["run", "reject"]
+"""What becomes of a trial that cannot be probed."""
+
+POLL_S = 0.1
+"""How long a step of the driver waits for verdicts where nothing else can happen: as long as Tune
+itself waits for trials."""
+
+
+class Pool(Protocol):
+    """What probes candidates: :class:`recent_prune.ray.pool.ProbePool`."""
+
+    @property
+    def holds_resources(self) -> bool: ...  # noqa: D102
+    def submit(self, candidate: Candidate) -> None: ...  # noqa: D102
+    def discard(self, trial_id: str) -> None: ...  # noqa: D102
+    def release(self) -> None: ...  # noqa: D102
+    def poll(  # noqa: D102
+        self, wait_s: float = 0.0, *, patient: bool = False, hold_back: bool = False
+    ) -> list[Outcome]: ...
+
+
+class Gate:
+    """Holds trials, has them probed, and lets them pass or ends them.
+
+    Args:
+        controller: Tune's controller, not a wrapper of it.
+        pool: Probes candidates.
+        on_fault: What becomes of a trial that cannot be probed.
+        cohorts: Whether to let trials pass only when none is undecided.
+        patience_s: Seconds that a trial which passed may wait for resources before probes stop
+            taking any.
+    """
+
+    def __init__(
+        self, controller: Any, pool: Pool, *, on_fault: OnFault, cohorts: bool, patience_s: float
+    ) -> None:
+        self._controller = controller
+        self._pool = pool
+        self._on_fault = on_fault
+        self._cohorts = cohorts
+        self._patience_s = patience_s
+        self._held: dict[str, Trial] = {}
+        self._arrived: list[Trial] = []  # held, but still on Tune's list of what to start
+        self._recalled: list[Outcome] = []  # known from before a restore
+        self._passed: list[Trial] = []  # held until the rest of their cohort is decided
+        self._ledger: Ledger | None = None
+        self._waiting_since: float | None = None
+        self._warned = False
+        self.counts: Counter[str] = Counter()
+
+    def holds(self, trial: Trial) -> bool:
+        """Whether the trial is held."""
+        return trial.trial_id in self._held
+
+    def hold(self, trial: Trial) -> None:
+        """Hold a new trial and have it probed, unless its verdict is known."""
+        self._held[trial.trial_id] = trial
+        self._arrived.append(trial)
+        outcome = self._ledger_of(trial).find(trial.trial_id, trial.config)
+        if outcome is None:
+            self._pool.submit(Candidate(trial.trial_id, trial.config))
+        else:
+            self._recalled.append(outcome)
+
+    def forget(self, trial: Trial) -> None:
+        """Neither hold nor probe a trial any longer."""
+        del self._held[trial.trial_id]
+        if trial in self._passed:
+            self._passed.remove(trial)
+        self._pool.discard(trial.trial_id)
+
+    def step(self) -> list[Trial]:
+        """Act on the verdicts that have come.
+
+        Returns:
+            The trials that pass now, in the order in which they were sampled. Those that cannot
+            train are ended.
+        """
+        for trial in self._arrived:
+            tune_controller.hold(self._controller, trial)
+        self._arrived = []
+        for trial in [trial for trial in self._held.values() if tune_controller.is_over(trial)]:
+            self.forget(trial)  # the whole run is being stopped
+        outcomes = self._poll()
+        self._record(outcomes)
+        recalled, self._recalled = self._recalled, []
+        for outcome in [*recalled, *outcomes]:
+            if outcome.trial_id in self._held:
+                self._settle(self._held[outcome.trial_id], outcome)
+        if not self._held and self._controller.search_alg.is_finished():
+            self._pool.release()
+        return self._released()
+
+    def close(self) -> None:
+        """Release what probes."""
+        self._pool.release()
+
+    def __str__(self) -> str:
+        """How many trials passed and how many did not."""
+        counts = self.counts
+        return (
+            f"Reconstruction entropy: {counts['passed']} passed, {counts['rejected']} rejected, "
+            f"{len(self._held)} held, {counts['unprobed']} could not be probed"
+        )
+
+    def _poll(self) -> list[Outcome]:
+        """Ask for verdicts; wait for them only where Tune has nothing else to wait for."""
+        live = [trial for trial in self._controller.get_live_trials() if not self.holds(trial)]
+        running = any(trial.status == Trial.RUNNING for trial in live)
+        waiting = any(trial.status == Trial.PENDING for trial in live)
+        now = time.monotonic()
+        self._waiting_since = (self._waiting_since or now) if waiting else None
+        starved = waiting and now - (self._waiting_since or now) > self._patience_s
+        return self._pool.poll(
+            0.0 if running or waiting or self._recalled else POLL_S,
+            patient=running,
+            hold_back=starved and self._pool.holds_resources,
+        )
+
+    def _record(self, outcomes: Sequence[Outcome]) -> None:
+        held = [(o, self._held[o.trial_id]) for o in outcomes if o.trial_id in self._held]
+        if held:
+            self._ledger_of(held[0][1]).record((o, trial.config) for o, trial in held)
+
+    def _settle(self, trial: Trial, outcome: Outcome) -> None:
+        tune_controller.tell_optuna(self._controller, trial.trial_id, outcome.violation)
+        known: dict[str, Scalar] = outcome.summary
+        if outcome.fault is not None:
+            self.counts["unprobed"] += 1
+            self._warn(trial, outcome.fault)
+            reason = f"It could not be probed: {outcome.fault}"
+            known = {"trainable": self._on_fault == "run", "reason": reason}
+        if known["trainable"]:
+            self.counts["passed"] += 1
+            self._passed.append(trial)
+        else:
+            self.counts["rejected"] += 1
+            logger.info("%s is not started: %s", trial, known["reason"])
+            self.forget(trial)
+            tune_controller.reject(self._controller, trial, {METRICS: known})
+
+    def _released(self) -> list[Trial]:
+        if self._cohorts and len(self._passed) < len(self._held):
+            return []
+        passed, self._passed = self._passed, []
+        for trial in passed:
+            del self._held[trial.trial_id]
+        return passed
+
+    def _ledger_of(self, trial: Trial) -> Ledger:
+        if self._ledger is None:
+            self._ledger = Ledger(*tune_controller.storage_of(trial))
+        return self._ledger
+
+    def _warn(self, trial: Trial, fault: str) -> None:
+        if not self._warned:
+            logger.warning(
+                "%s could not be probed (%s) and %s, as on_fault=%r says. Further ones are counted "
+                "in the scheduler's debug_string() without a warning.",
+                trial,
+                fault,
+                "runs unprobed" if self._on_fault == "run" else "is rejected",
+                self._on_fault,
+            )
+        self._warned = True

@@ -1,0 +1,77 @@
+"""The probe inside the trial, for models that can only be built there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ray import tune
+from torch import nn
+
+from recent_prune.probe import probe
+from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.probing import Estimator
+from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
+
+METRICS = "recent_prune"
+"""Under this name the probe's numbers are in a trial's metrics, e.g. "recent_prune/retained"."""
+
+CONDEMNED = f"{METRICS}/trainable"
+"""False in the only result of a trial that condemned itself."""
+
+
+def probe_and_report(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    metric: str | Sequence[str],
+    rule: Rule | None = None,
+    estimator: Estimator = "ridge",
+    layers: Sequence[str] | None = None,
+    rtol: float = 0.005,
+) -> Verdict:
+    """Probe within a trial and, if it cannot train, report that to the scheduler, which stops it.
+
+    The gate of :class:`ReconstructionEntropyScheduler` is better where it can be used: it costs
+    no worker. This is for models that can only be built in one:
+
+    .. code-block:: python
+
+        def train(config):
+            model = build_model(config)
+            if not probe_and_report(model, images, metric="accuracy").trainable:
+                return
+            ...
+
+
+        scheduler = ReconstructionEntropyScheduler(wrapped=ASHAScheduler())
+
+    A trial that can train reports nothing here, so its first iteration is its own. One that cannot
+    reports the probe's numbers, with NaN as its metric (Tune refuses a result without it), and the
+    scheduler stops it; under another scheduler it ends by the ``return``. Synchronous PBT is not
+    to be used with this: it waits for the missing trial.
+
+    Args:
+        model: The model at its initialization; it comes back untouched.
+        inputs: As in :func:`recent_prune.probe.probe`.
+        metric: The metric of the run, or its metrics.
+        rule: Default: :class:`RetainedInformationRule`.
+        estimator: As in :func:`recent_prune.probe.probe`.
+        layers: As in :func:`recent_prune.probe.probe`.
+        rtol: As in :func:`recent_prune.probe.probe`.
+
+    Returns:
+        The verdict.
+
+    Raises:
+        TypeError: As :func:`recent_prune.probe.probe`, or if ``rule`` is a class.
+        ValueError: As :func:`recent_prune.probe.probe`.
+    """
+    if isinstance(rule, type):
+        raise TypeError(f"`rule` must be a rule, but got the class: {rule.__name__}().")
+    result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol)
+    verdict = (rule or RetainedInformationRule())(result)
+    if not verdict.trainable:
+        names = [metric] if isinstance(metric, str) else metric
+        tune.report({**dict.fromkeys(names, math.nan), METRICS: summary(result, verdict)})
+    return verdict

@@ -1,0 +1,119 @@
+"""Verdicts on file, beside the experiment that they belong to.
+
+Tune saves its state every ten seconds or so; a driver that is killed in between would forget
+verdicts and probe again. So every batch of outcomes goes to a file of its own in the experiment's
+storage (any that pyarrow writes to) before it is acted upon.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import posixpath
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from os import PathLike, fspath
+from typing import Any
+
+import pandas as pd
+import pyarrow.fs
+from ray.tune import ResultGrid
+
+from recent_prune.ray.initialization import Config
+from recent_prune.ray.probing import Outcome
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "recent_prune"
+"""Within the experiment's folder."""
+
+
+class Ledger:
+    """Outcomes of an experiment, by trial and configuration.
+
+    After a restore Tune may use the id of a trial that it forgot for another configuration, so
+    both must agree.
+
+    Args:
+        filesystem: Where the experiment is kept.
+        experiment_path: Its folder there.
+    """
+
+    def __init__(self, filesystem: pyarrow.fs.FileSystem, experiment_path: str) -> None:
+        self._filesystem = filesystem
+        self._folder = posixpath.join(experiment_path, FOLDER)
+        self._known = {
+            (entry["outcome"]["trial_id"], entry["config"]): Outcome.from_dict(entry["outcome"])
+            for entry in _entries(filesystem, self._folder)
+        }
+
+    def find(self, trial_id: str, config: Config) -> Outcome | None:
+        """What is known of a trial with this configuration."""
+        return self._known.get((trial_id, _fingerprint(config)))
+
+    def record(self, outcomes: Iterable[tuple[Outcome, Config]]) -> None:
+        """Keep outcomes; where the storage fails, a warning says so."""
+        entries = [
+            {"config": _fingerprint(config), "outcome": outcome.to_dict()}
+            for outcome, config in outcomes
+        ]
+        name = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
+        target = posixpath.join(self._folder, f"{name}.json")
+        partial = posixpath.join(self._folder, f"{name}.partial")
+        try:
+            self._filesystem.create_dir(self._folder, recursive=True)
+            with self._filesystem.open_output_stream(partial) as stream:
+                stream.write(json.dumps(entries).encode())
+            self._filesystem.move(partial, target)
+        except OSError:
+            logger.warning("Verdicts are not kept for a restore: %s", target, exc_info=True)
+
+
+def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
+    """All probes of an experiment, those of trials that then ran included.
+
+    Args:
+        experiment: What ``Tuner.fit()`` returned, or the experiment's folder (a path or a URI).
+
+    Returns:
+        One row a probed trial in the order of their verdicts: ``trial_id``, the columns of
+        :func:`recent_prune.rules.summary`, and ``fault``, why it could not be probed (or None).
+
+    Example:
+        .. code-block:: python
+
+            probes = probed_trials(results)
+            runs = results.get_dataframe().merge(probes, on="trial_id")
+    """
+    if isinstance(experiment, ResultGrid):
+        filesystem, path = experiment.filesystem, experiment.experiment_path
+    else:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(_uri(fspath(experiment)))
+    rows = {}
+    for entry in _entries(filesystem, posixpath.join(path, FOLDER)):
+        outcome = entry["outcome"]
+        rows[outcome["trial_id"]] = {**outcome["summary"], "fault": outcome["fault"]}
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.rename_axis("trial_id").reset_index()
+
+
+def _entries(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[dict[str, Any]]:
+    selector = pyarrow.fs.FileSelector(folder, allow_not_found=True)
+    for path in sorted(info.path for info in filesystem.get_file_info(selector)):
+        if path.endswith(".json"):
+            with filesystem.open_input_stream(path) as stream:
+                yield from json.loads(stream.readall())
+
+
+def _fingerprint(config: Config) -> str:
+    """Equal for equal configurations of plain values."""
+    plain = json.dumps(config, sort_keys=True, default=repr)
+    return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+
+def _uri(path: str) -> str:
+    from pathlib import Path
+
+    return path if "://" in path else Path(path).expanduser().resolve().as_uri()

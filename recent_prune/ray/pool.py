@@ -1,0 +1,302 @@
+"""Probe actors: candidates in, outcomes out, whatever happens to an actor on the way.
+
+The driver submits candidates and polls; it never waits for a probe longer than it asks to. Actors
+start on demand and are released when there is nothing to probe.
+
+What goes wrong: a batch whose actor dies, hangs or raises is tried once more, trial by trial, so
+that the trial at fault is found and the others get their verdicts. A trial that fails alone, too,
+gets an outcome that says why (`Outcome.fault`), and so do all that wait when no actor can be
+started.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import ray
+from ray import cloudpickle
+
+from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, described, device_for
+from recent_prune.ray.probing import probe_batch as probe_candidates
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 2
+"""In a batch, then alone."""
+
+FAILURES = 3
+"""After so many failures of actors in a row, probing is broken, not a trial."""
+
+
+class ProbeActor:
+    """Holds the inputs and probes batches."""
+
+    def __init__(self, settings: bytes, device: str) -> None:
+        self._settings: ProbeSettings = cloudpickle.loads(settings)
+        self._inputs = self._settings.load_inputs()
+        self._device = device
+
+    def probe(self, candidates: list[Candidate]) -> list[Outcome]:
+        """Outcomes of candidates, in order."""
+        return probe_candidates(self._settings, self._inputs, candidates, self._device)
+
+
+@dataclass(frozen=True)
+class PoolLimits:
+    """How much probing may take.
+
+    Attributes:
+        actors: Probe actors at a time, at most.
+        resources: Of one of them, as Ray names them, e.g. ``{"CPU": 1}`` or ``{"GPU": 0.25}``.
+        batch_size: Candidates that an actor gets at a time, at most.
+        timeout_s: Seconds for a batch.
+        start_timeout_s: Seconds for an actor to start, waiting for its resources included.
+        idle_s: Seconds after which idle actors are released.
+    """
+
+    actors: int
+    resources: dict[str, float]
+    batch_size: int
+    timeout_s: float
+    start_timeout_s: float
+    idle_s: float
+
+    def __post_init__(self) -> None:
+        for argument, count in {"probe_actors": self.actors, "batch_size": self.batch_size}.items():
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(
+                    f"`{argument}` must be a whole number of at least 1, but got {count!r}."
+                )
+        for argument in ("timeout_s", "start_timeout_s", "idle_s"):
+            if not getattr(self, argument) > 0:
+                raise ValueError(
+                    f"`{argument}` must be positive seconds, but got {getattr(self, argument)!r}."
+                )
+        for name, amount in self.resources.items():
+            if not amount >= 0:
+                raise ValueError(
+                    f"`probe_resources` must not be negative, but got {name}={amount!r}."
+                )
+
+
+@dataclass
+class _Request:
+    candidate: Candidate
+    failed: int = 0
+
+
+@dataclass
+class _Worker:
+    """An actor that starts (no batch yet), probes (a future and a batch) or idles (no future)."""
+
+    actor: Any
+    future: Any
+    since: float
+    batch: list[_Request] = field(default_factory=list)
+
+    @property
+    def starting(self) -> bool:
+        return self.future is not None and not self.batch
+
+
+class ProbePool:
+    """Probes candidates in Ray actors.
+
+    Args:
+        settings: Pickled `ProbeSettings`.
+        limits: How much probing may take.
+        gives_up: Whether, after three failures of actors in a row, everything submitted later is
+            answered with a fault at once rather than tried.
+    """
+
+    def __init__(self, settings: bytes, limits: PoolLimits, gives_up: bool) -> None:
+        self._settings = settings
+        self._limits = limits
+        self._gives_up = gives_up
+        self._queue: deque[_Request] = deque()
+        self._workers: list[_Worker] = []
+        self._outcomes: list[Outcome] = []
+        self._failures = 0
+        self._broken: str | None = None
+        # Actors are released by a thread: a driver that is done with its steps polls no more.
+        self._lock = threading.RLock()
+        self._watch: threading.Thread | None = None
+        self._last_work = 0.0
+
+    @property
+    def holds_resources(self) -> bool:
+        """Whether an actor takes something that a trial may need."""
+        return bool(self._workers) and any(self._limits.resources.values())
+
+    def submit(self, candidate: Candidate) -> None:
+        """Have a candidate probed."""
+        with self._lock:
+            self._queue.append(_Request(candidate))
+
+    def discard(self, trial_id: str) -> None:
+        """Do not begin to probe a candidate any more; an outcome may still come."""
+        with self._lock:
+            kept = [r for r in self._queue if r.candidate.trial_id != trial_id]
+            self._queue = deque(kept)
+
+    def poll(
+        self, wait_s: float = 0.0, *, patient: bool = False, hold_back: bool = False
+    ) -> list[Outcome]:
+        """Outcomes that have come since the last poll.
+
+        Args:
+            wait_s: How long to wait for one at most, if any is on the way.
+            patient: Whether the time that an actor waits for its resources does not count, since
+                trials are running that will free some.
+            hold_back: Whether to begin nothing new and to release actors without work, since
+                trials wait for what they hold.
+        """
+        with self._lock:
+            if hold_back:
+                self._kill([worker for worker in self._workers if not worker.batch])
+            else:
+                self._dispatch()
+            self._collect(wait_s)
+            self._expire(patient)
+            if not hold_back:
+                self._dispatch()
+            if self._queue or any(worker.future is not None for worker in self._workers):
+                self._last_work = time.monotonic()
+            outcomes, self._outcomes = self._outcomes, []
+            return outcomes
+
+    def release(self) -> None:
+        """Give all actors back; what they had not answered is forgotten."""
+        with self._lock:
+            self._kill(self._workers)
+            self._queue.clear()
+
+    def _dispatch(self) -> None:
+        if self._broken is not None:
+            self._fault_queue(self._broken)
+        for worker in self._workers:
+            if self._queue and worker.future is None:
+                worker.batch = self._next_batch()
+                candidates = [request.candidate for request in worker.batch]
+                worker.future = worker.actor.probe.remote(candidates)
+                worker.since = time.monotonic()
+        starting = sum(worker.starting for worker in self._workers)
+        wanted = math.ceil(len(self._queue) / self._limits.batch_size) - starting
+        for _ in range(min(wanted, self._limits.actors - len(self._workers))):
+            self._start()
+
+    def _next_batch(self) -> list[_Request]:
+        """What failed already goes alone."""
+        batch = [self._queue.popleft()]
+        while (
+            self._queue
+            and len(batch) < self._limits.batch_size
+            and not (batch[0].failed or self._queue[0].failed)
+        ):
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _start(self) -> None:
+        resources = dict(self._limits.resources)
+        actor: Any = (
+            ray.remote(ProbeActor)
+            .options(
+                num_cpus=resources.pop("CPU", 0),
+                num_gpus=resources.pop("GPU", 0),
+                memory=resources.pop("memory", None),
+                resources=resources,
+                max_restarts=0,
+            )
+            .remote(self._settings, device_for(self._limits.resources))
+        )
+        self._workers.append(_Worker(actor, actor.__ray_ready__.remote(), time.monotonic()))
+        self._last_work = time.monotonic()
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._release_idle, daemon=True)
+            self._watch.start()
+
+    def _collect(self, wait_s: float) -> None:
+        waited = {w.future: w for w in self._workers if w.future is not None}
+        if not waited:
+            return
+        ray.wait(list(waited), num_returns=1, timeout=wait_s)
+        ready, _ = ray.wait(list(waited), num_returns=len(waited), timeout=0)
+        for future in ready:
+            worker = waited[future]
+            try:
+                answer = ray.get(future)
+            except Exception as error:
+                self._failed(worker, described(getattr(error, "cause", None) or error))
+                continue
+            worker.future = None
+            if worker.batch:
+                worker.batch = []
+                self._failures = 0
+                self._outcomes += answer
+
+    def _expire(self, patient: bool) -> None:
+        now = time.monotonic()
+        for worker in list(self._workers):
+            if worker.starting and patient:
+                worker.since = now
+            elif worker.starting and now - worker.since > self._limits.start_timeout_s:
+                resources = self._limits.resources
+                reason = f"no actor with {resources} started in {self._limits.start_timeout_s:g} s"
+                self._kill([worker])
+                self._give_up(reason)
+            elif worker.batch and now - worker.since > self._limits.timeout_s:
+                self._failed(worker, f"no answer in {self._limits.timeout_s:g} s")
+
+    def _failed(self, worker: _Worker, reason: str) -> None:
+        requests, worker.batch = worker.batch, []
+        self._kill([worker])
+        for request in reversed(requests):
+            request.failed += 1
+            if request.failed < ATTEMPTS:
+                self._queue.appendleft(request)
+            else:
+                self._outcomes.append(Outcome(request.candidate.trial_id, fault=reason))
+        self._failures += 1
+        if self._failures >= FAILURES and (self._gives_up or not requests):
+            self._give_up(reason)
+
+    def _give_up(self, reason: str) -> None:
+        self._failures = 0
+        self._fault_queue(reason)
+        if self._gives_up:
+            self._broken = reason
+
+    def _fault_queue(self, reason: str) -> None:
+        while self._queue:
+            request = self._queue.popleft()
+            self._outcomes.append(Outcome(request.candidate.trial_id, fault=reason))
+
+    def _release_idle(self) -> None:
+        """Release actors that have no work, or whose work nobody asks for any more."""
+        while True:
+            time.sleep(min(self._limits.idle_s, 1.0))
+            with self._lock:
+                quiet = time.monotonic() - self._last_work
+                busy = any(worker.future is not None for worker in self._workers)
+                if quiet > self._limits.idle_s + (self._limits.timeout_s if busy else 0.0):
+                    self._kill(self._workers)
+                if not self._workers:
+                    self._watch = None
+                    return
+
+    def _kill(self, workers: Sequence[_Worker]) -> None:
+        for worker in list(workers):
+            self._workers.remove(worker)
+            self._queue.extendleft(reversed(worker.batch))
+            try:
+                if ray.is_initialized():
+                    ray.kill(worker.actor)
+            except Exception:
+                logger.debug("A probe actor was gone before it was released.", exc_info=True)

@@ -1,0 +1,146 @@
+"""What a probe actor does: a batch of configurations in, what is known of each out."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+import torch
+from ray import cloudpickle
+from torch import nn
+
+from recent_prune.probe import ProbeResult, probe_many
+from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.probing import Estimator
+from recent_prune.ray.initialization import BuildModel, Config, build_probed_model
+from recent_prune.rules import Rule, Scalar, summary
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial that waits for its verdict."""
+
+    trial_id: str
+    config: Config = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the gate knows of a trial.
+
+    Attributes:
+        trial_id: Of the trial.
+        summary: The probe's numbers and the verdict, see :func:`recent_prune.rules.summary`; empty
+            where the trial could not be probed.
+        fault: Why it could not be probed, or None.
+    """
+
+    trial_id: str
+    summary: dict[str, Scalar] = field(default_factory=dict)
+    fault: str | None = None
+
+    @property
+    def violation(self) -> float:
+        """The graded violation, ≤ 0 where trainable, 0 where nothing is known."""
+        return float(self.summary.get("violation") or 0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, known: dict[str, Any]) -> Self:
+        """The reverse of :meth:`to_dict`."""
+        return cls(**known)
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How candidates are probed and judged."""
+
+    build_model: BuildModel
+    inputs: Inputs | Callable[[], Inputs]
+    rule: Rule
+    estimator: Estimator
+    layers: Sequence[str] | None
+    rtol: float
+
+    def load_inputs(self) -> Inputs:
+        """The inputs, loaded where this is called if they are a function."""
+        return self.inputs() if callable(self.inputs) else self.inputs
+
+
+def pickled(settings: ProbeSettings) -> bytes:
+    """Settings as they are sent to an actor.
+
+    Raises:
+        TypeError: If one of them cannot be pickled.
+    """
+    for name in ("build_model", "inputs", "rule", "estimator"):
+        try:
+            cloudpickle.dumps(getattr(settings, name))
+        except Exception as error:
+            raise TypeError(
+                f"`{name}` must be picklable, to be sent to a probe actor, but got "
+                f"{getattr(settings, name)!r}: {described(error)}"
+            ) from error
+    return bytes(cloudpickle.dumps(settings))
+
+
+def probe_batch(
+    settings: ProbeSettings, inputs: Inputs, candidates: Sequence[Candidate], device: str = "cpu"
+) -> list[Outcome]:
+    """Build, probe and judge candidates, in order; what goes wrong with one harms no other."""
+    built: list[str] = []
+    faults: dict[str, Exception] = {}
+
+    def models() -> Iterator[nn.Module]:
+        for candidate in candidates:
+            try:
+                model = _built(settings.build_model, candidate).to(device)
+            except Exception as error:
+                faults[candidate.trial_id] = error
+            else:
+                built.append(candidate.trial_id)
+                yield model
+
+    results = probe_many(
+        models(),
+        inputs,
+        estimator=settings.estimator,
+        layers=settings.layers,
+        rtol=settings.rtol,
+        progress=False,
+    )
+    found: dict[str, ProbeResult | Exception] = {**dict(zip(built, results, strict=True)), **faults}
+    return [_judged(settings.rule, c.trial_id, found[c.trial_id]) for c in candidates]
+
+
+def _built(build_model: BuildModel, candidate: Candidate) -> nn.Module:
+    config = copy.deepcopy(candidate.config)
+    model = build_probed_model(build_model, config, trial_id=candidate.trial_id)
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"`build_model` must return a module, but got {type(model).__name__}.")
+    return model
+
+
+def _judged(rule: Rule, trial_id: str, result: ProbeResult | Exception) -> Outcome:
+    if isinstance(result, Exception):
+        return Outcome(trial_id, fault=described(result))
+    try:
+        return Outcome(trial_id, summary=summary(result, rule(result)))
+    except Exception as error:
+        return Outcome(trial_id, fault=described(error))
+
+
+def described(error: BaseException) -> str:
+    """One line that says what went wrong."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+
+
+def device_for(resources: dict[str, float]) -> str:
+    """Where an actor with these resources probes."""
+    return "cuda" if resources.get("GPU") and torch.cuda.is_available() else "cpu"

@@ -1,0 +1,317 @@
+"""The scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import (
+    FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+
+from recent_prune.probe.inputs import Inputs, gather
+from recent_prune.probe.probing import Estimator, resolved
+from recent_prune.ray import tune_controller
+from recent_prune.ray.gate import Gate, OnFault, Pool
+from recent_prune.ray.in_trial import CONDEMNED, METRICS
+from recent_prune.ray.initialization import BuildModel
+from recent_prune.ray.pool import PoolLimits, ProbePool
+from recent_prune.ray.probing import ProbeSettings, pickled
+from recent_prune.ray.tune_controller import ControllerView
+from recent_prune.rules import RetainedInformationRule, Rule
+
+
+class ReconstructionEntropyScheduler(TrialScheduler):
+    """Start only trials whose initialization can train; schedule those as usual.
+
+    A trial that Tune samples is held, without a worker or a placement group, until a probe actor
+    has built its model and probed it. If it cannot train it ends without having started: it is in
+    the ResultGrid, TERMINATED, with the probe's numbers as metrics (``recent_prune/retained``,
+    ``…/violation``, ``…/cutoff``, ``…/seconds``, ``…/reason``). Otherwise the wrapped scheduler
+    gets it, which never hears of the others.
+
+    Example:
+        .. code-block:: python
+
+            from ray import tune
+            from recent_prune.ray import ReconstructionEntropyScheduler, build_probed_model
+
+
+            def build_model(config):
+                return MLP(depth=config["depth"], gain=config["gain"])
+
+
+            def train(config):
+                model = build_probed_model(build_model, config)  # the very one that was probed
+                for epoch in range(20):
+                    tune.report({"accuracy": train_one_epoch(model, config["lr"])})
+
+
+            tuner = tune.Tuner(
+                train,
+                param_space={...},
+                tune_config=tune.TuneConfig(
+                    metric="accuracy",
+                    mode="max",
+                    num_samples=100,
+                    scheduler=ReconstructionEntropyScheduler(
+                        build_model, train_images, wrapped=tune.schedulers.ASHAScheduler()
+                    ),
+                ),
+            )
+
+    Trials are held in the state PENDING, so Tune samples no further ahead than without the gate.
+    HyperBand gets its trials in cohorts, when none is undecided, since it halves whatever its
+    bracket holds; a PBT exploit is no new initialization and is not probed. With OptunaSearch a
+    rejected trial counts as pruned, and every probed one carries its violation as the constraint
+    ``recent_prune``. ``Tuner.restore`` knows all verdicts: they are written to the experiment's
+    storage before they are acted upon (:func:`probed_trials` reads them).
+
+    A probe that fails (an error in ``build_model``, a time-out, an actor or node that dies) is
+    tried once more, alone; then its trial runs unprobed, a warning says so once, and
+    ``debug_string()`` counts it. After three failures of actors in a row, or where no actor can
+    start, the gate stays open for the rest of the run.
+
+    Use one object for one run, as with Tune's own schedulers: given to a second one the gate starts
+    anew, but a wrapped scheduler keeps what it saw.
+
+    Args:
+        build_model: From a trial's configuration to its model, on the CPU. It must be picklable.
+            None: nothing is held, and only trials that call :func:`probe_and_report` are judged.
+        inputs: Samples [n, …] or an iterable of batches, of which as many as the estimator needs
+            are taken at once; or a function without arguments that loads them in the probe actor.
+        rule: From a probe's result to a verdict. Default: :class:`RetainedInformationRule`.
+        wrapped: Schedules what passes. Default: FIFO. Its metric and mode may be its own or those
+            of ``TuneConfig``.
+        estimator: As in :func:`recent_prune.probe.probe`.
+        layers: As in :func:`recent_prune.probe.probe`.
+        rtol: As in :func:`recent_prune.probe.probe`.
+        batch_size: Trials that a probe actor gets at a time, at most. Default 16.
+        probe_actors: Probe actors at a time, at most. Default 1.
+        probe_resources: Of one of them. Default ``{"CPU": 0}``: the probe uses a core for the
+            tenth of a second that it takes, but waits for none. With ``{"GPU": 0.25}`` it runs on
+            the GPU; actors that hold resources are released while trials wait for some.
+        timeout_s: Seconds that a batch may take. Default 60.
+        start_timeout_s: Seconds that an actor may take to start while no trial is running.
+            Default 120.
+        idle_s: Seconds after which actors without work are released. Default 10.
+        on_fault: ``"run"`` (default) or ``"reject"`` a trial that could not be probed.
+
+    Raises:
+        TypeError: If an argument is of the wrong type, or cannot be pickled.
+        ValueError: If an argument is out of its range, or ``inputs`` cannot be probed.
+    """
+
+    def __init__(
+        self,
+        build_model: BuildModel | None = None,
+        inputs: Inputs | Callable[[], Inputs] | None = None,
+        rule: Rule | None = None,
+        wrapped: TrialScheduler | None = None,
+        *,
+        estimator: Estimator = "ridge",
+        layers: Sequence[str] | None = None,
+        rtol: float = 0.005,
+        batch_size: int = 16,
+        probe_actors: int = 1,
+        probe_resources: dict[str, float] | None = None,
+        timeout_s: float = 60.0,
+        start_timeout_s: float = 120.0,
+        idle_s: float = 10.0,
+        on_fault: OnFault = "run",
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        _check_types(build_model, inputs, rule, wrapped)
+        if on_fault not in ("run", "reject"):
+            raise ValueError(f"`on_fault` must be 'run' or 'reject', but got {on_fault!r}.")
+        self._limits = PoolLimits(
+            actors=probe_actors,
+            resources={"CPU": 0.0} if probe_resources is None else dict(probe_resources),
+            batch_size=batch_size,
+            timeout_s=timeout_s,
+            start_timeout_s=start_timeout_s,
+            idle_s=idle_s,
+        )
+        self._settings: bytes | None = None
+        if build_model is not None and inputs is not None:
+            if not callable(inputs):
+                inputs = gather(inputs, resolved(estimator).samples).inputs.cpu()
+            rule = rule or RetainedInformationRule()
+            settings = ProbeSettings(build_model, inputs, rule, estimator, layers, rtol)
+            self._settings = pickled(settings)
+        self._on_fault: OnFault = on_fault
+        self._wrapped: TrialScheduler = wrapped or FIFOScheduler()
+        self._run = _Run()
+
+    def __repr__(self) -> str:
+        """With the wrapped scheduler."""
+        return f"ReconstructionEntropyScheduler(wrapped={type(self._wrapped).__name__})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was given at construction; a restored run finds its verdicts on file."""
+        return {**vars(self), "_run": _Run()}
+
+    @property
+    def metric(self) -> str | None:
+        """Of the wrapped scheduler."""
+        metric: str | None = self._wrapped.metric
+        return metric
+
+    @property
+    def supports_buffered_results(self) -> bool:
+        """As the wrapped scheduler does."""
+        return bool(self._wrapped.supports_buffered_results)
+
+    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
+        """Hand metric and mode of ``TuneConfig`` to the wrapped scheduler."""
+        return self._wrapped.set_search_properties(metric, mode, **spec)
+
+    def on_trial_add(self, controller: Any, trial: Trial) -> None:
+        """Hold a new trial; hand on one that ran before, or that passed already."""
+        self._enter(tune_controller.unwrapped(controller))
+        if tune_controller.is_over(trial):  # in the run that is restored
+            return
+        gate = self._run.gate
+        if gate is None or self._knows(trial) or tune_controller.has_run(trial):
+            self._run.known.add(trial.trial_id)
+            self._wrapped.on_trial_add(self._view(controller), trial)
+            return
+        if self._completes_configurations():
+            self._wrapped.on_trial_add(self._view(controller), trial)
+        gate.hold(trial)
+
+    def on_trial_error(self, controller: Any, trial: Trial) -> None:
+        """Hand on."""
+        if self._knows(trial):
+            self._wrapped.on_trial_error(self._view(controller), trial)
+
+    def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Stop a trial that condemned itself by :func:`probe_and_report`; else hand on."""
+        if result.get(CONDEMNED) is False:
+            self._run.condemned.add(trial.trial_id)
+            return self.STOP
+        return self._wrapped.on_trial_result(self._view(controller), trial, result)
+
+    def on_trial_complete(self, controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """Hand on; a trial that condemned itself is removed, as its result has no value."""
+        if trial.trial_id in self._run.condemned:
+            self._wrapped.on_trial_remove(self._view(controller), trial)
+            violation = float(result.get(f"{METRICS}/violation", 0.0))
+            if tune_controller.tell_optuna(controller, trial.trial_id, violation):
+                # To Optuna a missing value means pruned; NaN would be an error.
+                tune_controller.withdraw_nan(trial)
+        elif self._knows(trial):
+            self._wrapped.on_trial_complete(self._view(controller), trial, result)
+
+    def on_trial_remove(self, controller: Any, trial: Trial) -> None:
+        """Hand on; forget a trial that is held."""
+        if self._run.gate is not None and self._run.gate.holds(trial):
+            self._run.gate.forget(trial)
+        elif self._knows(trial):
+            self._wrapped.on_trial_remove(self._view(controller), trial)
+
+    def choose_trial_to_run(self, controller: Any) -> Trial | None:
+        """Act on the verdicts that have come, then let the wrapped scheduler choose."""
+        if self._run.gate is not None:
+            for trial in self._run.gate.step():
+                self._run.known.add(trial.trial_id)
+                if not self._completes_configurations():
+                    self._wrapped.on_trial_add(self._view(controller), trial)
+                tune_controller.let_go(self._run.controller, trial)
+        return self._wrapped.choose_trial_to_run(self._view(controller))
+
+    def debug_string(self) -> str:
+        """Of the wrapped scheduler, and how many trials the gate let pass."""
+        lines = [self._wrapped.debug_string()]
+        if self._run.gate is not None:
+            lines.append(str(self._run.gate))
+        if self._run.condemned:
+            lines.append(f"{len(self._run.condemned)} condemned by a probe within the trial")
+        return "\n".join(lines)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Of the wrapped scheduler; verdicts are kept with the experiment."""
+        self._wrapped.save(checkpoint_path)
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Of the wrapped scheduler."""
+        self._wrapped.restore(checkpoint_path)
+
+    def _enter(self, controller: Any) -> None:
+        """Begin with a new gate where a run begins."""
+        if controller is self._run.controller:
+            return
+        if self._run.gate is not None:
+            self._run.gate.close()
+        gate = None
+        if (pool := self._make_pool()) is not None:
+            gate = Gate(
+                controller,
+                pool,
+                on_fault=self._on_fault,
+                cohorts=self._halves_what_it_has(),
+                patience_s=self._limits.idle_s,
+            )
+        self._run = _Run(controller, gate)
+
+    def _make_pool(self) -> Pool | None:
+        if self._settings is None:
+            return None
+        return ProbePool(self._settings, self._limits, gives_up=self._on_fault == "run")
+
+    def _completes_configurations(self) -> bool:
+        """Whether the wrapped scheduler samples what the model may be built from."""
+        return isinstance(tune_controller.innermost(self._wrapped), PopulationBasedTraining)
+
+    def _halves_what_it_has(self) -> bool:
+        """Whether trials must come together, lest each be compared with the few there are."""
+        scheduler = tune_controller.innermost(self._wrapped)
+        pauses = isinstance(scheduler, HyperBandForBOHB)  # until its bracket is full
+        return isinstance(scheduler, HyperBandScheduler) and not pauses
+
+    def _knows(self, trial: Trial) -> bool:
+        return trial.trial_id in self._run.known
+
+    def _view(self, controller: Any) -> Any:
+        return ControllerView(controller, self._knows)
+
+
+@dataclass
+class _Run:
+    """What belongs to one run.
+
+    Attributes:
+        controller: Tune's.
+        gate: None where nothing is held.
+        known: Trials that the wrapped scheduler knows.
+        condemned: Trials that condemned themselves.
+    """
+
+    controller: Any = None
+    gate: Gate | None = None
+    known: set[str] = field(default_factory=set)
+    condemned: set[str] = field(default_factory=set)
+
+
+def _check_types(build_model: object, inputs: object, rule: object, wrapped: object) -> None:
+    if build_model is not None and not callable(build_model):
+        raise TypeError(
+            f"`build_model` must be a function of a trial's configuration, but got {build_model!r}."
+        )
+    if (build_model is None) != (inputs is None):
+        raise TypeError(
+            "`build_model` and `inputs` must be given together, or neither where trials call "
+            f"probe_and_report, but got {build_model!r} and {type(inputs).__name__}."
+        )
+    if (rule is not None and not callable(rule)) or isinstance(rule, type):
+        raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
+    if isinstance(wrapped, ReconstructionEntropyScheduler):
+        raise TypeError("`wrapped` must be another scheduler, but got this one twice.")
+    if wrapped is not None and not isinstance(wrapped, TrialScheduler):
+        raise TypeError(f"`wrapped` must be a Tune scheduler or None, but got {wrapped!r}.")

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pyarrow.fs import LocalFileSystem
+
+from recent_prune.ray import probed_trials
+from recent_prune.ray.ledger import Ledger
+from recent_prune.ray.probing import Outcome
+
+GOOD = Outcome("a", {"trainable": True, "violation": -0.5, "retained": 0.3})
+FAULT = Outcome("b", fault="OSError: disk")
+
+
+def ledger(path: Path) -> Ledger:
+    return Ledger(LocalFileSystem(), str(path))
+
+
+def test_what_is_recorded_is_found_by_another(tmp_path: Path) -> None:
+    first = ledger(tmp_path)
+    assert first.find("a", {"depth": 3}) is None
+    first.record([(GOOD, {"depth": 3, "lr": 1e-3}), (FAULT, {})])
+    second = ledger(tmp_path)
+    assert second.find("a", {"lr": 1e-3, "depth": 3}) == GOOD
+    assert second.find("b", {}) == FAULT
+
+
+def test_another_configuration_under_the_same_id_is_another_trial(tmp_path: Path) -> None:
+    ledger(tmp_path).record([(GOOD, {"depth": 3})])
+    assert ledger(tmp_path).find("a", {"depth": 4}) is None
+
+
+def test_a_file_that_was_not_finished_does_not_count(tmp_path: Path) -> None:
+    ledger(tmp_path).record([(GOOD, {})])
+    (tmp_path / "recent_prune" / "0-0.partial").write_text('[{"config": ')
+    assert ledger(tmp_path).find("a", {}) == GOOD
+
+
+def test_a_full_disk_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "recent_prune").write_text("in the way")
+    book = Ledger.__new__(Ledger)
+    book._filesystem, book._folder, book._known = LocalFileSystem(), str(tmp_path), {}
+    book._folder = str(tmp_path / "recent_prune")
+    with caplog.at_level("WARNING", logger="recent_prune"):
+        book.record([(GOOD, {})])
+    assert "Verdicts are not kept for a restore" in caplog.text
+
+
+def test_table_of_probes(tmp_path: Path) -> None:
+    assert probed_trials(tmp_path).empty
+    ledger(tmp_path).record([(GOOD, {})])
+    ledger(tmp_path).record([(FAULT, {})])
+    table = probed_trials(tmp_path)
+    assert table["trial_id"].tolist() == ["a", "b"]
+    assert table["retained"].tolist()[0] == 0.3
+    assert table["fault"].isna().tolist() == [True, False]

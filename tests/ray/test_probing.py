@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import recent_prune as rp
+from recent_prune.ray import build_probed_model, trial_seed
+from recent_prune.ray.probing import (
+    Candidate,
+    Outcome,
+    ProbeSettings,
+    device_for,
+    pickled,
+    probe_batch,
+)
+from recent_prune.rules import Verdict
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    if config.get("raises"):
+        raise RuntimeError("no such layer\nand more")
+    if config.get("none"):
+        return None  # type: ignore[return-value]
+    layers: list[nn.Module] = [nn.Flatten()]
+    for _ in range(config["depth"]):
+        linear = nn.Linear(64, 64)
+        nn.init.normal_(linear.weight, std=config["gain"] / 8)
+        layers += [linear, nn.Tanh()]
+    return nn.Sequential(*layers, nn.Linear(64, 10))
+
+
+def settings(**options: Any) -> ProbeSettings:
+    known: dict[str, Any] = {
+        "build_model": build,
+        "inputs": torch.zeros(0),
+        "rule": rp.RetainedInformationRule(),
+        "estimator": "ridge",
+        "layers": None,
+        "rtol": 0.005,
+    }
+    return ProbeSettings(**{**known, **options})
+
+
+CANDIDATES = [
+    Candidate("healthy", {"depth": 10, "gain": 1.2}),
+    Candidate("doomed", {"depth": 60, "gain": 0.5}),
+    Candidate("raises", {"raises": True}),
+    Candidate("explodes", {"depth": 3, "gain": float("inf")}),
+    Candidate("none", {"none": True}),
+    Candidate("healthy too", {"depth": 10, "gain": 1.2}),
+]
+
+
+def test_each_candidate_has_its_own_outcome_in_order(digits: Tensor) -> None:
+    outcomes = probe_batch(settings(), digits, CANDIDATES)
+    assert [outcome.trial_id for outcome in outcomes] == [c.trial_id for c in CANDIDATES]
+    by_id = {outcome.trial_id: outcome for outcome in outcomes}
+    assert by_id["healthy"].summary["trainable"] is True
+    assert by_id["doomed"].summary["trainable"] is False
+    assert by_id["doomed"].violation > 0
+    assert by_id["raises"].fault == "RuntimeError: no such layer"
+    assert by_id["raises"].violation == 0.0
+    assert by_id["explodes"].summary["trainable"] is False
+    assert by_id["explodes"].summary["violation"] == 1.0
+    assert "`build_model` must return a module, but got NoneType" in str(by_id["none"].fault)
+    # Of one architecture and one configuration, but initializations of their own.
+    assert by_id["healthy"].summary["retained"] != by_id["healthy too"].summary["retained"]
+
+
+def test_results_are_those_of_probing_the_built_model(digits: Tensor) -> None:
+    [outcome] = probe_batch(settings(), digits, CANDIDATES[:1])
+    model = build_probed_model(build, CANDIDATES[0].config, trial_id="healthy")
+    result = rp.probe(model, digits)
+    assert outcome.summary["retained"] == pytest.approx(result.retained[-1], abs=1e-6)
+    assert outcome.summary["cutoff"] == result.cutoff
+
+
+def test_a_rule_that_raises_or_gives_nan_is_a_fault(digits: Tensor) -> None:
+    def raises(result: rp.ProbeResult) -> Verdict:
+        raise KeyError("x")
+
+    def gives_nan(result: rp.ProbeResult) -> Verdict:
+        return Verdict(trainable=False, violation=float("nan"), reason="")
+
+    [outcome] = probe_batch(settings(rule=raises), digits, CANDIDATES[:1])
+    assert outcome.fault == "KeyError: 'x'"
+    [outcome] = probe_batch(settings(rule=gives_nan), digits, CANDIDATES[:1])
+    assert outcome.fault == "ValueError: `violation` must lie in [-1, 1], but got nan."
+
+
+def test_a_build_that_changes_its_configuration_changes_no_other(digits: Tensor) -> None:
+    def pops(config: dict[str, Any]) -> nn.Module:
+        return build({"depth": config.pop("depth"), "gain": 1.2})
+
+    candidate = Candidate("a", {"depth": 2})
+    for _ in range(2):
+        [outcome] = probe_batch(settings(build_model=pops), digits, [candidate])
+        assert outcome.fault is None
+
+
+def test_inputs_may_be_loaded_by_a_function(digits: Tensor) -> None:
+    assert settings(inputs=lambda: digits).load_inputs() is digits
+    assert settings(inputs=digits).load_inputs() is digits
+
+
+def test_outcomes_survive_json() -> None:
+    import json
+
+    outcome = Outcome("a", {"trainable": True, "violation": -0.5, "relative_entropy": None}, None)
+    assert Outcome.from_dict(json.loads(json.dumps(outcome.to_dict()))) == outcome
+
+
+def test_what_cannot_be_pickled_is_named() -> None:
+    with pytest.raises(TypeError, match=r"`rule` must be picklable, .* but got <generator"):
+        pickled(settings(rule=(number for number in range(3))))
+
+
+def test_without_a_gpu_the_probe_runs_on_the_cpu() -> None:
+    assert device_for({"CPU": 1}) == "cpu"
+    assert device_for({"GPU": 0.5}) == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+class TestInitialization:
+    def test_seed_belongs_to_the_trial_and_to_no_machine(self) -> None:
+        assert trial_seed("1a2b3_00000") == 1412149544120369533
+        assert trial_seed("a") == trial_seed("a") != trial_seed("b")
+        assert 0 <= trial_seed("a") < 2**63
+
+    def test_same_trial_same_weights_and_the_random_state_is_left_alone(self) -> None:
+        config = {"depth": 2, "gain": 1.0}
+        before = torch.random.get_rng_state()
+        one = build_probed_model(build, config, trial_id="a").state_dict()
+        torch.rand(3)
+        torch.random.set_rng_state(before)
+        two = build_probed_model(build, config, trial_id="a").state_dict()
+        other = build_probed_model(build, config, trial_id="b").state_dict()
+        assert torch.equal(torch.random.get_rng_state(), before)
+        assert all(torch.equal(one[name], two[name]) for name in one)
+        assert not torch.equal(one["1.weight"], other["1.weight"])
+
+    def test_outside_a_trial_it_needs_an_id(self) -> None:
+        with pytest.raises(ValueError, match="`trial_id` must be given outside a Tune trial"):
+            build_probed_model(build, {"depth": 1, "gain": 1.0})
