@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -17,8 +18,9 @@ MINIMUM_SAMPLES = 16
 _LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 _INPUT_NAMES = ("input_ids", "pixel_values", "inputs", "input", "images", "image", "x")
 
-Inputs = Tensor | Iterable[Any]
-"""A tensor [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or mappings."""
+Inputs = Tensor | npt.NDArray[Any] | Iterable[Any]
+"""A tensor or array [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or
+mappings."""
 
 
 class Samples(NamedTuple):
@@ -48,7 +50,8 @@ def gather(
     are put back.
 
     Args:
-        inputs: Tensor [n, …] or iterable of batches.
+        inputs: Tensor or NumPy array [n, …] (floats become PyTorch's default), or iterable of
+            batches.
         samples: How many samples at most; None takes all.
         labels: Of a tensor, [n, …].
         labelled: Whether to take labels from batches.
@@ -62,9 +65,9 @@ def gather(
             ``labels`` are not as many.
     """
     if isinstance(inputs, np.ndarray):
-        raise TypeError(
-            "`inputs` must be a tensor, but got an ndarray: torch.from_numpy(inputs).float()."
-        )
+        inputs = torch.from_numpy(np.require(inputs, requirements="W"))
+        if inputs.is_floating_point():
+            inputs = inputs.to(torch.get_default_dtype())  # that of a model's parameters
     if _is_one_batch(inputs):
         inputs = [inputs]
     if isinstance(inputs, Tensor):

@@ -47,11 +47,11 @@ def probe(
     Args:
         model: Any module with parameters that is called with one tensor, wrapped by
             ``torch.compile`` or ``DataParallel`` or not; moved nowhere.
-        inputs: Samples, [n, …] with n ≥ 16, or an iterable of batches (a data loader); a few
-            hundred are enough. Of a batch the first tensor is taken, of a mapping what is called
-            an input. They should be real: where they are so few, or so much like noise,
-            that they cannot be reconstructed even from themselves, the probe warns and the rules
-            condemn nothing for what it loses. They are moved to the model's device. Integers
+        inputs: Samples, a tensor or array [n, …] with n ≥ 16, or an iterable of batches (a data
+            loader); a few hundred are enough. Of a batch the first tensor is taken, of a mapping
+            what is called an input. They should be real: where they are so few, or so much like
+            noise, that they cannot be reconstructed even from themselves, the probe warns and the
+            rules condemn nothing for what it loses. They are moved to the model's device. Integers
             (tokens) are fine: then the first floating activation, summed over positions, is what
             is to be reconstructed.
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),

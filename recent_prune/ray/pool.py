@@ -39,9 +39,13 @@ class ProbeActor:
     """Holds the inputs and probes batches."""
 
     def __init__(self, settings: bytes, device: str) -> None:
-        self._settings: ProbeSettings = cloudpickle.loads(settings)
-        self._inputs = self._settings.load_inputs()
+        self._pickled = settings
         self._device = device
+
+    def load(self) -> None:
+        """Get ready; not in the constructor, whose errors Ray reports as a dead actor."""
+        self._settings: ProbeSettings = cloudpickle.loads(self._pickled)
+        self._inputs = self._settings.load_inputs()
 
     def probe(self, candidates: list[Candidate]) -> list[Outcome]:
         """Outcomes of candidates, in order."""
@@ -216,7 +220,7 @@ class ProbePool:
             )
             .remote(self._settings, device_for(self._limits.resources))
         )
-        self._workers.append(_Worker(actor, actor.__ray_ready__.remote(), time.monotonic()))
+        self._workers.append(_Worker(actor, actor.load.remote(), time.monotonic()))
         self._last_work = time.monotonic()
         if self._watch is None:
             self._watch = threading.Thread(target=self._release_idle, daemon=True)
@@ -284,7 +288,7 @@ class ProbePool:
             time.sleep(min(self._limits.idle_s, 1.0))
             with self._lock:
                 quiet = time.monotonic() - self._last_work
-                busy = any(worker.future is not None for worker in self._workers)
+                busy = any(worker.batch for worker in self._workers)
                 if quiet > self._limits.idle_s + (self._limits.timeout_s if busy else 0.0):
                     self._kill(self._workers)
                 if not self._workers:

@@ -77,7 +77,7 @@ def nan_inputs() -> Tensor:
         (torch.rand(30, 0), ValueError, r"must have features, .* but got shape \(30, 0\)"),
         (torch.full((30, 64), 0.5), ValueError, "`inputs` must vary, but all samples are equal"),
         (nan_inputs(), ValueError, "must be finite, but 2 of 100 samples hold NaN or infinity"),
-        (np.ones((30, 64)), TypeError, "got an ndarray: torch.from_numpy"),
+        (np.array(["a", "b"]), TypeError, "can't convert np.ndarray of type numpy.str_"),
         (3, TypeError, "or an iterable of batches .a DataLoader., but got int"),
         ("digits", TypeError, "but got str"),
         ([("a", "b")], TypeError, "Batch 0 of `inputs` must hold a tensor .* but got tuple"),
@@ -229,3 +229,12 @@ def test_one_batch_with_labels_is_one_batch(kind: Any) -> None:
     assert torch.equal(samples.inputs, X)
     assert samples.labels is not None
     assert gather(kind([X, X]), 40).inputs.shape == (40, 3)  # two batches
+
+
+def test_takes_arrays_in_the_type_of_parameters() -> None:
+    array = np.random.default_rng(0).random((100, 4))
+    array.setflags(write=False)
+    gathered = gather(array, 20).inputs
+    assert gathered.dtype == torch.float32
+    assert torch.equal(gathered, gather(torch.from_numpy(array.astype(np.float32)), 20).inputs)
+    assert gather(np.arange(200).reshape(100, 2), 20).inputs.dtype == torch.int64

@@ -1,0 +1,266 @@
+"""Real probe actors, and what can go wrong with them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+import torch
+from torch import Tensor, nn
+
+import recent_prune as rp
+from recent_prune.ray.pool import PoolLimits, ProbePool
+from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, pickled
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+PATIENCE_S = 60.0
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    if "note" in config:  # that it was asked for, and by which process
+        with Path(config["note"]).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+    if config.get("raises"):
+        raise RuntimeError("as told")
+    if config.get("kills") and not Path(config["kills"]).exists():
+        Path(config["kills"]).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.get("always_kills"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if config.get("hangs"):
+        time.sleep(1000)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
+
+
+@pytest.fixture
+def make(digits: Tensor) -> Iterator[Callable[..., ProbePool]]:
+    pools: list[ProbePool] = []
+
+    def make(inputs: Any = digits[:64], gives_up: bool = True, **limits: Any) -> ProbePool:
+        settings = ProbeSettings(
+            build, inputs, rp.RetainedInformationRule(), "ridge", None, rtol=0.005
+        )
+        known: dict[str, Any] = {
+            "actors": 1,
+            "resources": {"CPU": 0.0},
+            "batch_size": 4,
+            "timeout_s": 30.0,
+            "start_timeout_s": 30.0,
+            "idle_s": 5.0,
+        }
+        pools.append(ProbePool(pickled(settings), PoolLimits(**{**known, **limits}), gives_up))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.release()
+
+
+def outcomes(pool: ProbePool, count: int, **options: Any) -> dict[str, Outcome]:
+    found: dict[str, Outcome] = {}
+    end = time.monotonic() + PATIENCE_S
+    while len(found) < count and time.monotonic() < end:
+        for outcome in pool.poll(0.1, **options):
+            assert outcome.trial_id not in found
+            found[outcome.trial_id] = outcome
+    assert len(found) == count
+    return found
+
+
+def actors() -> list[int]:
+    """Processes of probe actors."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_text().startswith("ray::ProbeActor"):
+                found.append(int(folder.name))
+    return found
+
+
+def gone(before: list[int]) -> bool:
+    end = time.monotonic() + 10
+    while set(actors()) - set(before) and time.monotonic() < end:
+        time.sleep(0.2)
+    return not set(actors()) - set(before)
+
+
+def test_batches_are_answered_without_waiting(make: Callable[..., ProbePool]) -> None:
+    pool = make()
+    for number in range(10):
+        pool.submit(Candidate(str(number), {}))
+    start = time.monotonic()
+    assert pool.poll() == []
+    assert time.monotonic() - start < 1.0  # an actor takes seconds to start
+    found = outcomes(pool, 10)
+    assert list(found) == [str(number) for number in range(10)]
+    assert all(outcome.summary["trainable"] for outcome in found.values())
+
+
+def test_actors_start_on_demand_and_are_released_when_idle(
+    make: Callable[..., ProbePool], tmp_path: Path
+) -> None:
+    before = actors()
+    pool = make(actors=2, batch_size=1, idle_s=1.0)
+    assert pool.poll() == []
+    assert actors() == before
+    for number in range(2):
+        pool.submit(Candidate(str(number), {"note": str(tmp_path / "note")}))
+    outcomes(pool, 2)
+    assert 1 <= len(set(actors()) - set(before)) <= 2
+    assert gone(before)  # nobody polls any more
+    pool.submit(Candidate("again", {}))
+    assert outcomes(pool, 1)["again"].fault is None
+
+
+def test_release_is_immediate(make: Callable[..., ProbePool]) -> None:
+    before = actors()
+    pool = make(idle_s=1000.0)
+    pool.submit(Candidate("a", {}))
+    outcomes(pool, 1)
+    pool.release()
+    assert gone(before)
+
+
+def test_an_actor_that_nobody_asks_any_more_is_released(make: Callable[..., ProbePool]) -> None:
+    before = actors()
+    pool = make(idle_s=0.5, timeout_s=1.0)
+    pool.submit(Candidate("a", {"hangs": True}))
+    while not set(actors()) - set(before):
+        pool.poll(0.1)
+    pool.poll(1.0)  # it probes now, and then the driver is gone
+    assert gone(before)
+
+
+def test_a_model_that_cannot_be_built_is_the_fault_of_its_trial(
+    make: Callable[..., ProbePool],
+) -> None:
+    pool = make()
+    pool.submit(Candidate("bad", {"raises": True}))
+    pool.submit(Candidate("good", {}))
+    found = outcomes(pool, 2)
+    assert found["bad"].fault == "RuntimeError: as told"
+    assert found["good"].fault is None
+
+
+def test_a_killed_actor_costs_no_verdict(make: Callable[..., ProbePool], tmp_path: Path) -> None:
+    pool = make()
+    for number in range(3):
+        config = {"kills": str(tmp_path / "killed")} if number == 1 else {}
+        pool.submit(Candidate(str(number), config))
+    found = outcomes(pool, 3)
+    assert (tmp_path / "killed").exists()
+    assert all(outcome.fault is None for outcome in found.values())
+
+
+def test_what_kills_each_actor_is_found_and_the_others_are_probed(
+    make: Callable[..., ProbePool],
+) -> None:
+    pool = make()
+    for number in range(3):
+        pool.submit(Candidate(str(number), {"always_kills": number == 1}))
+    found = outcomes(pool, 3)
+    assert found["0"].fault is None
+    assert found["2"].fault is None
+    assert "Actor" in str(found["1"].fault)
+
+
+def test_a_probe_that_hangs_is_given_up(make: Callable[..., ProbePool]) -> None:
+    pool = make(timeout_s=2.0)
+    pool.submit(Candidate("hangs", {"hangs": True}))
+    pool.submit(Candidate("good", {}))
+    found = outcomes(pool, 2)
+    assert found["hangs"].fault == "no answer in 2 s"
+    assert found["good"].fault is None
+
+
+def test_after_three_failures_in_a_row_nothing_more_is_tried(
+    make: Callable[..., ProbePool], tmp_path: Path
+) -> None:
+    pool = make(batch_size=1)
+    for number in range(4):
+        pool.submit(Candidate(str(number), {"always_kills": True, "note": str(tmp_path / "n")}))
+    found = outcomes(pool, 4)
+    assert all(outcome.fault for outcome in found.values())
+    assert len((tmp_path / "n").read_text().splitlines()) == 3
+    pool.submit(Candidate("later", {}))
+    assert outcomes(pool, 1)["later"].fault
+
+
+def test_unless_it_is_told_to_try_each(make: Callable[..., ProbePool], tmp_path: Path) -> None:
+    pool = make(batch_size=1, gives_up=False)
+    for number in range(2):
+        pool.submit(Candidate(str(number), {"always_kills": True, "note": str(tmp_path / "n")}))
+    pool.submit(Candidate("good", {}))
+    found = outcomes(pool, 3)
+    assert found["good"].fault is None
+    assert len((tmp_path / "n").read_text().splitlines()) == 4
+
+
+def test_no_resources_for_a_probe(make: Callable[..., ProbePool]) -> None:
+    pool = make(resources={"GPU": 1.0}, start_timeout_s=1.0)
+    pool.submit(Candidate("a", {}))
+    # While trials run it waits for what they will free.
+    end = time.monotonic() + 2.0
+    while time.monotonic() < end:
+        assert pool.poll(0.1, patient=True) == []
+    found = outcomes(pool, 1)
+    assert found["a"].fault == "no actor with {'GPU': 1.0} started in 1 s"
+    pool.submit(Candidate("b", {}))
+    assert pool.poll()[0].fault == found["a"].fault
+
+
+def test_actors_that_hold_resources_stand_back(make: Callable[..., ProbePool]) -> None:
+    before = actors()
+    pool = make(resources={"CPU": 1.0}, idle_s=1000.0)
+    assert not pool.holds_resources
+    pool.submit(Candidate("a", {}))
+    outcomes(pool, 1)
+    assert pool.holds_resources
+    assert ray.available_resources().get("CPU", 0.0) <= 2.0
+    pool.submit(Candidate("b", {}))
+    assert pool.poll(0.1, hold_back=True) == []
+    assert gone(before)
+    assert outcomes(pool, 1)["b"].fault is None
+
+
+def test_inputs_that_cannot_be_loaded(make: Callable[..., ProbePool]) -> None:
+    def load() -> Tensor:
+        raise FileNotFoundError("no data here")
+
+    pool = make(inputs=load)
+    pool.submit(Candidate("a", {}))
+    found = outcomes(pool, 1)
+    assert "no data here" in str(found["a"].fault)
+
+
+def test_inputs_are_loaded_where_the_probe_runs(
+    make: Callable[..., ProbePool], tmp_path: Path
+) -> None:
+    def load() -> Tensor:
+        (tmp_path / str(os.getpid())).touch()
+        return torch.rand(64, 64)
+
+    pool = make(inputs=load, batch_size=1)
+    pool.submit(Candidate("a", {}))
+    pool.submit(Candidate("b", {}))
+    outcomes(pool, 2)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not (tmp_path / str(os.getpid())).exists()
+
+
+def test_a_discarded_candidate_is_not_probed(
+    make: Callable[..., ProbePool], tmp_path: Path
+) -> None:
+    pool = make()
+    pool.submit(Candidate("a", {"note": str(tmp_path / "note")}))
+    pool.discard("a")
+    assert pool.poll(0.1) == []
+    assert not (tmp_path / "note").exists()
