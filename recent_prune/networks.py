@@ -27,7 +27,7 @@ def mlp(
     activation: str = "tanh",
     weight_variance: float = 1.76,
     bias_variance: float = 0.05,
-    seed: int = 0,
+    seed: int | None = 0,
 ) -> nn.Sequential:
     """A plain MLP with Gaussian initialization: W ~ N(0, σ_w²/fan_in), b ~ N(0, σ_b²).
 
@@ -39,7 +39,8 @@ def mlp(
         activation: A key of ``ACTIVATIONS``. Default tanh, the paper's.
         weight_variance: σ_w². Default 1.76, critical for tanh at the default σ_b².
         bias_variance: σ_b². Default 0.05, the paper's.
-        seed: Of a generator of its own; the global random state is untouched.
+        seed: Of a generator of its own; the global random state is untouched. None: draw from the
+            global random state.
 
     Returns:
         Sequential of ``flatten``, ``hidden1``, ``tanh1``, …, ``head``; outputs are logits.
@@ -60,7 +61,7 @@ def mlp(
             raise ValueError(f"`{name}` must be ≥ 0, but got {variance}.")
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
     sizes = [inputs] + [width] * depth
-    generator = torch.Generator().manual_seed(seed)
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
 
     def linear(fan_in: int, fan_out: int) -> nn.Linear:
         layer = nn.utils.skip_init(nn.Linear, fan_in, fan_out)

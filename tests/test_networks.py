@@ -45,3 +45,14 @@ def test_refuses_bad_arguments() -> None:
         networks.mlp(4, 2, depth=1, width=3, activation="x")
     with pytest.raises(ValueError, match="`weight_variance` must be ≥ 0, but got -1"):
         networks.mlp(4, 2, depth=1, width=3, weight_variance=-1)
+
+
+def test_without_a_seed_the_global_random_state_decides() -> None:
+    def weights() -> torch.Tensor:
+        torch.manual_seed(3)
+        return next(networks.mlp(4, 2, depth=1, width=3, seed=None).parameters())
+
+    assert torch.equal(weights(), weights())
+    torch.manual_seed(4)
+    other = next(networks.mlp(4, 2, depth=1, width=3, seed=None).parameters())
+    assert not torch.equal(weights(), other)

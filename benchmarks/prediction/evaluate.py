@@ -31,6 +31,7 @@ from sklearn.metrics import roc_curve
 
 from benchmarks.prediction.free import hyperparameters
 from benchmarks.prediction.score import DEFAULT, ESTIMATORS, RETAINED, RULES
+from benchmarks.tables import markdown
 
 FOLDER = Path(__file__).parent
 EPOCH = "cascade, one epoch"
@@ -198,25 +199,20 @@ def main(
             f"{len(table)} networks, {trains.sum()} of which train; hard band: {hard.sum()}, of "
             f'which {trains[hard].sum()} train. AUROC for "trains", 95 % bootstrap intervals; '
             "where a predictor takes only some networks, their number is given.",
-            _markdown(prediction_table(table, parts)),
+            markdown(prediction_table(table, parts)),
             "Paired differences, positive where the probe is better:",
-            _markdown(comparison_table(table, parts)),
+            markdown(comparison_table(table, parts)),
             "By family:",
-            _markdown(prediction_table(table, families).drop(columns="median seconds")),
+            markdown(prediction_table(table, families).drop(columns="median seconds")),
             "What the rules prune, with the default probe (good: within 0.1 of the best accuracy "
             "of the sample; mediocre: trains to something worse):",
-            _markdown(rules_table(table)),
+            markdown(rules_table(table)),
             f"Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, "
             "one thread a process.",
         ]
     )
     (FOLDER / f"results_{sample}_{data}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    lines = [list(table.columns), ["---"] * len(table.columns), *table.astype(str).to_numpy()]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

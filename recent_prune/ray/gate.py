@@ -85,8 +85,9 @@ class Gate:
     def forget(self, trial: Trial) -> None:
         """Neither hold nor probe a trial any longer."""
         del self._held[trial.trial_id]
-        if trial in self._passed:
-            self._passed.remove(trial)
+        for waiting in (self._arrived, self._passed):
+            if trial in waiting:
+                waiting.remove(trial)
         self._pool.discard(trial.trial_id)
 
     def step(self) -> list[Trial]:
@@ -96,11 +97,11 @@ class Gate:
             The trials that pass now, in the order in which they were sampled. Those that cannot
             train are ended.
         """
+        for trial in [trial for trial in self._held.values() if tune_controller.is_over(trial)]:
+            self.forget(trial)  # the whole run is being stopped
         for trial in self._arrived:
             tune_controller.hold(self._controller, trial)
         self._arrived = []
-        for trial in [trial for trial in self._held.values() if tune_controller.is_over(trial)]:
-            self.forget(trial)  # the whole run is being stopped
         outcomes = self._poll()
         self._record(outcomes)
         recalled, self._recalled = self._recalled, []

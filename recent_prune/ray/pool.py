@@ -21,15 +21,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
+import torch
 from ray import cloudpickle
 
-from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, described, device_for
+from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, described
 from recent_prune.ray.probing import probe_batch as probe_candidates
 
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 2
 """In a batch, then alone."""
+
+FIRST_BATCH = 2
+"""Candidates in an actor's first batch, doubled with each, so that trials can start soon."""
 
 FAILURES = 3
 """After so many failures of actors in a row, probing is broken, not a trial."""
@@ -38,9 +42,9 @@ FAILURES = 3
 class ProbeActor:
     """Holds the inputs and probes batches."""
 
-    def __init__(self, settings: bytes, device: str) -> None:
+    def __init__(self, settings: bytes, on_gpu: bool) -> None:
         self._pickled = settings
-        self._device = device
+        self._device = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
 
     def load(self) -> None:
         """Get ready; not in the constructor, whose errors Ray reports as a dead actor."""
@@ -104,6 +108,7 @@ class _Worker:
     future: Any
     since: float
     batch: list[_Request] = field(default_factory=list)
+    size: int = FIRST_BATCH
 
     @property
     def starting(self) -> bool:
@@ -187,7 +192,8 @@ class ProbePool:
             self._fault_queue(self._broken)
         for worker in self._workers:
             if self._queue and worker.future is None:
-                worker.batch = self._next_batch()
+                worker.batch = self._next_batch(min(worker.size, self._limits.batch_size))
+                worker.size *= 2
                 candidates = [request.candidate for request in worker.batch]
                 worker.future = worker.actor.probe.remote(candidates)
                 worker.since = time.monotonic()
@@ -196,14 +202,10 @@ class ProbePool:
         for _ in range(min(wanted, self._limits.actors - len(self._workers))):
             self._start()
 
-    def _next_batch(self) -> list[_Request]:
+    def _next_batch(self, size: int) -> list[_Request]:
         """What failed already goes alone."""
         batch = [self._queue.popleft()]
-        while (
-            self._queue
-            and len(batch) < self._limits.batch_size
-            and not (batch[0].failed or self._queue[0].failed)
-        ):
+        while self._queue and len(batch) < size and not (batch[0].failed or self._queue[0].failed):
             batch.append(self._queue.popleft())
         return batch
 
@@ -218,7 +220,7 @@ class ProbePool:
                 resources=resources,
                 max_restarts=0,
             )
-            .remote(self._settings, device_for(self._limits.resources))
+            .remote(self._settings, bool(self._limits.resources.get("GPU")))
         )
         self._workers.append(_Worker(actor, actor.load.remote(), time.monotonic()))
         self._last_work = time.monotonic()

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-import torch
 from ray import cloudpickle
 from torch import nn
 
@@ -139,8 +138,3 @@ def described(error: BaseException) -> str:
     """One line that says what went wrong."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
-
-
-def device_for(resources: dict[str, float]) -> str:
-    """Where an actor with these resources probes."""
-    return "cuda" if resources.get("GPU") and torch.cuda.is_available() else "cpu"

@@ -145,6 +145,9 @@ def tell_optuna(controller: Any, trial_id: str, violation: float) -> bool:
     trial = None if searcher is None else searcher._ot_trials.get(trial_id)
     if trial is None:
         return False
-    if CONSTRAINT not in trial.constraints:
-        trial.set_constraint(CONSTRAINT, violation)
+    try:
+        if CONSTRAINT not in trial.constraints:
+            trial.set_constraint(CONSTRAINT, violation)
+    except Exception:  # Optuna's own affair, not a reason to end the run
+        logger.warning("Optuna's trial of %s takes no constraint.", trial_id, exc_info=True)
     return True

@@ -1,8 +1,8 @@
 """Ray Tune without workers: its real Tuner, controller, schedulers and searchers on virtual time.
 
 Only the actors are simulated. A trial takes a slot, starts after `START_S`, and reports an
-iteration a second; what it reports is a function of its configuration. Probes are simulated too
-(`SimulatedPool`), or real where the scheduler is given as it is.
+iteration every `epoch_s`; what it reports is a function of its configuration. Probes are simulated
+too (`SimulatedPool`), or real where the scheduler is given as it is.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from ray.tune.experiment import Trial
 
 from recent_prune.ray import ReconstructionEntropyScheduler
 from recent_prune.ray.gate import Pool
+from recent_prune.ray.pool import FIRST_BATCH
 from recent_prune.ray.probing import Candidate, Outcome
 from recent_prune.rules import Scalar
 
@@ -54,6 +55,7 @@ class Log:
     worker_starts: int = 0
     worker_s: float = 0.0
     makespan_s: float = 0.0
+    actors: SimulatedActors | None = None
 
 
 class _Handle:
@@ -73,10 +75,10 @@ class _Resolver:
 class SimulatedActors:
     """In place of Tune's RayActorManager."""
 
-    def __init__(self, slots: int, report: Report, log: Log) -> None:
-        self._slots, self._report, self._log = slots, report, log
-        self._now = 0.0
-        self._events: list[tuple[float, int, TrackedActor, Callable[[], None]]] = []
+    def __init__(self, slots: int, report: Report, log: Log, epoch_s: float) -> None:
+        self._slots, self._report, self._log, self._epoch_s = slots, report, log, epoch_s
+        self.now = 0.0
+        self._events: list[tuple[float, int, Any, Callable[[], None]]] = []
         self._numbers = itertools.count()
         self._pending: deque[TrackedActor] = deque()
         self._busy: dict[TrackedActor, float] = {}  # since when it takes a slot
@@ -120,14 +122,14 @@ class SimulatedActors:
             self._log.iterations.append((trial.config.get("index"), iteration))
             result = {
                 "training_iteration": iteration,
-                "time_total_s": float(iteration),
-                "time_this_iter_s": 1.0,
+                "time_total_s": iteration * self._epoch_s,
+                "time_this_iter_s": self._epoch_s,
                 "trial_id": trial.trial_id,
                 "config": trial.config,
                 "done": False,
                 **self._report(trial.config, iteration),
             }
-            finish(1.0, result)
+            finish(self._epoch_s, result)
         elif method_name == "save":
             trial = self._trial(tracked_actor)
             metrics = {**trial.last_result, "training_iteration": self._iteration[tracked_actor]}
@@ -144,12 +146,12 @@ class SimulatedActors:
     def next(self, timeout: float) -> bool:
         while self._pending and len(self._busy) < self._slots:
             actor = self._pending.popleft()
-            self._busy[actor] = self._now
+            self._busy[actor] = self.now
             self._at(START_S, actor, partial(self._started, actor))
         if not self._events:
             return False
-        self._now, _, _, event = heapq.heappop(self._events)
-        self._log.makespan_s = self._now
+        self.now, _, _, event = heapq.heappop(self._events)
+        self._log.makespan_s = self.now
         event()
         return True
 
@@ -181,8 +183,12 @@ class SimulatedActors:
     def cleanup(self) -> None:
         pass
 
-    def _at(self, seconds: float, actor: TrackedActor, event: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (self._now + seconds, next(self._numbers), actor, event))
+    def after(self, seconds: float, event: Callable[[], None]) -> None:
+        """Have something else happen in virtual time."""
+        self._at(seconds, None, event)
+
+    def _at(self, seconds: float, actor: TrackedActor | None, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (self.now + seconds, next(self._numbers), actor, event))
 
     def _trial(self, actor: TrackedActor) -> Trial:
         controller = actor._on_start.__self__  # type: ignore[union-attr]
@@ -200,23 +206,86 @@ class SimulatedActors:
 
     def _stopped(self, actor: TrackedActor) -> None:
         self._live_actors_to_ray_actors_resources.pop(actor, None)
-        self._log.worker_s += self._now - self._busy.pop(actor)
+        self._log.worker_s += self.now - self._busy.pop(actor)
         if actor._on_stop:
             actor._on_stop(actor)
 
 
 @contextmanager
-def simulated(slots: int = 4, report: Report = improving, seed: int = 0) -> Iterator[Log]:
+def simulated(
+    slots: int = 4, report: Report = improving, seed: int = 0, epoch_s: float = 1.0
+) -> Iterator[Log]:
     """Within, `Tuner.fit` runs on simulated actors."""
     log = Log()
     random.seed(seed)
     np.random.seed(seed)
 
     def make(resource_manager: Any) -> SimulatedActors:
-        return SimulatedActors(slots, report, log)
+        log.actors = SimulatedActors(slots, report, log, epoch_s)
+        return log.actors
 
     with mock.patch("ray.tune.execution.tune_controller.RayActorManager", make):
         yield log
+
+
+class TimedPool:
+    """Probes that take virtual time, in one actor that is released when idle.
+
+    Args:
+        log: Of the run.
+        probe_s: Seconds for a candidate.
+        batch_size: Candidates in a batch.
+        idle_s: Seconds after which the actor is released.
+    """
+
+    holds_resources = False
+
+    def __init__(
+        self, log: Log, probe_s: float, batch_size: int = 16, idle_s: float = 10.0
+    ) -> None:
+        self._log, self._probe_s = log, probe_s
+        self._batch_size, self._idle_s = batch_size, idle_s
+        self._queue: list[Candidate] = []
+        self._batch: list[Candidate] = []
+        self._ready: list[Outcome] = []
+        self._last_work = -idle_s
+        self._size = FIRST_BATCH
+        self.actor_starts = 0
+        self.busy_s = 0.0
+
+    def submit(self, candidate: Candidate) -> None:
+        self._queue.append(candidate)
+
+    def discard(self, trial_id: str) -> None:
+        self._queue = [c for c in self._queue if c.trial_id != trial_id]
+
+    def release(self) -> None:
+        self._last_work = -self._idle_s
+
+    def poll(
+        self, wait_s: float = 0.0, *, patient: bool = False, hold_back: bool = False
+    ) -> list[Outcome]:
+        actors = self._log.actors
+        assert actors is not None
+        if self._queue and not self._batch:
+            seconds = 0.0
+            if actors.now - self._last_work >= self._idle_s:
+                self.actor_starts += 1
+                self._size = FIRST_BATCH
+                seconds = START_S
+            size, self._size = min(self._size, self._batch_size), 2 * self._size
+            self._batch, self._queue = self._queue[:size], self._queue[size:]
+            seconds += self._probe_s * len(self._batch)
+            self.busy_s += seconds
+            actors.after(seconds, self._finish)
+        outcomes, self._ready = self._ready, []
+        return outcomes
+
+    def _finish(self) -> None:
+        assert self._log.actors is not None
+        self._last_work = self._log.actors.now
+        self._ready += [judged(candidate) for candidate in self._batch]
+        self._batch = []
 
 
 class SimulatedPool:

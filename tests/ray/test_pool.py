@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 import recent_prune as rp
-from recent_prune.ray.pool import PoolLimits, ProbePool
+from recent_prune.ray.pool import PoolLimits, ProbeActor, ProbePool
 from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, pickled
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -118,6 +118,15 @@ def test_actors_start_on_demand_and_are_released_when_idle(
     assert gone(before)  # nobody polls any more
     pool.submit(Candidate("again", {}))
     assert outcomes(pool, 1)["again"].fault is None
+
+
+@pytest.mark.parametrize("there_is_one", [True, False])
+def test_an_actor_with_a_gpu_uses_it_where_there_is_one(
+    there_is_one: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: there_is_one)
+    assert ProbeActor(b"", on_gpu=True)._device == ("cuda" if there_is_one else "cpu")
+    assert ProbeActor(b"", on_gpu=False)._device == "cpu"
 
 
 def test_release_is_immediate(make: Callable[..., ProbePool]) -> None:

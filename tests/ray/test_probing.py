@@ -12,7 +12,6 @@ from recent_prune.ray.probing import (
     Candidate,
     Outcome,
     ProbeSettings,
-    device_for,
     pickled,
     probe_batch,
 )
@@ -116,11 +115,6 @@ def test_outcomes_survive_json() -> None:
 def test_what_cannot_be_pickled_is_named() -> None:
     with pytest.raises(TypeError, match=r"`rule` must be picklable, .* but got <generator"):
         pickled(settings(rule=(number for number in range(3))))
-
-
-def test_without_a_gpu_the_probe_runs_on_the_cpu() -> None:
-    assert device_for({"CPU": 1}) == "cpu"
-    assert device_for({"GPU": 0.5}) == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class TestInitialization:

@@ -1,0 +1,1 @@
+"""What the Ray Tune scheduler saves, and what it costs where nothing is to be saved."""

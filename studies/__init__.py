@@ -1,0 +1,1 @@
+"""Questions, each with a script and its answer."""

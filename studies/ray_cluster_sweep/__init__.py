@@ -1,0 +1,1 @@
+"""A sweep on one machine or on a cluster, with the gate."""
