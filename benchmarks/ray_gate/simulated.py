@@ -13,7 +13,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 
 from benchmarks.ray_gate.row import Row
-from tests.ray.simulation import Log, SimulatedGate, TimedPool, simulated, tuner
+from tests.ray.simulation import TimedGate, simulated, tuner
 
 SLOTS = 20
 EPOCHS = 9
@@ -26,15 +26,6 @@ SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
     "FIFO": FIFOScheduler,
     "ASHA": lambda: ASHAScheduler(max_t=EPOCHS, grace_period=1, reduction_factor=3),
 }
-
-
-class _TimedGate(SimulatedGate):
-    log: Log
-    pool: TimedPool
-
-    def _make_pool(self) -> TimedPool:
-        type(self).pool = TimedPool(self.log, PROBE_S)
-        return self.pool
 
 
 def report(config: dict[str, Any], iteration: int) -> dict[str, Any]:
@@ -59,8 +50,8 @@ def run(scheduler: str, gated: bool, doomed: float, trials: int) -> Row:
         tempfile.TemporaryDirectory() as folder,
         simulated(SLOTS, report, epoch_s=EPOCH_S) as log,
     ):
-        _TimedGate.log = log
-        chosen = _TimedGate(wrapped) if gated else wrapped
+        gate = TimedGate(wrapped, log, PROBE_S)
+        chosen = gate if gated else wrapped
         before = time.process_time()
         results = tuner(Path(folder), chosen, space, 1).fit()
         driver = time.process_time() - before
@@ -78,6 +69,6 @@ def run(scheduler: str, gated: bool, doomed: float, trials: int) -> Row:
         worker_s=log.worker_s,
         gpu_s=log.worker_s,
         driver_cpu_s=driver,
-        probe_s=_TimedGate.pool.busy_s if gated else 0.0,
+        probe_s=gate.pool.busy_s if gated else 0.0,
         best=best["score"],
     )

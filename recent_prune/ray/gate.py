@@ -29,8 +29,6 @@ itself waits for trials."""
 class Pool(Protocol):
     """What probes candidates: :class:`recent_prune.ray.pool.ProbePool`."""
 
-    @property
-    def holds_resources(self) -> bool: ...  # noqa: D102
     def submit(self, candidate: Candidate) -> None: ...  # noqa: D102
     def discard(self, trial_id: str) -> None: ...  # noqa: D102
     def release(self) -> None: ...  # noqa: D102
@@ -46,9 +44,9 @@ class Gate:
         controller: Tune's controller, not a wrapper of it.
         pool: Probes candidates.
         on_fault: What becomes of a trial that cannot be probed.
-        cohorts: Whether to let trials pass only when none is undecided.
-        patience_s: Seconds that a trial which passed may wait for resources before probes stop
-            taking any.
+        cohorts: Whether to let trials pass together with those that were sampled with them.
+        patience_s: Seconds that a trial which passed may wait for resources before probes that
+            take some stand back.
     """
 
     def __init__(
@@ -62,9 +60,11 @@ class Gate:
         self._held: dict[str, Trial] = {}
         self._arrived: list[Trial] = []  # held, but still on Tune's list of what to start
         self._recalled: list[Outcome] = []  # known from before a restore
-        self._passed: list[Trial] = []  # held until the rest of their cohort is decided
+        self._passed: set[str] = set()  # held until the rest of their cohort is decided
         self._ledger: Ledger | None = None
-        self._waiting_since: float | None = None
+        self._cohort: set[str] = set()
+        self._most_running = 0
+        self._starved_since: float | None = None
         self._warned = False
         self.counts: Counter[str] = Counter()
 
@@ -72,11 +72,17 @@ class Gate:
         """Whether the trial is held."""
         return trial.trial_id in self._held
 
+    @property
+    def undecided(self) -> bool:
+        """Whether any trial waits for its verdict."""
+        return len(self._held) > len(self._passed)
+
     def hold(self, trial: Trial) -> None:
         """Hold a new trial and have it probed, unless its verdict is known."""
+        tune_controller.prepare(trial)
+        outcome = self._ledger_of(trial).find(trial.trial_id, trial.config)
         self._held[trial.trial_id] = trial
         self._arrived.append(trial)
-        outcome = self._ledger_of(trial).find(trial.trial_id, trial.config)
         if outcome is None:
             self._pool.submit(Candidate(trial.trial_id, trial.config))
         else:
@@ -85,9 +91,9 @@ class Gate:
     def forget(self, trial: Trial) -> None:
         """Neither hold nor probe a trial any longer."""
         del self._held[trial.trial_id]
-        for waiting in (self._arrived, self._passed):
-            if trial in waiting:
-                waiting.remove(trial)
+        self._passed.discard(trial.trial_id)
+        if trial in self._arrived:
+            self._arrived.remove(trial)
         self._pool.discard(trial.trial_id)
 
     def step(self) -> list[Trial]:
@@ -127,16 +133,21 @@ class Gate:
     def _poll(self) -> list[Outcome]:
         """Ask for verdicts; wait for them only where Tune has nothing else to wait for."""
         live = [trial for trial in self._controller.get_live_trials() if not self.holds(trial)]
-        running = any(trial.status == Trial.RUNNING for trial in live)
+        running = sum(trial.status == Trial.RUNNING for trial in live)
         waiting = any(trial.status == Trial.PENDING for trial in live)
-        now = time.monotonic()
-        self._waiting_since = (self._waiting_since or now) if waiting else None
-        starved = waiting and now - (self._waiting_since or now) > self._patience_s
         return self._pool.poll(
             0.0 if running or waiting or self._recalled else POLL_S,
-            patient=running,
-            hold_back=starved and self._pool.holds_resources,
+            patient=running > 0,
+            hold_back=self._starved(running, waiting),
         )
+
+    def _starved(self, running: int, waiting: bool) -> bool:
+        """Whether a trial has been waiting though fewer run than could, so perhaps for a probe."""
+        self._most_running = max(self._most_running, running)
+        starved = waiting and (running == 0 or running < self._most_running)
+        now = time.monotonic()
+        self._starved_since = (self._starved_since or now) if starved else None
+        return starved and now - (self._starved_since or now) > self._patience_s
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         held = [(o, self._held[o.trial_id]) for o in outcomes if o.trial_id in self._held]
@@ -153,7 +164,7 @@ class Gate:
             known = {"trainable": self._on_fault == "run", "reason": reason}
         if known["trainable"]:
             self.counts["passed"] += 1
-            self._passed.append(trial)
+            self._passed.add(trial.trial_id)
         else:
             self.counts["rejected"] += 1
             logger.info("%s is not started: %s", trial, known["reason"])
@@ -161,12 +172,19 @@ class Gate:
             tune_controller.reject(self._controller, trial, {METRICS: known})
 
     def _released(self) -> list[Trial]:
-        if self._cohorts and len(self._passed) < len(self._held):
-            return []
-        passed, self._passed = self._passed, []
-        for trial in passed:
+        if self._cohorts:
+            self._cohort &= set(self._held)
+            self._cohort = self._cohort or set(self._held)
+            if self._cohort - self._passed:
+                return []
+        # In the order in which they were sampled, which verdicts need not keep.
+        released = [t for t in self._held.values() if t.trial_id in self._passed]
+        if self._cohorts:
+            released = [trial for trial in released if trial.trial_id in self._cohort]
+        for trial in released:
             del self._held[trial.trial_id]
-        return passed
+            self._passed.remove(trial.trial_id)
+        return released
 
     def _ledger_of(self, trial: Trial) -> Ledger:
         if self._ledger is None:

@@ -11,10 +11,12 @@ import hashlib
 import json
 import logging
 import posixpath
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -67,7 +69,7 @@ class Ledger:
             with self._filesystem.open_output_stream(partial) as stream:
                 stream.write(json.dumps(entries).encode())
             self._filesystem.move(partial, target)
-        except OSError:
+        except Exception:  # whatever the storage raises: a run without it is better than none
             logger.warning("Verdicts are not kept for a restore: %s", target, exc_info=True)
 
 
@@ -103,17 +105,26 @@ def _entries(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[dict[st
     selector = pyarrow.fs.FileSelector(folder, allow_not_found=True)
     for path in sorted(info.path for info in filesystem.get_file_info(selector)):
         if path.endswith(".json"):
-            with filesystem.open_input_stream(path) as stream:
-                yield from json.loads(stream.readall())
+            try:
+                with filesystem.open_input_stream(path) as stream:
+                    entries = json.loads(stream.readall())
+            except Exception:
+                logger.warning("Verdicts in %s cannot be read.", path, exc_info=True)
+            else:
+                yield from entries
 
 
 def _fingerprint(config: Config) -> str:
-    """Equal for equal configurations of plain values."""
-    plain = json.dumps(config, sort_keys=True, default=repr)
+    """Equal for equal configurations, in other processes as well."""
+    plain = json.dumps(config, sort_keys=True, default=_described)
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 
-def _uri(path: str) -> str:
-    from pathlib import Path
+def _described(value: Any) -> str:
+    """A function by its name, all else without its address in memory."""
+    name = getattr(value, "__qualname__", None)
+    return f"{value.__module__}.{name}" if name else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
+
+def _uri(path: str) -> str:
     return path if "://" in path else Path(path).expanduser().resolve().as_uri()

@@ -35,8 +35,11 @@ ATTEMPTS = 2
 FIRST_BATCH = 2
 """Candidates in an actor's first batch, doubled with each, so that trials can start soon."""
 
-FAILURES = 3
-"""After so many failures of actors in a row, probing is broken, not a trial."""
+GUILTY = 8
+"""After so many trials in a row that failed alone as well, it is not the trials that are broken."""
+
+FAILED_STARTS = 3
+"""Of actors, in a row: likewise."""
 
 
 class ProbeActor:
@@ -54,6 +57,21 @@ class ProbeActor:
     def probe(self, candidates: list[Candidate]) -> list[Outcome]:
         """Outcomes of candidates, in order."""
         return probe_candidates(self._settings, self._inputs, candidates, self._device)
+
+
+_REMOTE: Any = ray.remote(ProbeActor)
+
+
+def _options(resources: dict[str, float]) -> dict[str, Any]:
+    """Resources as an actor's options."""
+    custom = dict(resources)
+    return {
+        "num_cpus": custom.pop("CPU", 0),
+        "num_gpus": custom.pop("GPU", 0),
+        "memory": custom.pop("memory", None),
+        "resources": custom,
+        "max_restarts": 0,
+    }
 
 
 @dataclass(frozen=True)
@@ -88,9 +106,15 @@ class PoolLimits:
                     f"`{argument}` must be positive seconds, but got {getattr(self, argument)!r}."
                 )
         for name, amount in self.resources.items():
+            if name in ("cpu", "gpu"):
+                raise ValueError(f"`probe_resources` has {name!r}; Ray calls it {name.upper()!r}.")
             if not amount >= 0:
                 raise ValueError(
                     f"`probe_resources` must not be negative, but got {name}={amount!r}."
+                )
+            if amount > 1 and amount != int(amount):
+                raise ValueError(
+                    f"`probe_resources` above 1 must be whole numbers, but got {name}={amount!r}."
                 )
 
 
@@ -102,11 +126,12 @@ class _Request:
 
 @dataclass
 class _Worker:
-    """An actor that starts (no batch yet), probes (a future and a batch) or idles (no future)."""
+    """An actor that starts (is placed, then loads), probes (has a batch) or idles (no future)."""
 
     actor: Any
     future: Any
     since: float
+    placed: bool = False
     batch: list[_Request] = field(default_factory=list)
     size: int = FIRST_BATCH
 
@@ -132,17 +157,13 @@ class ProbePool:
         self._queue: deque[_Request] = deque()
         self._workers: list[_Worker] = []
         self._outcomes: list[Outcome] = []
-        self._failures = 0
+        self._guilty = 0  # trials in a row that failed alone
+        self._failed_starts = 0  # of actors, in a row
         self._broken: str | None = None
         # Actors are released by a thread: a driver that is done with its steps polls no more.
         self._lock = threading.RLock()
         self._watch: threading.Thread | None = None
         self._last_work = 0.0
-
-    @property
-    def holds_resources(self) -> bool:
-        """Whether an actor takes something that a trial may need."""
-        return bool(self._workers) and any(self._limits.resources.values())
 
     def submit(self, candidate: Candidate) -> None:
         """Have a candidate probed."""
@@ -164,10 +185,11 @@ class ProbePool:
             wait_s: How long to wait for one at most, if any is on the way.
             patient: Whether the time that an actor waits for its resources does not count, since
                 trials are running that will free some.
-            hold_back: Whether to begin nothing new and to release actors without work, since
-                trials wait for what they hold.
+            hold_back: Whether trials wait for what actors may hold: if so, begin nothing new and
+                release actors without work.
         """
         with self._lock:
+            hold_back = hold_back and any(self._limits.resources.values())
             if hold_back:
                 self._kill([worker for worker in self._workers if not worker.batch])
             else:
@@ -199,8 +221,11 @@ class ProbePool:
                 worker.since = time.monotonic()
         starting = sum(worker.starting for worker in self._workers)
         wanted = math.ceil(len(self._queue) / self._limits.batch_size) - starting
-        for _ in range(min(wanted, self._limits.actors - len(self._workers))):
-            self._start()
+        try:
+            for _ in range(min(wanted, self._limits.actors - len(self._workers))):
+                self._start()
+        except Exception as error:
+            self._give_up(described(error))
 
     def _next_batch(self, size: int) -> list[_Request]:
         """What failed already goes alone."""
@@ -210,19 +235,10 @@ class ProbePool:
         return batch
 
     def _start(self) -> None:
-        resources = dict(self._limits.resources)
-        actor: Any = (
-            ray.remote(ProbeActor)
-            .options(
-                num_cpus=resources.pop("CPU", 0),
-                num_gpus=resources.pop("GPU", 0),
-                memory=resources.pop("memory", None),
-                resources=resources,
-                max_restarts=0,
-            )
-            .remote(self._settings, bool(self._limits.resources.get("GPU")))
+        actor: Any = _REMOTE.options(**_options(self._limits.resources)).remote(
+            self._settings, bool(self._limits.resources.get("GPU"))
         )
-        self._workers.append(_Worker(actor, actor.load.remote(), time.monotonic()))
+        self._workers.append(_Worker(actor, actor.__ray_ready__.remote(), time.monotonic()))
         self._last_work = time.monotonic()
         if self._watch is None:
             self._watch = threading.Thread(target=self._release_idle, daemon=True)
@@ -244,17 +260,23 @@ class ProbePool:
             worker.future = None
             if worker.batch:
                 worker.batch = []
-                self._failures = 0
+                self._guilty = 0
                 self._outcomes += answer
+            elif not worker.placed:
+                worker.placed = True
+                worker.future, worker.since = worker.actor.load.remote(), time.monotonic()
+            else:
+                self._failed_starts = 0
 
     def _expire(self, patient: bool) -> None:
         now = time.monotonic()
         for worker in list(self._workers):
-            if worker.starting and patient:
+            if worker.starting and not worker.placed and patient:
                 worker.since = now
             elif worker.starting and now - worker.since > self._limits.start_timeout_s:
                 resources = self._limits.resources
-                reason = f"no actor with {resources} started in {self._limits.start_timeout_s:g} s"
+                did = "loaded its inputs" if worker.placed else "started"
+                reason = f"no actor with {resources} {did} in {self._limits.start_timeout_s:g} s"
                 self._kill([worker])
                 self._give_up(reason)
             elif worker.batch and now - worker.since > self._limits.timeout_s:
@@ -268,13 +290,14 @@ class ProbePool:
             if request.failed < ATTEMPTS:
                 self._queue.appendleft(request)
             else:
+                self._guilty += 1
                 self._outcomes.append(Outcome(request.candidate.trial_id, fault=reason))
-        self._failures += 1
-        if self._failures >= FAILURES and (self._gives_up or not requests):
+        self._failed_starts += not requests
+        if self._failed_starts >= FAILED_STARTS or (self._gives_up and self._guilty >= GUILTY):
             self._give_up(reason)
 
     def _give_up(self, reason: str) -> None:
-        self._failures = 0
+        self._failed_starts = 0
         self._fault_queue(reason)
         if self._gives_up:
             self._broken = reason
@@ -289,13 +312,17 @@ class ProbePool:
         while True:
             time.sleep(min(self._limits.idle_s, 1.0))
             with self._lock:
-                quiet = time.monotonic() - self._last_work
-                busy = any(worker.batch for worker in self._workers)
-                if quiet > self._limits.idle_s + (self._limits.timeout_s if busy else 0.0):
-                    self._kill(self._workers)
+                quiet = time.monotonic() - self._last_work - self._limits.idle_s
+                self._kill([w for w in self._workers if quiet > self._allowed_s(w)])
                 if not self._workers:
                     self._watch = None
                     return
+
+    def _allowed_s(self, worker: _Worker) -> float:
+        """How long what an actor does may take, 0 if it does nothing."""
+        if worker.batch:
+            return self._limits.timeout_s
+        return self._limits.start_timeout_s if worker.starting else 0.0
 
     def _kill(self, workers: Sequence[_Worker]) -> None:
         for worker in list(workers):

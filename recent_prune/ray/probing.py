@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from ray import cloudpickle
-from torch import nn
+from torch import Tensor, nn
 
 from recent_prune.probe import ProbeResult, probe_many
-from recent_prune.probe.inputs import Inputs
-from recent_prune.probe.probing import Estimator
+from recent_prune.probe.inputs import Inputs, gather
+from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray.initialization import BuildModel, Config, build_probed_model
 from recent_prune.rules import Rule, Scalar, summary
 
@@ -66,9 +66,10 @@ class ProbeSettings:
     layers: Sequence[str] | None
     rtol: float
 
-    def load_inputs(self) -> Inputs:
-        """The inputs, loaded where this is called if they are a function."""
-        return self.inputs() if callable(self.inputs) else self.inputs
+    def load_inputs(self) -> Tensor:
+        """The samples that are probed, loaded where this is called if they are a function's."""
+        inputs = self.inputs() if callable(self.inputs) else self.inputs
+        return gather(inputs, resolved(self.estimator).samples).inputs
 
 
 def pickled(settings: ProbeSettings) -> bytes:

@@ -9,8 +9,6 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import (
     FIFOScheduler,
-    HyperBandForBOHB,
-    HyperBandScheduler,
     PopulationBasedTraining,
     TrialScheduler,
 )
@@ -67,16 +65,16 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             )
 
     Trials are held in the state PENDING, so Tune samples no further ahead than without the gate.
-    HyperBand gets its trials in cohorts, when none is undecided, since it halves whatever its
-    bracket holds; a PBT exploit is no new initialization and is not probed. With OptunaSearch a
-    rejected trial counts as pruned, and every probed one carries its violation as the constraint
-    ``recent_prune``. ``Tuner.restore`` knows all verdicts: they are written to the experiment's
-    storage before they are acted upon (:func:`probed_trials` reads them).
+    HyperBand and synchronous PBT compare all trials that they know, so they get those that were
+    sampled together at once; a PBT exploit is no new initialization and is not probed. With
+    OptunaSearch a rejected trial counts as pruned, and every probed one carries its violation as
+    the constraint ``recent_prune``. ``Tuner.restore`` knows all verdicts: they are written to the
+    experiment's storage before they are acted upon (:func:`probed_trials` reads them).
 
     A probe that fails (an error in ``build_model``, a time-out, an actor or node that dies) is
     tried once more, alone; then its trial runs unprobed, a warning says so once, and
-    ``debug_string()`` counts it. After three failures of actors in a row, or where no actor can
-    start, the gate stays open for the rest of the run.
+    ``debug_string()`` counts it. After eight such trials in a row, or where no actor can start, the
+    gate stays open for the rest of the run.
 
     Use one object for one run, as with Tune's own schedulers: given to a second one the gate starts
     anew, but a wrapped scheduler keeps what it saw.
@@ -96,7 +94,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         probe_actors: Probe actors at a time, at most. Default 1.
         probe_resources: Of one of them. Default ``{"CPU": 0}``: the probe uses a core for the
             tenth of a second that it takes, but waits for none. With ``{"GPU": 0.25}`` it runs on
-            the GPU; actors that hold resources are released while trials wait for some.
+            the GPU; actors that hold resources stand back while trials wait for some.
         timeout_s: Seconds that a batch may take. Default 60.
         start_timeout_s: Seconds that an actor may take to start while no trial is running.
             Default 120.
@@ -194,18 +192,17 @@ class ReconstructionEntropyScheduler(TrialScheduler):
     def on_trial_result(self, controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Stop a trial that condemned itself by :func:`probe_and_report`; else hand on."""
         if result.get(CONDEMNED) is False:
-            self._run.condemned.add(trial.trial_id)
             return self.STOP
         return self._wrapped.on_trial_result(self._view(controller), trial, result)
 
     def on_trial_complete(self, controller: Any, trial: Trial, result: dict[str, Any]) -> None:
         """Hand on; a trial that condemned itself is removed, as its result has no value."""
-        if trial.trial_id in self._run.condemned:
+        if result.get(CONDEMNED) is False:
+            self._run.condemned.add(trial.trial_id)
             self._wrapped.on_trial_remove(self._view(controller), trial)
             violation = float(result.get(f"{METRICS}/violation", 0.0))
-            if tune_controller.tell_optuna(controller, trial.trial_id, violation):
-                # To Optuna a missing value means pruned; NaN would be an error.
-                tune_controller.withdraw_nan(trial)
+            tune_controller.tell_optuna(controller, trial.trial_id, violation)
+            tune_controller.prune_in_optuna(controller, trial)
         elif self._knows(trial):
             self._wrapped.on_trial_complete(self._view(controller), trial, result)
 
@@ -224,6 +221,8 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 if not self._completes_configurations():
                     self._wrapped.on_trial_add(self._view(controller), trial)
                 tune_controller.let_go(self._run.controller, trial)
+            if self._run.gate.undecided and self._would_halve_too_early(controller):
+                return None
         return self._wrapped.choose_trial_to_run(self._view(controller))
 
     def debug_string(self) -> str:
@@ -255,7 +254,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 controller,
                 pool,
                 on_fault=self._on_fault,
-                cohorts=self._halves_what_it_has(),
+                cohorts=tune_controller.waits_for_all(self._wrapped),
                 patience_s=self._limits.idle_s,
             )
         self._run = _Run(controller, gate)
@@ -269,11 +268,11 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         """Whether the wrapped scheduler samples what the model may be built from."""
         return isinstance(tune_controller.innermost(self._wrapped), PopulationBasedTraining)
 
-    def _halves_what_it_has(self) -> bool:
-        """Whether trials must come together, lest each be compared with the few there are."""
-        scheduler = tune_controller.innermost(self._wrapped)
-        pauses = isinstance(scheduler, HyperBandForBOHB)  # until its bracket is full
-        return isinstance(scheduler, HyperBandScheduler) and not pauses
+    def _would_halve_too_early(self, controller: Any) -> bool:
+        """Whether nothing runs or waits, which BOHB takes for a bracket that will not be filled."""
+        live = self._view(controller).get_live_trials()
+        busy = any(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in live)
+        return tune_controller.is_bohb(self._wrapped) and not busy
 
     def _knows(self, trial: Trial) -> bool:
         return trial.trial_id in self._run.known
@@ -311,7 +310,10 @@ def _check_types(build_model: object, inputs: object, rule: object, wrapped: obj
         )
     if (rule is not None and not callable(rule)) or isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
-    if isinstance(wrapped, ReconstructionEntropyScheduler):
-        raise TypeError("`wrapped` must be another scheduler, but got this one twice.")
     if wrapped is not None and not isinstance(wrapped, TrialScheduler):
         raise TypeError(f"`wrapped` must be a Tune scheduler or None, but got {wrapped!r}.")
+    if isinstance(wrapped, TrialScheduler) and isinstance(
+        tune_controller.innermost(wrapped),
+        ReconstructionEntropyScheduler,
+    ):
+        raise TypeError("`wrapped` must be another scheduler, but got this one twice.")

@@ -15,13 +15,18 @@ used                                why
 ``_resources_to_pending_trials``    the same for actors that are used again
 ``_callbacks._callbacks``           loggers raise for a trial that ends without having started
 ``_iteration``                      argument of callbacks
-``_mark_trial_to_checkpoint``       a trial that is stopped without an actor is not saved otherwise,
-                                    and would be back after a restore
-``Trial.init_local_path``           a ResultGrid cannot hold a trial without a folder
+``_set_trial_status``               ends a trial (schedulers are allowed to)
+``_mark_trial_to_checkpoint``       a trial that ends without an actor is not saved otherwise, and
+                                    would be back after a restore
+``Trial.init_local_path``           neither reporters nor a ResultGrid can do with a trial that has
+                                    no folder
 ``Trial.update_last_result``        how a trial gets its metrics
 ``Trial.run_metadata.start_time``   tells a restored trial that ran from one that never did
 ``Trial.storage``                   where the experiment is kept
 ``OptunaSearch._ot_trials``         the Optuna trial to which the graded violation is told
+``OptunaSearch._ot_study``,         where a trial of several objectives is pruned: Tune would tell
+``_completed_trials``               Optuna a list of missing values, which it refuses
+``PopulationBasedTraining._synch``  whether it waits for all trials
 ``_base_scheduler``                 what a ``ResourceChangingScheduler`` wraps
 ==================================  ===============================================================
 """
@@ -29,14 +34,19 @@ used                                why
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
-from ray.tune.schedulers import TrialScheduler
+from ray.tune.schedulers import (
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+from ray.tune.search.optuna import optuna_search
 
 logger = logging.getLogger(__name__)
 
@@ -80,9 +90,17 @@ def let_go(controller: Any, trial: Trial) -> None:
     controller._resources_to_pending_trials[trial.placement_group_factory].add(trial)
 
 
-def reject(controller: Any, trial: Any, metrics: Mapping[str, Any]) -> None:
-    """End a held trial that never ran, with metrics, as one that did."""
+def prepare(trial: Any) -> None:
+    """Give a trial its folder, as Tune does when it stages one."""
     trial.init_local_path()
+
+
+def reject(controller: Any, trial: Any, metrics: Mapping[str, Any]) -> None:
+    """End a held trial that never ran, with metrics, as Tune ends one that did.
+
+    Not by ``stop_trial``: there a callback that misses what only a trial that ran can have ends
+    the whole run.
+    """
     result = {
         **metrics,
         "trial_id": trial.trial_id,
@@ -93,30 +111,31 @@ def reject(controller: Any, trial: Any, metrics: Mapping[str, Any]) -> None:
         "done": True,
     }
     context = {"iteration": controller._iteration, "trials": controller.get_trials()}
-    for callback in controller._callbacks._callbacks:
+    callbacks = controller._callbacks._callbacks
+    for callback in callbacks:
         if isinstance(callback, LoggerCallback):
-            try:
-                callback.on_trial_start(trial=trial, **context)
-                callback.on_trial_result(trial=trial, result=dict(result), **context)
-            except Exception:
-                logger.warning(
-                    "%s could not log that %s was rejected.", callback, trial, exc_info=True
-                )
+            _tell(callback.on_trial_start, trial=trial, **context)
+            _tell(callback.on_trial_result, trial=trial, result=dict(result), **context)
     trial.update_last_result(result)
-    controller.stop_trial(trial)
+    _tell(controller.search_alg.on_trial_complete, trial.trial_id)
+    for callback in callbacks:
+        _tell(callback.on_trial_complete, trial=trial, **context)
+    controller._set_trial_status(trial, Trial.TERMINATED)
+    controller.get_live_trials().discard(trial)
     controller._mark_trial_to_checkpoint(trial)
+
+
+def _tell(hook: Callable[..., object], *args: Any, **kwargs: Any) -> None:
+    """Call what is not ours; its failure is no reason to end the run."""
+    try:
+        hook(*args, **kwargs)
+    except Exception:
+        logger.warning("%s failed for a trial that was rejected.", hook, exc_info=True)
 
 
 def is_over(trial: Trial) -> bool:
     """Whether the trial is TERMINATED or ended with an ERROR."""
     return trial.status in (Trial.TERMINATED, Trial.ERROR)
-
-
-def withdraw_nan(trial: Trial) -> None:
-    """Turn metrics that are NaN in a trial's last result into missing ones."""
-    for name, value in trial.last_result.items():
-        if isinstance(value, float) and math.isnan(value):
-            trial.last_result[name] = None
 
 
 def storage_of(trial: Trial) -> tuple[Any, str]:
@@ -137,17 +156,45 @@ def innermost(scheduler: TrialScheduler) -> TrialScheduler:
     return scheduler
 
 
-def tell_optuna(controller: Any, trial_id: str, violation: float) -> bool:
-    """Tell the graded violation to the Optuna trial behind a trial; False if there is none."""
+def waits_for_all(scheduler: TrialScheduler) -> bool:
+    """Whether a scheduler compares all trials that it knows, so that they must come together."""
+    scheduler = innermost(scheduler)
+    if isinstance(scheduler, PopulationBasedTraining):
+        return bool(scheduler._synch)
+    # BOHB pauses until its bracket is full.
+    return isinstance(scheduler, HyperBandScheduler) and not is_bohb(scheduler)
+
+
+def is_bohb(scheduler: TrialScheduler) -> bool:
+    """Whether a scheduler halves what it has as soon as nothing runs."""
+    return isinstance(innermost(scheduler), HyperBandForBOHB)
+
+
+def tell_optuna(controller: Any, trial_id: str, violation: float) -> None:
+    """Tell the graded violation to the Optuna trial behind a trial, if there is one."""
+    searcher = _optuna_search(controller)
+    trial = None if searcher is None else searcher._ot_trials.get(trial_id)
+    if trial is not None and CONSTRAINT not in trial.constraints:
+        _tell(trial.set_constraint, CONSTRAINT, violation)
+
+
+def prune_in_optuna(controller: Any, trial: Trial) -> None:
+    """Have a trial that ran, but has no value, count as pruned."""
+    searcher = _optuna_search(controller)
+    if searcher is None:
+        return
+    if isinstance(searcher.metric, list):
+        optuna_trial = searcher._ot_trials[trial.trial_id]
+        pruned = vars(optuna_search)["OptunaTrialState"].PRUNED
+        _tell(searcher._ot_study.tell, optuna_trial, state=pruned)
+        searcher._completed_trials.add(trial.trial_id)
+        return
+    # To it a missing value means pruned, while NaN would be an error.
+    trial.last_result[searcher.metric] = None
+
+
+def _optuna_search(controller: Any) -> Any:
     searcher = getattr(controller.search_alg, "searcher", None)
     while searcher is not None and not hasattr(searcher, "_ot_trials"):
         searcher = getattr(searcher, "searcher", None)
-    trial = None if searcher is None else searcher._ot_trials.get(trial_id)
-    if trial is None:
-        return False
-    try:
-        if CONSTRAINT not in trial.constraints:
-            trial.set_constraint(CONSTRAINT, violation)
-    except Exception:  # Optuna's own affair, not a reason to end the run
-        logger.warning("Optuna's trial of %s takes no constraint.", trial_id, exc_info=True)
-    return True
+    return searcher

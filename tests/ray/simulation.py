@@ -53,6 +53,7 @@ class Log:
     started: list[str] = field(default_factory=list)  # trials, each time a fresh worker began
     iterations: list[tuple[Any, int]] = field(default_factory=list)  # (config's index, iteration)
     worker_starts: int = 0
+    resets: int = 0
     worker_s: float = 0.0
     makespan_s: float = 0.0
     actors: SimulatedActors | None = None
@@ -136,6 +137,13 @@ class SimulatedActors:
             saved = _TrainingResult(Checkpoint(tempfile.mkdtemp(prefix="simulated")), metrics)
             finish(0.0, saved)
             return ray.put(saved)
+        elif method_name == "reset":  # a worker that is used for another trial
+            self._log.resets += 1
+            trial = self._trial(tracked_actor)
+            if trial.checkpoint is None:
+                self._log.started.append(trial.trial_id)
+            self._iteration[tracked_actor] = 0
+            finish(0.0, True)
         elif method_name == "restore":
             self._iteration[tracked_actor] = args[0].metrics["training_iteration"]
             finish(0.0, None)
@@ -238,8 +246,6 @@ class TimedPool:
         idle_s: Seconds after which the actor is released.
     """
 
-    holds_resources = False
-
     def __init__(
         self, log: Log, probe_s: float, batch_size: int = 16, idle_s: float = 10.0
     ) -> None:
@@ -295,8 +301,6 @@ class SimulatedPool:
         polls: How many polls a batch takes.
         batch_size: Candidates in it.
     """
-
-    holds_resources = False
 
     def __init__(self, polls: int = 0, batch_size: int = 16) -> None:
         self._polls, self._batch_size = polls, batch_size
@@ -359,6 +363,21 @@ class SimulatedGate(ReconstructionEntropyScheduler):
         return SimulatedPool(self.polls)
 
 
+class TimedGate(ReconstructionEntropyScheduler):
+    """The scheduler with probes that take virtual time."""
+
+    def __init__(self, wrapped: Any, log: Log, probe_s: float) -> None:
+        super().__init__(wrapped=wrapped)
+        self.log, self.probe_s = log, probe_s
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "log": None, "pool": None}
+
+    def _make_pool(self) -> Pool | None:
+        self.pool = TimedPool(self.log, self.probe_s)
+        return self.pool
+
+
 def trainable(config: dict[str, Any]) -> None:
     raise AssertionError("trials are simulated")
 
@@ -372,7 +391,7 @@ def tuner(
     **options: Any,
 ) -> tune.Tuner:
     """A quiet tuner that keeps its results at a path."""
-    run = options.pop("run", {})
+    run = {"verbose": 0, **options.pop("run", {})}
     return tune.Tuner(
         trainable,
         param_space=space,
@@ -383,5 +402,5 @@ def tuner(
             scheduler=scheduler,
             **options,
         ),
-        run_config=tune.RunConfig(storage_path=str(path), name="run", verbose=0, **run),
+        run_config=tune.RunConfig(storage_path=str(path), name="run", **run),
     )

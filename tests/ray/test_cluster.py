@@ -10,7 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ from ray import tune
 from ray.cluster_utils import Cluster
 from ray.tune.schedulers import (
     ASHAScheduler,
+    FIFOScheduler,
     HyperBandScheduler,
     PopulationBasedTraining,
     TrialScheduler,
@@ -128,25 +129,25 @@ def check(results: tune.ResultGrid, started: set[str]) -> None:
     assert started == set(table["trial_id"]) - doomed
 
 
-@pytest.mark.parametrize(
-    "wrapped",
-    [
-        None,
-        ASHAScheduler(max_t=4),
-        HyperBandScheduler(max_t=4),
-        PopulationBasedTraining(
-            time_attr="training_iteration",
-            perturbation_interval=2,
-            hyperparam_mutations={"lr": tune.uniform(0, 1)},
-        ),
-    ],
-    ids=["fifo", "asha", "hyperband", "pbt"],
-)
+SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
+    "fifo": FIFOScheduler,
+    "asha": lambda: ASHAScheduler(max_t=4),
+    "hyperband": lambda: HyperBandScheduler(max_t=4),
+    "pbt": lambda: PopulationBasedTraining(
+        time_attr="training_iteration",
+        perturbation_interval=2,
+        hyperparam_mutations={"lr": tune.uniform(0, 1)},
+    ),
+}
+each_scheduler = pytest.mark.parametrize("make", SCHEDULERS.values(), ids=SCHEDULERS)
+
+
+@each_scheduler
 def test_doomed_trials_never_start(
-    cluster: Cluster, wrapped: TrialScheduler | None, digits: Tensor, tmp_path: Path
+    cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
 ) -> None:
     scheduler = ReconstructionEntropyScheduler(
-        build, digits, wrapped=wrapped, probe_resources={"GPU": 0.25}
+        build, digits, wrapped=make(), probe_resources={"GPU": 0.25}
     )
     results, started = fit(tmp_path, scheduler)
     check(results, started)
@@ -216,12 +217,13 @@ def test_a_node_that_dies_while_it_probes(cluster: Cluster, digits: Tensor, tmp_
     assert "0 could not be probed" in scheduler.debug_string()
 
 
+@each_scheduler
 def test_a_node_that_dies_while_trials_run_on_it(
-    cluster: Cluster, digits: Tensor, tmp_path: Path
+    cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
 ) -> None:
     """They are tried again, and not probed again."""
     _WhileTrialsRun.prepare(cluster, {"weak": 1})
-    scheduler = ReconstructionEntropyScheduler(build, digits)
+    scheduler = ReconstructionEntropyScheduler(build, digits, wrapped=make())
     results, started = fit(
         tmp_path, scheduler, 4, [_WhileTrialsRun()], resources={"cpu": 1, "weak": 0.5}
     )

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from recent_prune.ray import probed_trials
 from recent_prune.ray.ledger import Ledger
 from recent_prune.ray.probing import Outcome
 
+ROOT = Path(__file__).parents[2]
 GOOD = Outcome("a", {"trainable": True, "violation": -0.5, "retained": 0.3})
 FAULT = Outcome("b", fault="OSError: disk")
 
@@ -35,6 +38,35 @@ def test_a_file_that_was_not_finished_does_not_count(tmp_path: Path) -> None:
     ledger(tmp_path).record([(GOOD, {})])
     (tmp_path / "recent_prune" / "0-0.partial").write_text('[{"config": ')
     assert ledger(tmp_path).find("a", {}) == GOOD
+
+
+def test_a_file_that_cannot_be_read_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger(tmp_path).record([(GOOD, {})])
+    (tmp_path / "recent_prune" / "99.json").write_text("")
+    with caplog.at_level("WARNING", logger="recent_prune"):
+        assert ledger(tmp_path).find("a", {}) == GOOD
+    assert "99.json cannot be read" in caplog.text
+
+
+def test_functions_and_objects_in_a_configuration_are_known_in_another_process(
+    tmp_path: Path,
+) -> None:
+    code = """
+import sys, torch
+from tests.ray.test_ledger import GOOD, Path, ledger
+config = {"f": torch.tanh, "g": torch.nn.functional.relu, "h": torch.nn.Tanh, "i": object()}
+book = ledger(Path(sys.argv[1]))
+print(book.find("a", config) == GOOD)
+book.record([(GOOD, config)])
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    printed = [
+        subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
+        for _ in range(2)
+    ]
+    assert printed == ["False", "True"]
 
 
 def test_a_full_disk_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

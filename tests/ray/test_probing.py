@@ -101,8 +101,8 @@ def test_a_build_that_changes_its_configuration_changes_no_other(digits: Tensor)
 
 
 def test_inputs_may_be_loaded_by_a_function(digits: Tensor) -> None:
-    assert settings(inputs=lambda: digits).load_inputs() is digits
-    assert settings(inputs=digits).load_inputs() is digits
+    for inputs in (digits, lambda: digits, lambda: iter([digits])):
+        assert len(settings(inputs=inputs).load_inputs()) == rp.Ridge().samples
 
 
 def test_outcomes_survive_json() -> None:

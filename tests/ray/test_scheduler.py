@@ -34,6 +34,7 @@ from recent_prune.ray import ReconstructionEntropyScheduler, probed_trials, tune
 from tests.ray.simulation import (
     SimulatedGate,
     SimulatedPool,
+    TimedGate,
     improving,
     simulated,
     trainable,
@@ -141,6 +142,71 @@ class TestGate:
         assert with_gate.makespan_s == without.makespan_s
         columns = ["config/index", "score", "training_iteration"]
         assert gated.get_dataframe()[columns].equals(alone.get_dataframe()[columns])
+
+    @pytest.mark.parametrize("name", ["hyperband", "synchronous pbt"])
+    def test_slow_probes_do_not_change_who_is_compared_with_whom(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        make = SCHEDULERS[name]
+        with simulated(slots=30) as without:
+            alone = tuner(tmp_path / "a", make(), space(doomed=False), 1).fit()
+        with simulated(slots=30) as with_gate:
+            scheduler = TimedGate(make(), log=with_gate, probe_s=3.0)
+            gated = tuner(tmp_path / "b", scheduler, space(doomed=False), 1).fit()
+        columns = ["config/index", "score", "training_iteration"]
+        assert gated.get_dataframe()[columns].equals(alone.get_dataframe()[columns])
+        assert with_gate.iterations == without.iterations
+        assert with_gate.makespan_s > without.makespan_s + 24 * 3.0
+
+    def test_slow_probes_do_not_make_bohb_halve_brackets_that_are_not_full(
+        self, tmp_path: Path
+    ) -> None:
+        def search() -> ConcurrencyLimiter:
+            return ConcurrencyLimiter(_Suggestions(lambda _: False), max_concurrent=4)
+
+        with simulated(slots=9) as without:
+            alone = HyperBandForBOHB(max_t=9)
+            tuner(tmp_path / "a", alone, {}, 18, search_alg=search()).fit()
+        with simulated(slots=9) as with_gate:
+            wrapped = HyperBandForBOHB(max_t=9)
+            scheduler = TimedGate(wrapped, log=with_gate, probe_s=5.0)
+            tuner(tmp_path / "b", scheduler, {}, 18, search_alg=search()).fit()
+        # It resumes what it has when nothing runs, so that there is no one right schedule; with
+        # brackets halved as they stood it trained twice as much.
+        assert len(with_gate.iterations) < 1.2 * len(without.iterations)
+        assert wrapped._num_stopped >= alone._num_stopped
+
+    def test_a_cohort_does_not_wait_for_trials_that_were_sampled_later(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "8")
+        searcher = _Suggestions(lambda number: number > 3, count=200)
+        scheduler = SimulatedGate(HyperBandScheduler(max_t=9), polls=1)
+        first: list[int] = []
+
+        class Looks(tune.Callback):
+            def on_trial_start(
+                self, iteration: int, trials: list[Any], trial: Any, **_: Any
+            ) -> None:
+                first.append(len(trials))
+
+        with simulated() as log:
+            run = {"callbacks": [Looks()]}
+            tuner(tmp_path, scheduler, {}, 200, search_alg=searcher, run=run).fit()
+        assert len(set(log.started)) == 3
+        assert first[0] < 30
+
+    @pytest.mark.parametrize("name", ["fifo", "asha", "pbt"])
+    def test_workers_that_are_used_again(self, name: str, tmp_path: Path) -> None:
+        with simulated(slots=3) as log:
+            results = tuner(
+                tmp_path, SimulatedGate(SCHEDULERS[name](), 2), space(), 1, reuse_actors=True
+            ).fit()
+        assert log.resets > 0
+        assert results.num_errors == 0
+        assert rejected(results) == doomed(results)
+        assert not set(log.started) & doomed(results)
+        assert len(set(log.started)) == 16
 
     def test_hyperband_gets_its_trials_in_one_cohort(self, tmp_path: Path) -> None:
         scheduler = SimulatedGate(HyperBandScheduler(max_t=9), polls=5)
@@ -338,8 +404,25 @@ class TestSearchers:
         with simulated() as log:
             results = tuner(tmp_path, Gate(), forever, -1, time_budget_s=2.0).fit()
         assert max(held) == 20
+        assert results.num_errors == 0
         assert 0 < len(log.started) < len(results)
         assert not set(log.started) & rejected(results)
+
+    def test_a_budget_that_ends_while_trials_are_held(self, tmp_path: Path) -> None:
+        class Pool(SimulatedPool):
+            def poll(self, *args: Any, **kwargs: Any) -> list[Any]:
+                time.sleep(0.05)
+                return [] if self.probed else super().poll(*args, **kwargs)
+
+        class Gate(SimulatedGate):
+            def _make_pool(self) -> Pool:
+                return Pool(batch_size=2)
+
+        with simulated():
+            results = tuner(tmp_path, Gate(), space(9), 1, time_budget_s=1.0).fit()
+        assert len(results) == 9
+        assert results.num_terminated == 9
+        assert len(results.get_dataframe()) == 2
 
 
 class _Strict(tune.logger.LoggerCallback):
@@ -366,6 +449,9 @@ class _Greedy(tune.logger.LoggerCallback):
 
     def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
         result["score"]
+
+    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
+        trial.last_result["score"]
 
 
 class TestResults:
@@ -409,6 +495,19 @@ class TestResults:
         assert results[0].metrics_dataframe is not None
         assert results[0].metrics_dataframe["recent_prune/retained"].tolist() == [0.0]
 
+    @pytest.mark.parametrize("verbose", [1, 2])
+    @pytest.mark.parametrize("engine", ["0", "1"])
+    def test_progress_of_held_trials_is_shown(
+        self, verbose: int, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Tune has two of them; notebooks get the old one."""
+        monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", engine)
+        with simulated():
+            results = tuner(
+                tmp_path, SimulatedGate(polls=3), space(9), 1, run={"verbose": verbose}
+            ).fit()
+        assert results.num_terminated == 9
+
     def test_loggers_that_look_up_their_run_survive(self, tmp_path: Path) -> None:
         strict = _Strict()
         with simulated():
@@ -429,8 +528,8 @@ class TestResults:
                 tmp_path, SimulatedGate(), space(9), 1, run={"callbacks": [_Greedy()]}
             ).fit()
         assert results.num_terminated == 9
-        assert "_Greedy object" in caplog.text
-        assert "could not log" in caplog.text
+        assert "_Greedy" in caplog.text
+        assert "failed for a trial that was rejected" in caplog.text
 
     def test_all_rejected(self, tmp_path: Path) -> None:
         with simulated() as log:
@@ -543,6 +642,35 @@ class TestWithinTheTrial:
                 assert ran[result.metrics["config"]["index"]] == 1
         assert scheduler.debug_string().endswith("8 condemned by a probe within the trial")
 
+    def test_a_stop_criterion_that_it_meets_makes_no_difference(self, tmp_path: Path) -> None:
+        wrapped = ASHAScheduler(max_t=9)
+        run = {"stop": {"training_iteration": 1}}
+        with simulated(report=self.report):
+            scheduler = ReconstructionEntropyScheduler(wrapped=wrapped)
+            results = tuner(tmp_path, scheduler, space(), 1, run=run).fit()
+        recorded = [value for _, rung in wrapped._brackets[0]._rungs for value in rung.values()]
+        assert len(recorded) == 16
+        assert all(value == value for value in recorded)
+        assert "8 condemned" in scheduler.debug_string()
+        assert results.num_errors == 0
+
+    def test_optuna_with_two_objectives_hears_of_it_as_pruned(self, tmp_path: Path) -> None:
+        search = OptunaSearch(metric=["score", "other"], mode=["max", "min"])
+        search_space = {"quality": tune.uniform(0, 1), "doomed": tune.choice([False, True])}
+
+        def report(config: dict[str, Any], iteration: int) -> dict[str, Any]:
+            return {"other": float("nan"), **self.report(config, iteration)} | (
+                {} if config["doomed"] else {"other": 1.0}
+            )
+
+        scheduler = ReconstructionEntropyScheduler()
+        with simulated(report=report):
+            tuner(tmp_path, scheduler, search_space, 16, metric=None, search_alg=search).fit()
+        assert {(t.params["doomed"], t.state.name) for t in optuna_trials(search)} == {
+            (True, "PRUNED"),
+            (False, "COMPLETE"),
+        }
+
     def test_optuna_hears_of_it_as_pruned(self, tmp_path: Path) -> None:
         search = OptunaSearch()
         search_space = {"quality": tune.uniform(0, 1), "doomed": tune.choice([False, True])}
@@ -600,6 +728,10 @@ class TestArguments:
         once = ReconstructionEntropyScheduler(build, self.inputs)
         with pytest.raises(TypeError, match="`wrapped` must be another scheduler, but got this"):
             ReconstructionEntropyScheduler(build, self.inputs, wrapped=once)
+        with pytest.raises(TypeError, match="`wrapped` must be another scheduler, but got this"):
+            ReconstructionEntropyScheduler(
+                build, self.inputs, wrapped=ResourceChangingScheduler(once)
+            )
 
     def test_inputs_are_checked_at_once(self) -> None:
         with pytest.raises(ValueError, match="`inputs` must hold at least 16 samples, but got 3"):
@@ -633,6 +765,8 @@ class TestArguments:
             ({"timeout_s": 0}, "`timeout_s` must be positive seconds, but got 0"),
             ({"idle_s": float("nan")}, "`idle_s` must be positive seconds, but got nan"),
             ({"probe_resources": {"GPU": -1}}, "must not be negative, but got GPU=-1"),
+            ({"probe_resources": {"gpu": 0.5}}, "has 'gpu'; Ray calls it 'GPU'"),
+            ({"probe_resources": {"GPU": 1.5}}, "above 1 must be whole numbers, but got GPU=1.5"),
             ({"estimator": "none"}, "`estimator` must be 'ridge', 'cascade'"),
         ],
     )
@@ -681,4 +815,5 @@ def _trial(trial_id: str) -> Any:
         storage=storage,
         run_metadata=SimpleNamespace(start_time=None),
         placement_group_factory=None,
+        init_local_path=lambda: None,
     )

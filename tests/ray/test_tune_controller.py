@@ -14,7 +14,14 @@ import pytest
 from ray import tune
 from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, ResourceChangingScheduler
+from ray.tune.schedulers import (
+    ASHAScheduler,
+    FIFOScheduler,
+    HyperBandForBOHB,
+    HyperBandScheduler,
+    PopulationBasedTraining,
+    ResourceChangingScheduler,
+)
 from ray.tune.search.optuna import OptunaSearch
 
 from recent_prune.ray import tune_controller
@@ -154,27 +161,35 @@ def test_innermost_scheduler() -> None:
 
 
 def test_optuna_trial_takes_the_violation(tmp_path: Path) -> None:
-    told: list[bool] = []
     search = OptunaSearch()
 
     def look(controller: Any) -> None:
         for trial in controller.get_trials():
-            told.append(tune_controller.tell_optuna(controller, trial.trial_id, 0.25))
+            tune_controller.tell_optuna(controller, trial.trial_id, 0.25)
 
     look_into_a_run(tmp_path, look, search_alg=search)
-    assert told
-    assert all(told)
     study: Any = search._ot_study
     assert [t.constraints for t in study.trials] == [{"recent_prune": 0.25}] * 2
 
 
 def test_other_searchers_are_told_nothing(tmp_path: Path) -> None:
-    told: list[bool] = []
-
     def look(controller: Any) -> None:
         for trial in controller.get_trials():
-            told.append(tune_controller.tell_optuna(controller, trial.trial_id, 0.25))
+            tune_controller.tell_optuna(controller, trial.trial_id, 0.25)
 
-    look_into_a_run(tmp_path, look)
-    assert told
-    assert not any(told)
+    results, _ = look_into_a_run(tmp_path, look)
+    assert results.num_terminated == 2
+
+
+def test_schedulers_that_compare_all_trials_are_recognised() -> None:
+    def pbt(synch: bool) -> PopulationBasedTraining:
+        return PopulationBasedTraining(
+            synch=synch, hyperparam_mutations={"lr": tune.uniform(0.0, 1.0)}
+        )
+
+    together = (HyperBandScheduler(), pbt(True), ResourceChangingScheduler(pbt(True)))
+    assert all(map(tune_controller.waits_for_all, together))
+    alone = (ASHAScheduler(), pbt(False), HyperBandForBOHB())
+    assert not any(map(tune_controller.waits_for_all, alone))
+    assert tune_controller.is_bohb(HyperBandForBOHB())
+    assert not tune_controller.is_bohb(HyperBandScheduler())
