@@ -9,15 +9,21 @@ The Optuna pruner is in `recent_prune.optuna`; the functions behind the probe in
 this package, ``probe`` is the function).
 """
 
+from typing import TYPE_CHECKING, Any
+
 from recent_prune import networks
 from recent_prune.probe import Backward, Cascade, ProbeResult, Ridge, probe, probe_many
 from recent_prune.rules import RetainedInformationRule, SaturationRule, Verdict
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from recent_prune.rules.certified import CertifiedRule
+
 __all__ = [
     "Backward",
     "Cascade",
+    "CertifiedRule",
     "ProbeResult",
     "RetainedInformationRule",
     "Ridge",
@@ -27,3 +33,12 @@ __all__ = [
     "probe",
     "probe_many",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Load what needs more than PyTorch only when it is asked for."""
+    if name == "CertifiedRule":
+        from recent_prune.rules.certified import CertifiedRule
+
+        return CertifiedRule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -129,6 +129,37 @@ def demo(
     )
 
 
+@app.command()
+def audit(
+    context: typer.Context,
+    storage: Annotated[str, typer.Argument(help="Optuna storage, e.g. sqlite:///study.db.")],
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    figure: Annotated[
+        Path | None, typer.Option(help="Also write the bound over the trials, as HTML.")
+    ] = None,
+) -> None:
+    """Print what a certified rule threw away in a study, and how sure that is.
+
+    For example: recent-prune audit sqlite:///study.db my-study
+    """
+    with _errors_in_one_line(context.obj, "nothing was changed"):
+        import optuna
+
+        from recent_prune.optuna import audit as audit_
+        from recent_prune.report import plot_audit
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        loaded = optuna.load_study(study_name=study, storage=storage)
+        found = audit_(loaded)
+        if as_json:
+            typer.echo(found.summary.to_json(orient="records", force_ascii=False))
+        else:
+            console.print(_rich(found.summary.set_index("figure"), f"Audit of {study}"))
+        if figure is not None:
+            plot_audit(loaded).write_html(figure)
+
+
 @contextmanager
 def _errors_in_one_line(debug: bool, interrupted: str) -> Iterator[None]:
     try:

@@ -14,10 +14,11 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "recent_prune"
 ALLOWED = {
     "probe": {"torch", "numpy", "rich", "recent_prune.probe"},  # rich for a progress bar, if there
-    "rules": {"recent_prune.probe", "recent_prune.rules"},
+    "rules": {"numpy", "scipy", "recent_prune.probe", "recent_prune.rules"},
     "optuna": {
         "torch",
         "optuna",
+        "pandas",
         "recent_prune.probe",
         "recent_prune.rules",
         "recent_prune.optuna",

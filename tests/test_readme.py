@@ -36,13 +36,14 @@ def test_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
         exec(block, names)
         printed.append(capsys.readouterr().out)
         results.append(names.get("results"))
-    study, sweep, many = names["study"], results[1], names["results"]
+    study, sweep, many = names["study"], results[2], names["results"]
     assert isinstance(study, optuna.Study)
     assert len(study.trials) == 20
+    assert "good trials lost, at most" in printed[1]
     assert isinstance(sweep, tune.ResultGrid)
     assert sweep.num_errors == 0
     assert probed_trials(sweep)["fault"].isna().tolist() == [True] * 8
-    assert "Only 0.00% of the input is retained at 'tanh50'" in printed[2]
-    assert printed[3].startswith("hidden1 ")
+    assert "Only 0.00% of the input is retained at 'tanh50'" in printed[3]
+    assert printed[4].startswith("hidden1 ")
     assert isinstance(many, list)
     assert len(many) == 32

@@ -39,6 +39,18 @@ PROFILE = "recent_prune:profile"
 """Profiles over depth, four digits, at most 64 layers, so below 2 KiB, e.g.
 {"layer": [1, 2], "retained": [0.91, 0.33], "relative_entropy": [0.1, 0.3]}."""
 
+FEATURES = "recent_prune:features"
+"""What a certified rule learns from, below 300 bytes, e.g. {"score": 0.29, "depth": 3.4, …}."""
+SCORE = "recent_prune:score"
+"""The learned score that the trial was judged by, log-odds, e.g. -1.7; None while it watches."""
+SHARE = "recent_prune:audit_share"
+"""The probability with which the trial was to run though condemned, e.g. 0.41; None if it is not
+condemned."""
+STUDY_RULE = "recent_prune:rule"
+"""Of the study: the settings of its certified rule, e.g. {"better_than": 0.9, …}."""
+STUDY_FITTED = "recent_prune:fitted"
+"""Of the study: the score and the threshold that it is judged by, a few KiB."""
+
 PROFILE_LAYERS = 64
 
 

@@ -9,11 +9,13 @@ from optuna.trial import BaseTrial, Trial
 from torch import nn
 
 from recent_prune.optuna import attributes
+from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
 from recent_prune.probe import probe
 from recent_prune.probe.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import RetainedInformationRule, Rule, Verdict
+from recent_prune.rules.certified import CertifiedRule
 
 
 def probe_trial(
@@ -21,7 +23,7 @@ def probe_trial(
     model: nn.Module,
     inputs: Inputs,
     *,
-    rule: Rule | None = None,
+    rule: Rule | CertifiedRule | None = None,
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
     rtol: float = 0.005,
@@ -68,7 +70,11 @@ def probe_trial(
     if isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule, but got the class: {rule.__name__}().")
     result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol, seed=seed)
-    verdict = (rule or _rule_of(trial))(result)
+    chosen = rule or _rule_of(trial)
+    if isinstance(chosen, CertifiedRule):
+        verdict = judge_in_study(chosen, trial, result)
+    else:
+        verdict = chosen(result)
     _set_constraint(trial, verdict.violation)
     for key, value in attributes.to_attributes(trial.number, result, verdict).items():
         trial.set_user_attr(key, value)
@@ -77,7 +83,7 @@ def probe_trial(
     return verdict
 
 
-def _rule_of(trial: BaseTrial) -> Rule:
+def _rule_of(trial: BaseTrial) -> Rule | CertifiedRule:
     pruner = trial.study.pruner if isinstance(trial, Trial) else None
     if isinstance(pruner, ReconstructionEntropyPruner):
         return pruner.rule

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from recent_prune.optuna.attributes import is_condemned
 from recent_prune.rules import RetainedInformationRule, Rule
+from recent_prune.rules.certified import CertifiedRule
 
 
 class ReconstructionEntropyPruner(BasePruner):
@@ -50,7 +51,8 @@ class ReconstructionEntropyPruner(BasePruner):
     on one storage.
 
     Args:
-        rule: From a probe's result to a verdict. Default: :class:`RetainedInformationRule`.
+        rule: From a probe's result to a verdict, or a :class:`CertifiedRule`, which learns from
+            the study. Default: :class:`RetainedInformationRule`.
         wrapped_pruner: Decides on all trials that are not condemned. Default: none, they run to
             their end. Hyperband keeps its brackets, also in the eyes of the samplers.
 
@@ -69,19 +71,24 @@ class ReconstructionEntropyPruner(BasePruner):
             return super().__new__(_WrappedHyperbandPruner)
         return super().__new__(cls)
 
-    def __init__(self, rule: Rule | None = None, wrapped_pruner: BasePruner | None = None) -> None:
+    def __init__(
+        self,
+        rule: Rule | CertifiedRule | None = None,
+        wrapped_pruner: BasePruner | None = None,
+    ) -> None:
         if isinstance(rule, BasePruner):
             raise TypeError(
                 f"`rule` must be a rule, but got {type(rule).__name__}: did you mean "
                 "wrapped_pruner=…?"
             )
-        if (rule is not None and not callable(rule)) or isinstance(rule, type):
+        is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
+        if not is_rule or isinstance(rule, type):
             raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
         if wrapped_pruner is not None and not isinstance(wrapped_pruner, BasePruner):
             raise TypeError(
                 f"`wrapped_pruner` must be an Optuna pruner or None, but got {wrapped_pruner!r}."
             )
-        self._rule: Rule = RetainedInformationRule() if rule is None else rule
+        self._rule = RetainedInformationRule() if rule is None else rule
         self._wrapped_pruner = wrapped_pruner or optuna.pruners.NopPruner()
 
     def __repr__(self) -> str:
@@ -90,7 +97,7 @@ class ReconstructionEntropyPruner(BasePruner):
         return f"ReconstructionEntropyPruner(rule={self._rule!r}, wrapped_pruner={wrapped})"
 
     @property
-    def rule(self) -> Rule:
+    def rule(self) -> Rule | CertifiedRule:
         """The rule that :func:`probe_trial` judges by."""
         return self._rule
 

@@ -1,6 +1,7 @@
 """Figures and pages about a study (plotly, pandas)."""
 
 from recent_prune.report.figures import (
+    plot_audit,
     plot_entropy_profile,
     plot_saved_compute,
     plot_verdicts,
@@ -10,6 +11,7 @@ from recent_prune.report.trials import trials_table
 
 __all__ = [
     "html_page",
+    "plot_audit",
     "plot_entropy_profile",
     "plot_saved_compute",
     "plot_verdicts",

@@ -1,0 +1,1 @@
+"""Does `CertifiedRule` keep its promise?"""

@@ -1,0 +1,119 @@
+"""Trials for simulated studies: what a probe would say of each, and what it would come to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+PREDICTION = Path(__file__).parent.parent / "prediction"
+
+GOOD = 0.9
+"""A trial with at least this value is good."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A trial as a study would meet it.
+
+    Attributes:
+        features: Of its probe.
+        parameters: Its hyperparameters.
+        value: That it would reach if it ran.
+    """
+
+    features: dict[str, float]
+    parameters: dict[str, Any]
+    value: float
+
+
+Stream = Callable[[np.random.Generator, int], Iterator[Drawn]]
+"""From a generator and the number of trials to the trials, in order."""
+
+
+def _trial(
+    numbers: np.random.Generator, quality: float, score: float, learning_rate: float
+) -> Drawn:
+    """Good with odds that grow with quality; the learning rate matters as well."""
+    odds = 4 * quality - (math.log10(learning_rate) + 3) ** 2 + 1
+    good = numbers.random() < 1 / (1 + math.exp(-odds))
+    value = GOOD + 0.1 * numbers.random() if good else GOOD * numbers.random()
+    return Drawn({"score": score, "depth": float(numbers.normal())}, {"lr": learning_rate}, value)
+
+
+def _learning_rate(numbers: np.random.Generator) -> float:
+    return float(10 ** numbers.uniform(-5, -1))
+
+
+def honest(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+    """The probe knows the quality, with some noise."""
+    for _ in range(trials):
+        quality = numbers.normal()
+        score = quality + 0.3 * numbers.normal()
+        yield _trial(numbers, quality, score, _learning_rate(numbers))
+
+
+def useless(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+    """Neither the probe nor the learning rate says anything."""
+    for _ in range(trials):
+        good = numbers.random() < 0.5
+        value = GOOD + 0.1 * numbers.random() if good else GOOD * numbers.random()
+        known = {"score": float(numbers.normal()), "depth": float(numbers.normal())}
+        yield Drawn(known, {"lr": _learning_rate(numbers)}, value)
+
+
+def adversarial(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+    """Honest for the first half; then the probe says the opposite, and good trials look doomed."""
+    for index in range(trials):
+        quality = numbers.normal()
+        sign = 1.0 if index < trials // 2 else -1.0
+        score = sign * quality + 0.3 * numbers.normal()
+        yield _trial(numbers, quality, score, _learning_rate(numbers))
+
+
+def drifting(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+    """A sampler that learns: better trials in time, whose scores fall all the same."""
+    for index in range(trials):
+        progress = index / trials
+        quality = numbers.normal() + progress
+        score = quality - 2 * progress + 0.3 * numbers.normal()
+        yield _trial(numbers, quality, score, _learning_rate(numbers))
+
+
+def trained(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+    """Networks that were really trained (``benchmarks/prediction``), drawn with replacement."""
+    tables = [
+        pd.read_csv(PREDICTION / f"trained_{name}_digits.csv").merge(
+            pd.read_csv(PREDICTION / f"scores_{name}_digits.csv"), on="index"
+        )
+        for name in ("validation", "test")
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    best = table["accuracy"].max()
+    for row in numbers.integers(len(table), size=trials):
+        known = table.iloc[int(row)]
+        score = float(np.clip(known["probe (default)"], -50, 50))
+        features = {"score": score, "depth": math.log(known["depth"])}
+        parameters = {
+            "weight_variance": float(known["weight_variance"]),
+            "depth": float(known["depth"]),
+            "activation": known["activation"],
+            "norm": known["norm"],
+            "skip": bool(known["skip"]),
+        }
+        value = GOOD + 0.1 if known["accuracy"] > best - 0.1 else float(known["accuracy"]) * GOOD
+        yield Drawn(features, parameters, value)
+
+
+STREAMS: dict[str, Stream] = {
+    "honest": honest,
+    "useless": useless,
+    "adversarial": adversarial,
+    "drifting": drifting,
+    "trained networks": trained,
+}

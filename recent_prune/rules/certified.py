@@ -1,0 +1,296 @@
+"""A rule that learns from a study, states its error, and keeps it."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from recent_prune.rules.certificate import (
+    Certificate,
+    Record,
+    calibrated_threshold,
+    calibration_trials,
+    certificate,
+    check_rates,
+)
+from recent_prune.rules.learned_score import (
+    LearnedScore,
+    Parameters,
+    are_enough,
+    learn_score,
+)
+from recent_prune.rules.verdict import MAX_VIOLATION, Verdict
+
+FORMAT = "recent_prune.FittedScore"
+VERSION = 1
+"""Of the file; one with another version is refused."""
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """A trial that was judged before.
+
+    Attributes:
+        number: Its place in the study.
+        features: Of its probe, see :func:`recent_prune.rules.probe_features`.
+        parameters: Its hyperparameters.
+        share: The probability with which it was to run though condemned; None where not condemned.
+        ran: Whether it was run.
+        score: That it was judged by; None where nothing was fitted yet.
+        ended: Whether its outcome is known.
+        value: Its final value; None if it has none (pruned on the way, failed, or not run).
+    """
+
+    number: int
+    features: Mapping[str, float]
+    parameters: Parameters
+    share: float | None = None
+    ran: bool = True
+    score: float | None = None
+    ended: bool = True
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class FittedScore:
+    """What a study was calibrated to.
+
+    Attributes:
+        score: From features and parameters to log-odds.
+        threshold: Scores strictly below it are condemned.
+        good_bound: The value from which on a trial was good.
+        calibrated_on: Good trials that the threshold rests on.
+    """
+
+    score: LearnedScore
+    threshold: float
+    good_bound: float
+    calibrated_on: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON types, with a format and a version; a few KiB."""
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """The reverse of :meth:`to_dict`.
+
+        Raises:
+            ValueError: If it is something else, of another version, or with other features.
+        """
+        known = {field.name for field in fields(cls)}
+        if data.get("format") != FORMAT or set(data) != known | {"format", "version"}:
+            raise ValueError(f"This is no {FORMAT}: it has {sorted(data)}.")
+        if data["version"] != VERSION:
+            raise ValueError(
+                f"The {FORMAT} has version {data['version']}, but only version {VERSION} can be "
+                "read: fit it again."
+            )
+        score = LearnedScore.from_dict(data["score"])
+        return cls(score=score, **{name: data[name] for name in known - {"score"}})
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write it to a file of JSON."""
+        Path(path).write_text(json.dumps(self.to_dict()), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Self:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            ValueError: If the file holds something else, another version, or other features.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no JSON: {error}") from error
+        if not isinstance(data, dict):
+            raise ValueError(f"{path} holds a {type(data).__name__}, not a {FORMAT}.")
+        return cls.from_dict(data)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a rule says of one trial, with what it rests on.
+
+    Attributes:
+        verdict: For the sampler and the log.
+        share: The probability with which the trial was to run though condemned, None where it is
+            not condemned.
+        runs: Whether it runs: not condemned, or drawn for the audit.
+        score: None where nothing is fitted yet.
+    """
+
+    verdict: Verdict
+    share: float | None
+    runs: bool
+    score: float | None
+
+
+@dataclass(frozen=True)
+class CertifiedRule:
+    """Condemn what will hardly be good, and lose no more than a stated share of the good trials.
+
+    It starts by watching: nothing is pruned but networks with non-finite activations. Once enough
+    good trials have ended, it learns a score from half of them (:class:`LearnedScore`: the probe's
+    numbers and the hyperparameters) and calibrates the threshold on the other half
+    (:func:`calibrated_threshold`). From then on a condemned trial is pruned, but with a known
+    probability, at least ``audit_share``, it runs all the same. What those audits find bounds the
+    rate of good trials lost at all times, whatever the sampler does (:func:`certificate`); the
+    budget that the tolerance leaves sets how many of the condemned must run. A good trial among
+    them lowers the threshold below its score and costs budget; without budget all condemned trials
+    run, which is to say that nothing is pruned, until more good trials have been seen.
+
+    The rule itself holds settings only; a study's state is the list of its past trials.
+
+    Attributes:
+        better_than: A good trial's value is at least as good as this. Or
+        best_share: a good trial is among this share of the best that ran. The guarantee is for a
+            fixed bound: with a share the bound is that of the trials seen when the rule was fitted.
+        direction: ``"maximize"`` or ``"minimize"``.
+        max_false_prune_rate: Tolerated rate of good trials lost, in (0, 1). Default 0.01.
+        confidence: Of the guarantee, in (0, 1). Default 0.95.
+        audit_share: Least probability with which a condemned trial runs, in (0, 1]. Default 0.05.
+        seed: Of the draw.
+
+    Raises:
+        ValueError: If an attribute is out of its range, or not exactly one of ``better_than`` and
+            ``best_share`` is given.
+    """
+
+    better_than: float | None = None
+    best_share: float | None = None
+    direction: str = "maximize"
+    max_false_prune_rate: float = 0.01
+    confidence: float = 0.95
+    audit_share: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_rates(self.max_false_prune_rate, self.confidence)
+        if (self.better_than is None) == (self.best_share is None):
+            raise ValueError(
+                "Exactly one of `better_than` and `best_share` must be given, but got "
+                f"{self.better_than} and {self.best_share}."
+            )
+        if self.best_share is not None and not 0 < self.best_share < 1:
+            raise ValueError(f"`best_share` must lie in (0, 1), but got {self.best_share}.")
+        if not 0 < self.audit_share <= 1:
+            raise ValueError(f"`audit_share` must lie in (0, 1], but got {self.audit_share}.")
+        if self.direction not in ("maximize", "minimize"):
+            raise ValueError(
+                f"`direction` must be 'maximize' or 'minimize', but got {self.direction!r}."
+            )
+
+    def fit(self, past: Sequence[PastTrial]) -> FittedScore | str:
+        """Learn a score and calibrate its threshold, if there are enough good trials.
+
+        Only trials that would have run in any case take part: those judged before anything was
+        fitted. Of these every other one teaches the score and the rest calibrate it, but while the
+        score is that of the probe alone all of them calibrate.
+
+        Returns:
+            What was fitted, or a sentence that says how many good trials are missing.
+        """
+        ended = [trial for trial in past if trial.ended and trial.score is None]
+        bound = self.good_bound(ended)
+        good = [self.is_good(trial, bound) for trial in ended]
+        teaching = range(0, len(ended), 2)
+        taught = [good[index] for index in teaching]
+        # The score of the probe alone is learned from nobody, so that all may calibrate it.
+        judging = range(1, len(ended), 2) if are_enough(taught) else range(len(ended))
+        calibrating = [index for index in judging if good[index]]
+        needed = calibration_trials(self.max_false_prune_rate, self.confidence)
+        if len(calibrating) < needed:
+            missing = (needed - len(calibrating)) * (2 if are_enough(taught) else 1)
+            return (
+                f"about {missing} more good trials are needed to certify a rate of "
+                f"{self.max_false_prune_rate:.2%} at {self.confidence:.0%}."
+            )
+        score = learn_score(
+            [ended[index].features for index in teaching],
+            [ended[index].parameters for index in teaching],
+            taught,
+        )
+        scores = [score(ended[index].features, ended[index].parameters) for index in calibrating]
+        threshold = calibrated_threshold(scores, self.max_false_prune_rate, self.confidence)
+        return FittedScore(score, threshold, bound, len(calibrating))
+
+    def judge(
+        self,
+        number: int,
+        features: Mapping[str, float],
+        parameters: Parameters,
+        past: Sequence[PastTrial],
+        fitted: FittedScore | str,
+    ) -> Judgement:
+        """Judge a trial whose activations are finite.
+
+        Args:
+            number: Its place in the study; with ``seed`` it decides the draw.
+            features: Of its probe.
+            parameters: Its hyperparameters.
+            past: All trials judged before, in order.
+            fitted: What :meth:`fit` returned.
+        """
+        if isinstance(fitted, str):
+            return Judgement(Verdict(True, -0.0, f"Watching: {fitted}"), None, True, None)
+        threshold = min([fitted.threshold, *self._found(past, fitted.good_bound)])
+        score = fitted.score(features, parameters)
+        margin = math.tanh(score - threshold)
+        if score >= threshold:
+            reason = f"Its score of {score:.2f} is above the threshold of {threshold:.2f}."
+            return Judgement(Verdict(True, -margin, reason), None, True, score)
+        state = self.certify(past, fitted.good_bound)
+        share = state.share(self.audit_share)
+        runs = random.Random(f"{self.seed}:{number}").random() < share
+        reason = (
+            f"Its score of {score:.2f} is below the threshold of {threshold:.2f}; at most "
+            f"{state.rate:.2%} of good trials are lost (tolerated {self.max_false_prune_rate:.2%})."
+        )
+        if runs:
+            drawn = f"{reason} It runs all the same, as {share:.0%} of such trials do."
+            return Judgement(Verdict(True, -0.0, drawn), share, True, score)
+        violation = min(max(-margin, 1e-6), MAX_VIOLATION)
+        return Judgement(Verdict(False, violation, reason), share, False, score)
+
+    def certify(self, past: Sequence[PastTrial], bound: float) -> Certificate:
+        """What a study's past certifies, with good trials as good as a bound."""
+        records = (
+            Record(trial.share, trial.ran, self.is_good(trial, bound) if trial.ended else None)
+            for trial in past
+        )
+        return certificate(records, self.max_false_prune_rate, self.confidence)
+
+    def good_bound(self, past: Sequence[PastTrial]) -> float:
+        """The value from which on a trial is good."""
+        if self.better_than is not None:
+            return self.better_than
+        assert self.best_share is not None
+        sign = 1.0 if self.direction == "maximize" else -1.0
+        values = [sign * (t.value if t.value is not None else -sign * math.inf) for t in past]
+        if not values:
+            return sign * math.inf
+        return sign * float(np.quantile(values, 1 - self.best_share, method="higher"))
+
+    def is_good(self, trial: PastTrial, bound: float) -> bool:
+        """Whether a trial that ended is good; one without a value is not."""
+        if trial.value is None or not trial.ran:
+            return False
+        return trial.value >= bound if self.direction == "maximize" else trial.value <= bound
+
+    def _found(self, past: Sequence[PastTrial], bound: float) -> list[float]:
+        """Scores of good trials that ran though condemned."""
+        return [
+            trial.score
+            for trial in past
+            if trial.share is not None and trial.score is not None and self.is_good(trial, bound)
+        ]
