@@ -79,8 +79,8 @@ def gather(
             gathered = _first_samples(inputs, samples, labelled)
     else:
         raise TypeError(
-            "`inputs` must be a tensor [n, …] or an iterable of batches (a DataLoader), but got "
-            f"{type(inputs).__name__}."
+            "`inputs` must be a tensor or array [n, …] or an iterable of batches (a DataLoader), "
+            f"but got {type(inputs).__name__}."
         )
     _check(gathered.inputs)
     return gathered

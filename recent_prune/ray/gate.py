@@ -66,6 +66,7 @@ class Gate:
         self._most_running = 0
         self._starved_since: float | None = None
         self._warned = False
+        self._concluded = 0
         self.counts: Counter[str] = Counter()
 
     def holds(self, trial: Trial) -> bool:
@@ -116,6 +117,7 @@ class Gate:
                 self._settle(self._held[outcome.trial_id], outcome)
         if not self._held and self._controller.search_alg.is_finished():
             self._pool.release()
+            self._conclude()
         return self._released()
 
     def close(self) -> None:
@@ -191,11 +193,25 @@ class Gate:
             self._ledger = Ledger(*tune_controller.storage_of(trial))
         return self._ledger
 
+    def _conclude(self) -> None:
+        """Say once, when all are decided, what a user should not have to look for."""
+        counts, self._concluded = self.counts, self._concluded + 1
+        if self._concluded > 1:
+            return
+        if counts["unprobed"]:
+            logger.warning("recent_prune: not all trials could be probed. %s", self)
+        elif counts["rejected"] and not counts["passed"]:
+            logger.warning(
+                "recent_prune: all %d trials were rejected, so there is no best one: is the search "
+                "space at fault? Their reasons are in recent_prune.ray.probed_trials(results).",
+                counts["rejected"],
+            )
+
     def _warn(self, trial: Trial, fault: str) -> None:
         if not self._warned:
             logger.warning(
-                "%s could not be probed (%s) and %s, as on_fault=%r says. Further ones are counted "
-                "in the scheduler's debug_string() without a warning.",
+                "recent_prune: %s could not be probed (%s) and %s, as on_fault=%r says. Further "
+                "ones are only counted, in the scheduler's debug_string() and at the end.",
                 trial,
                 fault,
                 "runs unprobed" if self._on_fault == "run" else "is rejected",

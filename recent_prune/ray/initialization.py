@@ -36,6 +36,9 @@ def build_probed_model(
             model = build_probed_model(build_model, config)
             ...
 
+    A class ``Trainable`` calls ``build_probed_model(build_model, config, trial_id=self.trial_id)``
+    in its ``setup``. Without this call another initialization is trained than was judged.
+
     ``build_model`` runs with the random states of Python, NumPy and PyTorch (on the CPU) seeded by
     the trial's id; afterwards they are what they were. Build on the CPU, as the probe does, and
     move the model afterwards: GPUs draw other numbers. A function that seeds by itself, from the
@@ -44,8 +47,7 @@ def build_probed_model(
     Args:
         build_model: From a configuration to a model.
         config: The trial's configuration.
-        trial_id: Default: of the trial that runs. A class ``Trainable`` has it as
-            ``self.trial_id``.
+        trial_id: Default: of the function that runs as a trial.
 
     Returns:
         The model, equal in every bit to the one that was probed, on equal hardware and versions.
@@ -58,7 +60,8 @@ def build_probed_model(
             trial_id = tune.get_context().get_trial_id()
     if trial_id is None:
         raise ValueError(
-            "`trial_id` must be given outside a Tune trial: the initialization belongs to a trial."
+            "No trial runs here to which the initialization could belong: in a class Trainable "
+            "give `trial_id=self.trial_id`, outside of Tune any text."
         )
     with forked_random_states([], trial_seed(trial_id)):
         return build_model(config)

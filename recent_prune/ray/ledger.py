@@ -25,6 +25,7 @@ from ray.tune import ResultGrid
 
 from recent_prune.ray.initialization import Config
 from recent_prune.ray.probing import Outcome
+from recent_prune.rules import SUMMARY
 
 logger = logging.getLogger(__name__)
 
@@ -77,11 +78,13 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
     """All probes of an experiment, those of trials that then ran included.
 
     Args:
-        experiment: What ``Tuner.fit()`` returned, or the experiment's folder (a path or a URI).
+        experiment: What ``Tuner.fit()`` returned, or the experiment's folder (a path or a URI),
+            with all runs that were kept there.
 
     Returns:
         One row a probed trial in the order of their verdicts: ``trial_id``, the columns of
-        :func:`recent_prune.rules.summary`, and ``fault``, why it could not be probed (or None).
+        :func:`recent_prune.rules.summary` (missing where it could not be probed), and ``fault``,
+        why it could not be probed (or None).
 
     Example:
         .. code-block:: python
@@ -95,10 +98,17 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
         filesystem, path = pyarrow.fs.FileSystem.from_uri(_uri(fspath(experiment)))
     rows = {}
     for entry in _entries(filesystem, posixpath.join(path, FOLDER)):
-        outcome = entry["outcome"]
-        rows[outcome["trial_id"]] = {**outcome["summary"], "fault": outcome["fault"]}
-    table = pd.DataFrame.from_dict(rows, orient="index")
-    return table.rename_axis("trial_id").reset_index()
+        outcome = Outcome.from_dict(entry["outcome"])
+        rows[outcome.trial_id] = {
+            "trial_id": outcome.trial_id,
+            **{name: outcome.summary.get(name) for name in SUMMARY},
+            "fault": outcome.fault,
+        }
+    if isinstance(experiment, ResultGrid):  # an earlier run may have had the same name
+        metrics = (experiment[index].metrics for index in range(len(experiment)))
+        known = {found["trial_id"] for found in metrics if found}
+        rows = {trial_id: row for trial_id, row in rows.items() if trial_id in known}
+    return pd.DataFrame(rows.values(), columns=["trial_id", *SUMMARY, "fault"])
 
 
 def _entries(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[dict[str, Any]]:

@@ -106,8 +106,9 @@ class PoolLimits:
                     f"`{argument}` must be positive seconds, but got {getattr(self, argument)!r}."
                 )
         for name, amount in self.resources.items():
-            if name in ("cpu", "gpu"):
-                raise ValueError(f"`probe_resources` has {name!r}; Ray calls it {name.upper()!r}.")
+            meant = name.removeprefix("num_").removesuffix("s").upper()
+            if meant in ("CPU", "GPU") and name != meant:
+                raise ValueError(f"`probe_resources` has {name!r}; Ray calls it {meant!r}.")
             if not amount >= 0:
                 raise ValueError(
                     f"`probe_resources` must not be negative, but got {name}={amount!r}."

@@ -94,14 +94,14 @@ def probe_batch(
 ) -> list[Outcome]:
     """Build, probe and judge candidates, in order; what goes wrong with one harms no other."""
     built: list[str] = []
-    faults: dict[str, Exception] = {}
+    faults: dict[str, str] = {}
 
     def models() -> Iterator[nn.Module]:
         for candidate in candidates:
             try:
                 model = _built(settings.build_model, candidate).to(device)
             except Exception as error:
-                faults[candidate.trial_id] = error
+                faults[candidate.trial_id] = f"build_model failed: {described(error)}"
             else:
                 built.append(candidate.trial_id)
                 yield model
@@ -114,8 +114,13 @@ def probe_batch(
         rtol=settings.rtol,
         progress=False,
     )
-    found: dict[str, ProbeResult | Exception] = {**dict(zip(built, results, strict=True)), **faults}
-    return [_judged(settings.rule, c.trial_id, found[c.trial_id]) for c in candidates]
+    found = dict(zip(built, results, strict=True))
+    return [
+        Outcome(c.trial_id, fault=faults[c.trial_id])
+        if c.trial_id in faults
+        else _judged(settings.rule, c.trial_id, found[c.trial_id])
+        for c in candidates
+    ]
 
 
 def _built(build_model: BuildModel, candidate: Candidate) -> nn.Module:

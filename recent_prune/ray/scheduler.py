@@ -12,6 +12,7 @@ from ray.tune.schedulers import (
     PopulationBasedTraining,
     TrialScheduler,
 )
+from torch import nn
 
 from recent_prune.probe.inputs import Inputs, gather
 from recent_prune.probe.probing import Estimator, resolved
@@ -30,8 +31,9 @@ class ReconstructionEntropyScheduler(TrialScheduler):
 
     A trial that Tune samples is held, without a worker or a placement group, until a probe actor
     has built its model and probed it. If it cannot train it ends without having started: it is in
-    the ResultGrid, TERMINATED, with the probe's numbers as metrics (``recent_prune/retained``,
-    ``…/violation``, ``…/cutoff``, ``…/seconds``, ``…/reason``). Otherwise the wrapped scheduler
+    the ResultGrid, TERMINATED, with the probe's numbers as metrics (columns
+    ``recent_prune/retained``, ``…/violation``, ``…/cutoff``, ``…/seconds`` and ``…/reason`` of
+    ``get_dataframe()``, or ``result.metrics["recent_prune"]``). Otherwise the wrapped scheduler
     gets it, which never hears of the others.
 
     Example:
@@ -69,7 +71,9 @@ class ReconstructionEntropyScheduler(TrialScheduler):
     sampled together at once; a PBT exploit is no new initialization and is not probed. With
     OptunaSearch a rejected trial counts as pruned, and every probed one carries its violation as
     the constraint ``recent_prune``. ``Tuner.restore`` knows all verdicts: they are written to the
-    experiment's storage before they are acted upon (:func:`probed_trials` reads them).
+    experiment's storage before they are acted upon (:func:`probed_trials` reads them). A restored
+    run uses the ``build_model`` and ``inputs`` of the first one, which Tune keeps with the
+    experiment: after changing them start a new experiment.
 
     A probe that fails (an error in ``build_model``, a time-out, an actor or node that dies) is
     tried once more, alone; then its trial runs unprobed, a warning says so once, and
@@ -299,9 +303,11 @@ class _Run:
 
 
 def _check_types(build_model: object, inputs: object, rule: object, wrapped: object) -> None:
-    if build_model is not None and not callable(build_model):
+    builds = callable(build_model) and not isinstance(build_model, nn.Module)
+    if build_model is not None and not builds:
         raise TypeError(
-            f"`build_model` must be a function of a trial's configuration, but got {build_model!r}."
+            "`build_model` must be a function from a trial's configuration to a model, but got "
+            f"{build_model!r}."
         )
     if (build_model is None) != (inputs is None):
         raise TypeError(
@@ -311,7 +317,10 @@ def _check_types(build_model: object, inputs: object, rule: object, wrapped: obj
     if (rule is not None and not callable(rule)) or isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
     if wrapped is not None and not isinstance(wrapped, TrialScheduler):
-        raise TypeError(f"`wrapped` must be a Tune scheduler or None, but got {wrapped!r}.")
+        raise TypeError(
+            "`wrapped` must be a Tune scheduler (an instance, not a class) or None, but got "
+            f"{wrapped!r}."
+        )
     if isinstance(wrapped, TrialScheduler) and isinstance(
         tune_controller.innermost(wrapped),
         ReconstructionEntropyScheduler,

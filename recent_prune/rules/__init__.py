@@ -2,11 +2,12 @@
 
 from recent_prune.rules.retained_information import RetainedInformationRule
 from recent_prune.rules.saturation import SaturationRule
-from recent_prune.rules.summary import Scalar, summary
+from recent_prune.rules.summary import SUMMARY, Scalar, summary
 from recent_prune.rules.verdict import MAX_VIOLATION, Rule, Verdict
 
 __all__ = [
     "MAX_VIOLATION",
+    "SUMMARY",
     "RetainedInformationRule",
     "Rule",
     "SaturationRule",

@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 Scalar = bool | int | float | str | None
 
 
+SUMMARY = (
+    "trainable",
+    "violation",
+    "reason",
+    "retained",
+    "relative_entropy",
+    "cutoff",
+    "depth",
+    "seconds",
+)
+"""Names of what `summary` gives."""
+
+
 def summary(result: ProbeResult, verdict: Verdict) -> dict[str, Scalar]:
     """Result and verdict as plain scalars, which every storage and every logger takes.
 

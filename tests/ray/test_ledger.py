@@ -10,6 +10,7 @@ from pyarrow.fs import LocalFileSystem
 from recent_prune.ray import probed_trials
 from recent_prune.ray.ledger import Ledger
 from recent_prune.ray.probing import Outcome
+from recent_prune.rules import SUMMARY
 
 ROOT = Path(__file__).parents[2]
 GOOD = Outcome("a", {"trainable": True, "violation": -0.5, "retained": 0.3})
@@ -81,6 +82,7 @@ def test_a_full_disk_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 def test_table_of_probes(tmp_path: Path) -> None:
     assert probed_trials(tmp_path).empty
+    assert list(probed_trials(tmp_path)) == ["trial_id", *SUMMARY, "fault"]
     ledger(tmp_path).record([(GOOD, {})])
     ledger(tmp_path).record([(FAULT, {})])
     table = probed_trials(tmp_path)

@@ -162,7 +162,7 @@ def test_a_model_that_cannot_be_built_is_the_fault_of_its_trial(
     pool.submit(Candidate("bad", {"raises": True}))
     pool.submit(Candidate("good", {}))
     found = outcomes(pool, 2)
-    assert found["bad"].fault == "RuntimeError: as told"
+    assert found["bad"].fault == "build_model failed: RuntimeError: as told"
     assert found["good"].fault is None
 
 

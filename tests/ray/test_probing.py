@@ -60,7 +60,7 @@ def test_each_candidate_has_its_own_outcome_in_order(digits: Tensor) -> None:
     assert by_id["healthy"].summary["trainable"] is True
     assert by_id["doomed"].summary["trainable"] is False
     assert by_id["doomed"].violation > 0
-    assert by_id["raises"].fault == "RuntimeError: no such layer"
+    assert by_id["raises"].fault == "build_model failed: RuntimeError: no such layer"
     assert by_id["raises"].violation == 0.0
     assert by_id["explodes"].summary["trainable"] is False
     assert by_id["explodes"].summary["violation"] == 1.0
@@ -136,5 +136,5 @@ class TestInitialization:
         assert not torch.equal(one["1.weight"], other["1.weight"])
 
     def test_outside_a_trial_it_needs_an_id(self) -> None:
-        with pytest.raises(ValueError, match="`trial_id` must be given outside a Tune trial"):
+        with pytest.raises(ValueError, match="in a class Trainable give `trial_id"):
             build_probed_model(build, {"depth": 1, "gain": 1.0})

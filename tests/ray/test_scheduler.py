@@ -280,8 +280,9 @@ class TestFaults:
         assert len(log.started) == started
         assert "4 could not be probed" in scheduler.debug_string()
         warnings = [record.getMessage() for record in caplog.records]
-        assert len(warnings) == 1
+        assert len(warnings) == 2  # the first, and how many at the end
         assert "could not be probed (RuntimeError: as told)" in warnings[0]
+        assert "4 could not be probed" in warnings[1]
         assert f"on_fault='{on_fault}'" in warnings[0]
         assert len(rejected(results)) == 8 - started
 
@@ -531,11 +532,19 @@ class TestResults:
         assert "_Greedy" in caplog.text
         assert "failed for a trial that was rejected" in caplog.text
 
-    def test_all_rejected(self, tmp_path: Path) -> None:
-        with simulated() as log:
+    def test_probes_of_an_earlier_run_of_the_same_name_are_left_out(self, tmp_path: Path) -> None:
+        for _ in range(2):
+            with simulated():
+                results = tuner(tmp_path, SimulatedGate(), space(9), 1).fit()
+        assert len(probed_trials(results)) == 9
+        assert len(probed_trials(tmp_path / "run")) == 18
+
+    def test_all_rejected(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with simulated() as log, caplog.at_level("WARNING", logger="recent_prune"):
             results = tuner(tmp_path, SimulatedGate(), {"quality": 0.5, "doomed": True}, 5).fit()
         assert log.worker_starts == 0
         assert results.num_terminated == 5
+        assert "all 5 trials were rejected" in caplog.text
         with pytest.raises(RuntimeError, match="No best trial found"):
             results.get_best_result()
 
@@ -745,7 +754,12 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"wrapped": "asha"}, "`wrapped` must be a Tune scheduler or None, but got 'asha'"),
+            ({"wrapped": "asha"}, "`wrapped` must be a Tune scheduler .*, but got 'asha'"),
+            ({"wrapped": ASHAScheduler}, "an instance, not a class. or None, but got <class"),
+            (
+                {"build_model": nn.Linear(4, 2)},
+                "`build_model` must be a function .* but got Linear",
+            ),
             ({"rule": dict}, "`rule` must be a rule .an instance, not a class., but got <class"),
             ({"inputs": None}, "`build_model` and `inputs` must be given together"),
             ({"build_model": 3}, "`build_model` must be a function .* but got 3"),
@@ -766,6 +780,7 @@ class TestArguments:
             ({"idle_s": float("nan")}, "`idle_s` must be positive seconds, but got nan"),
             ({"probe_resources": {"GPU": -1}}, "must not be negative, but got GPU=-1"),
             ({"probe_resources": {"gpu": 0.5}}, "has 'gpu'; Ray calls it 'GPU'"),
+            ({"probe_resources": {"num_cpus": 1}}, "has 'num_cpus'; Ray calls it 'CPU'"),
             ({"probe_resources": {"GPU": 1.5}}, "above 1 must be whole numbers, but got GPU=1.5"),
             ({"estimator": "none"}, "`estimator` must be 'ridge', 'cascade'"),
         ],

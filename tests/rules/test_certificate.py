@@ -122,12 +122,12 @@ class TestCertificate:
         """The realised rate at the end, and the bound at all times."""
         numbers = random.Random(0)
         exceeded = broken = 0
-        studies = 300
+        studies = 150
         for _ in range(studies):
             records: list[Record] = []
             lost = good = 0
             violated = False
-            for number in range(400):
+            for number in range(300):
                 if number < begins or number % 2:
                     records.append(run(True))
                     good += 1
