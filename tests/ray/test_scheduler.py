@@ -1,116 +1,47 @@
+"""The gate, with every scheduler that can be wrapped."""
+
 from __future__ import annotations
 
-import json
-import random
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import pyarrow.fs
 import pytest
 import torch
-from optuna.trial import FrozenTrial
 from ray import tune
 from ray.tune.schedulers import (
     ASHAScheduler,
-    FIFOScheduler,
     HyperBandForBOHB,
     HyperBandScheduler,
-    MedianStoppingRule,
-    PopulationBasedTraining,
     ResourceChangingScheduler,
-    TrialScheduler,
 )
-from ray.tune.schedulers.pb2 import PB2
-from ray.tune.search import ConcurrencyLimiter, Searcher
-from ray.tune.search.optuna import OptunaSearch
+from ray.tune.search import ConcurrencyLimiter
 from torch import nn
 
-from recent_prune.ray import ReconstructionEntropyScheduler, probed_trials, tune_controller
+from recent_prune.ray import ReconstructionEntropyScheduler
 from tests.ray.simulation import (
     SimulatedGate,
     SimulatedPool,
     TimedGate,
-    improving,
     simulated,
-    trainable,
     tuner,
+)
+from tests.ray.sweeps import (
+    SCHEDULERS,
+    Make,
+    Suggestions,
+    doomed,
+    each,
+    inner,
+    pbt,
+    rejected,
+    space,
 )
 
 pytestmark = pytest.mark.usefixtures("local_ray")
-
-Make = Callable[[], TrialScheduler]
-
-
-def pbt(**options: Any) -> PopulationBasedTraining:
-    return PopulationBasedTraining(
-        time_attr="training_iteration",
-        perturbation_interval=2,
-        hyperparam_mutations={"lr": tune.uniform(0, 1)},
-        **options,
-    )
-
-
-SCHEDULERS: dict[str, Make] = {
-    "fifo": FIFOScheduler,
-    "asha": lambda: ASHAScheduler(max_t=9),
-    "asha, three brackets": lambda: ASHAScheduler(max_t=9, brackets=3, reduction_factor=2),
-    "hyperband": lambda: HyperBandScheduler(max_t=9),
-    "median": lambda: MedianStoppingRule(time_attr="training_iteration", grace_period=2),
-    "pbt": pbt,
-    "synchronous pbt": lambda: pbt(synch=True),
-    "pb2": lambda: PB2(
-        time_attr="training_iteration",
-        perturbation_interval=8,
-        hyperparam_bounds={"lr": [0.0, 1.0]},
-    ),
-    "resources": lambda: ResourceChangingScheduler(ASHAScheduler(max_t=9)),
-}
-
-
-def inner(*without: str) -> pytest.MarkDecorator:
-    """A test for each scheduler. PB2 fits a Gaussian process to little, which warns of much."""
-    quiet = {"pb2": pytest.mark.filterwarnings("ignore")}
-    chosen = [
-        pytest.param(make, id=name, marks=quiet.get(name, ()))
-        for name, make in SCHEDULERS.items()
-        if name not in without
-    ]
-    return pytest.mark.parametrize("make", chosen)
-
-
-def space(count: int = 24, doomed: bool = True) -> dict[str, Any]:
-    """A third of the trials is doomed, in no order."""
-    numbers = random.Random(0)
-    qualities = [numbers.random() for _ in range(count)]
-    doomed_ones = set(numbers.sample(range(count), count // 3)) if doomed else set()
-    return {
-        "index": tune.grid_search(list(range(count))),
-        "quality": tune.sample_from(lambda config: qualities[config["index"]]),
-        "doomed": tune.sample_from(lambda config: config["index"] in doomed_ones),
-    }
-
-
-def each(results: tune.ResultGrid) -> list[Any]:
-    return [results[number] for number in range(len(results))]
-
-
-def optuna_trials(search: OptunaSearch) -> list[FrozenTrial]:
-    study: Any = search._ot_study
-    return list(study.trials)
-
-
-def rejected(results: tune.ResultGrid) -> set[str]:
-    ids = [r.metrics for r in each(results) if "recent_prune" in r.metrics]
-    return {metrics["trial_id"] for metrics in ids}
-
-
-def doomed(results: tune.ResultGrid) -> set[str]:
-    return {r.metrics["trial_id"] for r in each(results) if r.metrics["config"]["doomed"]}
 
 
 class TestGate:
@@ -162,7 +93,7 @@ class TestGate:
         self, tmp_path: Path
     ) -> None:
         def search() -> ConcurrencyLimiter:
-            return ConcurrencyLimiter(_Suggestions(lambda _: False), max_concurrent=4)
+            return ConcurrencyLimiter(Suggestions(lambda _: False), max_concurrent=4)
 
         with simulated(slots=9) as without:
             alone = HyperBandForBOHB(max_t=9)
@@ -180,7 +111,7 @@ class TestGate:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "8")
-        searcher = _Suggestions(lambda number: number > 3, count=200)
+        searcher = Suggestions(lambda number: number > 3, count=200)
         scheduler = SimulatedGate(HyperBandScheduler(max_t=9), polls=1)
         first: list[int] = []
 
@@ -298,402 +229,6 @@ class TestFaults:
         }
 
 
-class _Suggestions(Searcher):
-    """A searcher that keeps account, for HyperBandForBOHB as well."""
-
-    def __init__(self, doomed: Callable[[int], bool], count: int = 10**6) -> None:
-        super().__init__(metric="score", mode="max")
-        self.suggested = 0
-        self.unfinished: set[str] = set()
-        self.most = 0
-        self.without_result: list[str] = []
-        self._doomed, self._count = doomed, count
-
-    def suggest(self, trial_id: str) -> Any:
-        if self.suggested == self._count:
-            return Searcher.FINISHED
-        self.suggested += 1
-        self.unfinished.add(trial_id)
-        self.most = max(self.most, len(self.unfinished))
-        return {"quality": 0.5, "doomed": self._doomed(self.suggested), "index": self.suggested}
-
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
-        self.unfinished.discard(trial_id)
-        if result is None:
-            self.without_result.append(trial_id)
-
-    def on_pause(self, trial_id: str) -> None:
-        pass
-
-    def on_unpause(self, trial_id: str) -> None:
-        pass
-
-    def save(self, checkpoint_path: str) -> None:
-        Path(checkpoint_path).write_text("{}")
-
-    def restore(self, checkpoint_path: str) -> None:
-        pass
-
-
-class TestSearchers:
-    def test_random_and_grid_variants(self, tmp_path: Path) -> None:
-        variants = {
-            "doomed": tune.grid_search([False, True]),
-            "quality": tune.uniform(0, 1),
-        }
-        with simulated() as log:
-            results = tuner(tmp_path, SimulatedGate(), variants, 10).fit()
-        assert len(results) == 20
-        assert len(log.started) == 10
-        assert rejected(results) == doomed(results)
-
-    def test_optuna_hears_of_a_rejected_trial_as_pruned_with_its_violation(
-        self, tmp_path: Path
-    ) -> None:
-        search = OptunaSearch()
-        search_space = {"quality": tune.uniform(0, 1), "doomed": tune.choice([False, True])}
-        with simulated() as log:
-            tuner(tmp_path, SimulatedGate(polls=2), search_space, 16, search_alg=search).fit()
-        trials = optuna_trials(search)
-        assert len(trials) == 16
-        states = Counter((t.params["doomed"], t.state.name) for t in trials)
-        assert set(states) == {(True, "PRUNED"), (False, "COMPLETE")}
-        assert len(log.started) == states[False, "COMPLETE"]
-        for trial in trials:
-            expected = 0.5 if trial.params["doomed"] else -0.5
-            assert trial.constraints == {"recent_prune": expected}
-
-    @pytest.mark.parametrize("limit", [1, 3])
-    def test_concurrency_limiter_counts_held_trials(self, limit: int, tmp_path: Path) -> None:
-        searcher = _Suggestions(lambda number: number % 2 == 0)
-        limited = ConcurrencyLimiter(searcher, max_concurrent=limit)
-        with simulated() as log:
-            results = tuner(tmp_path, SimulatedGate(polls=2), {}, 12, search_alg=limited).fit()
-        assert len(results) == 12
-        assert len(log.started) == 6
-        assert searcher.most == limit
-        assert len(searcher.without_result) == 6
-
-    def test_bohb_schedules_what_passes(self, tmp_path: Path) -> None:
-        searcher = _Suggestions(lambda number: number % 3 == 0)
-        scheduler = SimulatedGate(HyperBandForBOHB(max_t=9), polls=1)
-        limited = ConcurrencyLimiter(searcher, max_concurrent=4)
-        with simulated() as log:
-            results = tuner(tmp_path, scheduler, {}, 12, search_alg=limited).fit()
-        assert len(results) == 12
-        assert rejected(results) == doomed(results)
-        assert len(log.started) == 8
-
-    def test_endless_sampling_stays_bounded_and_ends_with_its_budget(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("TUNE_MAX_PENDING_TRIALS_PG", "20")
-        forever = {"quality": 0.5, "doomed": tune.choice([False, True])}
-        held: list[int] = []
-
-        class Pool(SimulatedPool):
-            def poll(self, *args: Any, **kwargs: Any) -> list[Any]:
-                held.append(len(self._queue))
-                return super().poll(*args, **kwargs)
-
-        class Gate(SimulatedGate):
-            def _make_pool(self) -> Pool:
-                return Pool(polls=3)
-
-        with simulated() as log:
-            results = tuner(tmp_path, Gate(), forever, -1, time_budget_s=2.0).fit()
-        assert max(held) == 20
-        assert results.num_errors == 0
-        assert 0 < len(log.started) < len(results)
-        assert not set(log.started) & rejected(results)
-
-    def test_a_budget_that_ends_while_trials_are_held(self, tmp_path: Path) -> None:
-        class Pool(SimulatedPool):
-            def poll(self, *args: Any, **kwargs: Any) -> list[Any]:
-                time.sleep(0.05)
-                return [] if self.probed else super().poll(*args, **kwargs)
-
-        class Gate(SimulatedGate):
-            def _make_pool(self) -> Pool:
-                return Pool(batch_size=2)
-
-        with simulated():
-            results = tuner(tmp_path, Gate(), space(9), 1, time_budget_s=1.0).fit()
-        assert len(results) == 9
-        assert results.num_terminated == 9
-        assert len(results.get_dataframe()) == 2
-
-
-class _Strict(tune.logger.LoggerCallback):
-    """As the loggers of MLflow, W&B and Comet do: a run for a trial, looked up by the trial."""
-
-    def __init__(self) -> None:
-        self.runs: dict[Any, list[dict[str, Any]]] = {}
-        self.ended: list[Any] = []
-
-    def log_trial_start(self, trial: Any) -> None:
-        assert trial not in self.runs
-        self.runs[trial] = []
-
-    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-        self.runs[trial].append({"step": result["training_iteration"], **result})
-
-    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        self.runs[trial]
-        self.ended.append(trial)
-
-
-class _Greedy(tune.logger.LoggerCallback):
-    """Expects the metric in every result."""
-
-    def log_trial_result(self, iteration: int, trial: Any, result: dict[str, Any]) -> None:
-        result["score"]
-
-    def log_trial_end(self, trial: Any, failed: bool = False) -> None:
-        trial.last_result["score"]
-
-
-class TestResults:
-    def test_a_rejected_trial_is_a_result_like_others(self, tmp_path: Path) -> None:
-        with simulated():
-            results = tuner(tmp_path, SimulatedGate(), space(9), 1).fit()
-        table = results.get_dataframe()
-        out = table[table["recent_prune/trainable"].eq(False)]
-        assert len(out) == 3
-        assert (out["recent_prune/violation"] == 0.5).all()
-        assert (out["recent_prune/cutoff"] == 3).all()
-        assert (out["recent_prune/seconds"] == 0.01).all()
-        assert (out["recent_prune/retained"] == 0.0).all()
-        assert (out["recent_prune/reason"] == "As told.").all()
-        assert out["score"].isna().all()
-        assert (out["training_iteration"] == 0).all()
-        best = results.get_best_result()
-        assert best.metrics is not None
-        assert best.metrics["score"] == table["score"].max()
-        assert not best.metrics["config"]["doomed"]
-        for result in each(results):
-            assert result.error is None
-            assert Path(result.path).is_dir()
-
-    def test_probes_of_all_trials_can_be_read(self, tmp_path: Path) -> None:
-        with simulated():
-            results = tuner(tmp_path, SimulatedGate(), space(9), 1).fit()
-        for source in (results, tmp_path / "run", str(tmp_path / "run")):
-            probes = probed_trials(source)
-            assert len(probes) == 9
-            assert set(probes.loc[~probes["trainable"].astype(bool), "trial_id"]) == doomed(results)
-
-    def test_json_csv_and_tensorboard_have_the_rejected_trial(self, tmp_path: Path) -> None:
-        with simulated():
-            results = tuner(tmp_path, SimulatedGate(), {"quality": 0.5, "doomed": True}, 1).fit()
-        folder = Path(results[0].path)
-        logged = json.loads((folder / "result.json").read_text())
-        assert logged["recent_prune"]["reason"] == "As told."
-        assert "recent_prune/violation" in (folder / "progress.csv").read_text().splitlines()[0]
-        assert list(folder.glob("events.out.tfevents.*"))
-        assert results[0].metrics_dataframe is not None
-        assert results[0].metrics_dataframe["recent_prune/retained"].tolist() == [0.0]
-
-    @pytest.mark.parametrize("verbose", [1, 2])
-    @pytest.mark.parametrize("engine", ["0", "1"])
-    def test_progress_of_held_trials_is_shown(
-        self, verbose: int, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Tune has two of them; notebooks get the old one."""
-        monkeypatch.setenv("RAY_AIR_NEW_OUTPUT", engine)
-        with simulated():
-            results = tuner(
-                tmp_path, SimulatedGate(polls=3), space(9), 1, run={"verbose": verbose}
-            ).fit()
-        assert results.num_terminated == 9
-
-    def test_loggers_that_look_up_their_run_survive(self, tmp_path: Path) -> None:
-        strict = _Strict()
-        with simulated():
-            results = tuner(
-                tmp_path, SimulatedGate(), space(9), 1, run={"callbacks": [strict]}
-            ).fit()
-        assert results.num_terminated == 9
-        assert len(strict.runs) == len(strict.ended) == 9
-        single = [r for r in strict.runs.values() if len(r) == 1]
-        assert len(single) == 3
-        assert all(r[0]["recent_prune"]["violation"] == 0.5 and r[0]["step"] == 0 for r in single)
-
-    def test_a_logger_that_wants_the_metric_does_not_stop_the_run(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        with simulated(), caplog.at_level("WARNING", logger="recent_prune"):
-            results = tuner(
-                tmp_path, SimulatedGate(), space(9), 1, run={"callbacks": [_Greedy()]}
-            ).fit()
-        assert results.num_terminated == 9
-        assert "_Greedy" in caplog.text
-        assert "failed for a trial that was rejected" in caplog.text
-
-    def test_probes_of_an_earlier_run_of_the_same_name_are_left_out(self, tmp_path: Path) -> None:
-        for _ in range(2):
-            with simulated():
-                results = tuner(tmp_path, SimulatedGate(), space(9), 1).fit()
-        assert len(probed_trials(results)) == 9
-        assert len(probed_trials(tmp_path / "run")) == 18
-
-    def test_all_rejected(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-        with simulated() as log, caplog.at_level("WARNING", logger="recent_prune"):
-            results = tuner(tmp_path, SimulatedGate(), {"quality": 0.5, "doomed": True}, 5).fit()
-        assert log.worker_starts == 0
-        assert results.num_terminated == 5
-        assert "all 5 trials were rejected" in caplog.text
-        with pytest.raises(RuntimeError, match="No best trial found"):
-            results.get_best_result()
-
-
-class _DriverDiedError(Exception):
-    pass
-
-
-class _CountingPool(SimulatedPool):
-    outcomes: ClassVar[list[str]] = []
-
-    def poll(self, *args: Any, **kwargs: Any) -> list[Any]:
-        outcomes = super().poll(*args, **kwargs)
-        self.outcomes.extend(outcome.trial_id for outcome in outcomes)
-        return outcomes
-
-
-class _DyingGate(SimulatedGate):
-    """Ends the driver, as far as an exception can, in some step; a restored one lives.
-
-    Args:
-        steps: Before the end.
-        saved: Whether Tune saved its state just then, rather than in its first step only.
-    """
-
-    def __init__(self, steps: int, saved: bool) -> None:
-        super().__init__()
-        self._steps, self._saved = steps, saved
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_steps": 10**6}
-
-    def _make_pool(self) -> _CountingPool:
-        return _CountingPool(polls=2, batch_size=8)
-
-    def choose_trial_to_run(self, controller: Any) -> Any:
-        chosen = super().choose_trial_to_run(controller)
-        self._steps -= 1
-        if self._steps == 0:
-            if self._saved:
-                tune_controller.unwrapped(controller).checkpoint(force=True, wait=True)
-            while any("(entrypoint)" in thread.name for thread in threading.enumerate()):
-                time.sleep(0.05)  # Tune copies its state in a thread, and needs all of it
-            raise _DriverDiedError
-        return chosen
-
-
-class TestRestore:
-    @pytest.mark.parametrize("steps", [2, 3, 4, 9, 40])
-    @pytest.mark.parametrize("saved", [True, False])
-    def test_no_verdict_is_lost_and_none_is_asked_for_twice(
-        self, steps: int, saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1000")
-        probed = _CountingPool.outcomes = []
-        first_run = tuner(tmp_path, _DyingGate(steps, saved), space(24), 1)
-        with simulated(slots=2) as first, pytest.raises(_DriverDiedError):
-            first_run.fit()
-        before = len(probed)
-        with simulated(slots=2) as second:
-            results = tune.Tuner.restore(str(tmp_path / "run"), trainable=trainable).fit()
-        assert len(results) == 24
-        assert results.num_terminated == 24
-        assert rejected(results) == doomed(results)
-        started = {*first.started, *second.started}
-        assert not doomed(results) & started
-        assert started == {r.metrics["trial_id"] for r in each(results)} - doomed(results)
-        assert Counter(probed) == Counter(set(probed))
-        assert len(probed) == 24
-        assert before == min(8 * (steps // 3), 24)
-
-    def test_a_finished_run_that_is_restored_starts_nothing(self, tmp_path: Path) -> None:
-        with simulated():
-            before = tuner(tmp_path, SimulatedGate(), space(9), 1).fit()
-        with simulated() as log:
-            after = tune.Tuner.restore(str(tmp_path / "run"), trainable=trainable).fit()
-        assert log.worker_starts == 0
-        assert rejected(after) == rejected(before)
-
-
-class TestWithinTheTrial:
-    """A trial that reports its own verdict, as `probe_and_report` does."""
-
-    @staticmethod
-    def report(config: dict[str, Any], iteration: int) -> dict[str, Any]:
-        if config["doomed"]:
-            known = {"trainable": False, "violation": 0.5}
-            return {"score": float("nan"), "recent_prune": known}
-        return improving(config, iteration)
-
-    @inner("synchronous pbt")
-    def test_it_is_stopped_and_the_wrapped_scheduler_forgets_it(
-        self, make: Make, tmp_path: Path
-    ) -> None:
-        scheduler = ReconstructionEntropyScheduler(wrapped=make())
-        with simulated(report=self.report) as log:
-            results = tuner(tmp_path, scheduler, space(), 1).fit()
-        assert results.num_terminated == 24
-        assert len(log.started) == 24
-        assert rejected(results) == doomed(results)
-        ran = Counter(index for index, _ in log.iterations)
-        for result in each(results):
-            if result.metrics["config"]["doomed"]:
-                assert ran[result.metrics["config"]["index"]] == 1
-        assert scheduler.debug_string().endswith("8 condemned by a probe within the trial")
-
-    def test_a_stop_criterion_that_it_meets_makes_no_difference(self, tmp_path: Path) -> None:
-        wrapped = ASHAScheduler(max_t=9)
-        run = {"stop": {"training_iteration": 1}}
-        with simulated(report=self.report):
-            scheduler = ReconstructionEntropyScheduler(wrapped=wrapped)
-            results = tuner(tmp_path, scheduler, space(), 1, run=run).fit()
-        recorded = [value for _, rung in wrapped._brackets[0]._rungs for value in rung.values()]
-        assert len(recorded) == 16
-        assert all(value == value for value in recorded)
-        assert "8 condemned" in scheduler.debug_string()
-        assert results.num_errors == 0
-
-    def test_optuna_with_two_objectives_hears_of_it_as_pruned(self, tmp_path: Path) -> None:
-        search = OptunaSearch(metric=["score", "other"], mode=["max", "min"])
-        search_space = {"quality": tune.uniform(0, 1), "doomed": tune.choice([False, True])}
-
-        def report(config: dict[str, Any], iteration: int) -> dict[str, Any]:
-            return {"other": float("nan"), **self.report(config, iteration)} | (
-                {} if config["doomed"] else {"other": 1.0}
-            )
-
-        scheduler = ReconstructionEntropyScheduler()
-        with simulated(report=report):
-            tuner(tmp_path, scheduler, search_space, 16, metric=None, search_alg=search).fit()
-        assert {(t.params["doomed"], t.state.name) for t in optuna_trials(search)} == {
-            (True, "PRUNED"),
-            (False, "COMPLETE"),
-        }
-
-    def test_optuna_hears_of_it_as_pruned(self, tmp_path: Path) -> None:
-        search = OptunaSearch()
-        search_space = {"quality": tune.uniform(0, 1), "doomed": tune.choice([False, True])}
-        scheduler = ReconstructionEntropyScheduler()
-        with simulated(report=self.report):
-            tuner(tmp_path, scheduler, search_space, 16, search_alg=search).fit()
-        trials = optuna_trials(search)
-        assert {(t.params["doomed"], t.state.name) for t in trials} == {
-            (True, "PRUNED"),
-            (False, "COMPLETE"),
-        }
-        assert all(t.constraints == {"recent_prune": 0.5} for t in trials if t.params["doomed"])
-
-
 class TestMetricAndMode:
     def test_may_be_the_wrapped_schedulers_own(self, tmp_path: Path) -> None:
         scheduler = SimulatedGate(ASHAScheduler(max_t=9, metric="score", mode="max"))
@@ -722,7 +257,6 @@ class TestArguments:
     inputs = torch.rand(32, 4)
 
     def test_a_model_that_cannot_be_pickled(self) -> None:
-        import threading
 
         lock = threading.Lock()
 

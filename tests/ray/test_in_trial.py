@@ -1,0 +1,101 @@
+"""Trials that probe themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray import tune
+from ray.tune.schedulers import (
+    ASHAScheduler,
+)
+from ray.tune.search.optuna import OptunaSearch
+
+from recent_prune.ray import ReconstructionEntropyScheduler
+from tests.ray.simulation import (
+    improving,
+    simulated,
+    tuner,
+)
+from tests.ray.sweeps import (
+    Make,
+    doomed,
+    each,
+    inner,
+    optuna_trials,
+    rejected,
+    space,
+)
+
+pytestmark = pytest.mark.usefixtures("local_ray")
+
+
+class TestWithinTheTrial:
+    """A trial that reports its own verdict, as `probe_and_report` does."""
+
+    @staticmethod
+    def report(config: dict[str, Any], iteration: int) -> dict[str, Any]:
+        if config["doomed"]:
+            known = {"trainable": False, "violation": 0.5}
+            return {"score": float("nan"), "recent_prune": known}
+        return improving(config, iteration)
+
+    @inner("synchronous pbt")
+    def test_it_is_stopped_and_the_wrapped_scheduler_forgets_it(
+        self, make: Make, tmp_path: Path
+    ) -> None:
+        scheduler = ReconstructionEntropyScheduler(wrapped=make())
+        with simulated(report=self.report) as log:
+            results = tuner(tmp_path, scheduler, space(), 1).fit()
+        assert results.num_terminated == 24
+        assert len(log.started) == 24
+        assert rejected(results) == doomed(results)
+        ran = Counter(index for index, _ in log.iterations)
+        for result in each(results):
+            if result.metrics["config"]["doomed"]:
+                assert ran[result.metrics["config"]["index"]] == 1
+        assert scheduler.debug_string().endswith("8 condemned by a probe within the trial")
+
+    def test_a_stop_criterion_that_it_meets_makes_no_difference(self, tmp_path: Path) -> None:
+        wrapped = ASHAScheduler(max_t=9)
+        run = {"stop": {"training_iteration": 1}}
+        with simulated(report=self.report):
+            scheduler = ReconstructionEntropyScheduler(wrapped=wrapped)
+            results = tuner(tmp_path, scheduler, space(), 1, run=run).fit()
+        recorded = [value for _, rung in wrapped._brackets[0]._rungs for value in rung.values()]
+        assert len(recorded) == 16
+        assert all(value == value for value in recorded)
+        assert "8 condemned" in scheduler.debug_string()
+        assert results.num_errors == 0
+
+    def test_optuna_with_two_objectives_hears_of_it_as_pruned(self, tmp_path: Path) -> None:
+        search = OptunaSearch(metric=["score", "other"], mode=["max", "min"])
+        search_space = {"quality": tune.uniform(0, 1), "doomed": tune.choice([False, True])}
+
+        def report(config: dict[str, Any], iteration: int) -> dict[str, Any]:
+            return {"other": float("nan"), **self.report(config, iteration)} | (
+                {} if config["doomed"] else {"other": 1.0}
+            )
+
+        scheduler = ReconstructionEntropyScheduler()
+        with simulated(report=report):
+            tuner(tmp_path, scheduler, search_space, 16, metric=None, search_alg=search).fit()
+        assert {(t.params["doomed"], t.state.name) for t in optuna_trials(search)} == {
+            (True, "PRUNED"),
+            (False, "COMPLETE"),
+        }
+
+    def test_optuna_hears_of_it_as_pruned(self, tmp_path: Path) -> None:
+        search = OptunaSearch()
+        search_space = {"quality": tune.uniform(0, 1), "doomed": tune.choice([False, True])}
+        scheduler = ReconstructionEntropyScheduler()
+        with simulated(report=self.report):
+            tuner(tmp_path, scheduler, search_space, 16, search_alg=search).fit()
+        trials = optuna_trials(search)
+        assert {(t.params["doomed"], t.state.name) for t in trials} == {
+            (True, "PRUNED"),
+            (False, "COMPLETE"),
+        }
+        assert all(t.constraints == {"recent_prune": 0.5} for t in trials if t.params["doomed"])
