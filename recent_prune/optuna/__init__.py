@@ -1,7 +1,8 @@
 """For Optuna: a pruner, and what an objective calls."""
 
 from recent_prune.optuna.audit import Audit, audit
+from recent_prune.optuna.certified import calibrated
 from recent_prune.optuna.objective import probe_trial
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
 
-__all__ = ["Audit", "ReconstructionEntropyPruner", "audit", "probe_trial"]
+__all__ = ["Audit", "ReconstructionEntropyPruner", "audit", "calibrated", "probe_trial"]

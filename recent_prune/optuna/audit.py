@@ -81,7 +81,7 @@ def audit(study: Study) -> Audit:
 
 def rule_of(settings: dict[str, Any]) -> CertifiedRule:
     """The rule with settings that were stored."""
-    known = {field.name for field in fields(CertifiedRule)}
+    known = {item.name for item in fields(CertifiedRule)}
     return CertifiedRule(**{name: value for name, value in settings.items() if name in known})
 
 

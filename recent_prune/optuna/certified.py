@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import optuna
 from optuna.study import Study, StudyDirection
@@ -37,8 +37,8 @@ def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -
     if nonfinite is not None:  # never good, and not worth a record
         return nonfinite
     rule = for_study(rule, trial.study)
-    if trial.study.user_attrs.get(attributes.STUDY_RULE) != asdict(rule):
-        trial.study.set_user_attr(attributes.STUDY_RULE, asdict(rule))
+    if trial.study.user_attrs.get(attributes.STUDY_RULE) != rule.settings():
+        trial.study.set_user_attr(attributes.STUDY_RULE, rule.settings())
     past = past_trials(trial.study.get_trials(deepcopy=False), before=trial.number)
     fitted = _fitted(rule, trial.study, past)
     features = probe_features(result)
@@ -53,6 +53,30 @@ def for_study(rule: CertifiedRule, study: Study) -> CertifiedRule:
     """The rule with the study's direction."""
     maximize = study.direction == StudyDirection.MAXIMIZE
     return replace(rule, direction="maximize" if maximize else "minimize")
+
+
+def calibrated(rule: CertifiedRule, *studies: Study) -> CertifiedRule:
+    """The rule, calibrated by earlier studies, so that a new one need not watch.
+
+    Args:
+        rule: Its criterion of a good trial counts.
+        studies: Of the same kind as the new one, and with its direction; each trial was probed
+            under a :class:`CertifiedRule`. Their trials from before anything was pruned take part.
+
+    Raises:
+        ValueError: If there are too few good trials, or the directions differ.
+    """
+    directions = {study.direction for study in studies}
+    if len(directions) != 1:
+        raise ValueError(
+            f"`studies` must be at least one, all of one direction, but got {sorted(directions)}."
+        )
+    fitted = for_study(rule, studies[0]).fit(
+        [trial for study in studies for trial in past_trials(study.get_trials(deepcopy=False))]
+    )
+    if isinstance(fitted, str):
+        raise ValueError(f"`studies` cannot calibrate the rule: {fitted}")
+    return replace(rule, fitted=fitted)
 
 
 def past_trials(trials: Sequence[FrozenTrial], before: int | None = None) -> list[PastTrial]:
@@ -84,7 +108,7 @@ def _fitted(rule: CertifiedRule, study: Study, past: Sequence[PastTrial]) -> Fit
     known = study.user_attrs.get(attributes.STUDY_FITTED)
     if known is not None:
         return FittedScore.from_dict(known)
-    fitted = rule.fit(past)
+    fitted = rule.fitted or rule.fit(past)
     if isinstance(fitted, FittedScore):
         study.set_user_attr(attributes.STUDY_FITTED, fitted.to_dict())
         logger.info(

@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -86,7 +86,7 @@ class FittedScore:
         Raises:
             ValueError: If it is something else, of another version, or with other features.
         """
-        known = {field.name for field in fields(cls)}
+        known = {item.name for item in fields(cls)}
         if data.get("format") != FORMAT or set(data) != known | {"format", "version"}:
             raise ValueError(f"This is no {FORMAT}: it has {sorted(data)}.")
         if data["version"] != VERSION:
@@ -160,6 +160,10 @@ class CertifiedRule:
         confidence: Of the guarantee, in (0, 1). Default 0.95.
         audit_share: Least probability with which a condemned trial runs, in (0, 1]. Default 0.05.
         seed: Of the draw.
+        fitted: What earlier studies of the same kind were calibrated to
+            (:func:`recent_prune.optuna.calibrated`, or :meth:`FittedScore.load`); there is nothing
+            to watch then. The threshold's guarantee needs the new trials to be like the old ones;
+            that of the audits does not. Default: none.
 
     Raises:
         ValueError: If an attribute is out of its range, or not exactly one of ``better_than`` and
@@ -173,6 +177,7 @@ class CertifiedRule:
     confidence: float = 0.95
     audit_share: float = 0.05
     seed: int = 0
+    fitted: FittedScore | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         check_rates(self.max_false_prune_rate, self.confidence)
@@ -189,6 +194,11 @@ class CertifiedRule:
             raise ValueError(
                 f"`direction` must be 'maximize' or 'minimize', but got {self.direction!r}."
             )
+
+    def settings(self) -> dict[str, Any]:
+        """All but what was fitted, as JSON takes it."""
+        named = {known.name: getattr(self, known.name) for known in fields(self)}
+        return {name: value for name, value in named.items() if name != "fitted"}
 
     def fit(self, past: Sequence[PastTrial]) -> FittedScore | str:
         """Learn a score and calibrate its threshold, if there are enough good trials.

@@ -17,7 +17,13 @@ from optuna.trial import FixedTrial, TrialState
 from torch import nn
 
 import recent_prune as rp
-from recent_prune.optuna import ReconstructionEntropyPruner, attributes, audit, probe_trial
+from recent_prune.optuna import (
+    ReconstructionEntropyPruner,
+    attributes,
+    audit,
+    calibrated,
+    probe_trial,
+)
 from recent_prune.optuna.certified import past_trials
 from tests.optuna.certified_study import INPUTS, RULE, create, objective
 
@@ -78,6 +84,30 @@ class TestStudy:
         two = optuna.create_study(directions=["maximize", "minimize"])
         with pytest.raises(ValueError, match="needs a trial of a study with one objective"):
             probe_trial(two.ask(), model, INPUTS, rule=RULE)
+
+
+class TestCalibrated:
+    def test_a_new_study_need_not_watch(self, tmp_path: Path) -> None:
+        watching = rp.CertifiedRule(better_than=0.7)  # 299 good trials are more than there are
+        earlier = [create(f"sqlite:///{tmp_path / name}", watching) for name in ("a.db", "b.db")]
+        for study in earlier:
+            study.optimize(objective, n_trials=60)
+        rule = calibrated(RULE, *earlier)
+        assert rule.fitted is not None
+        assert rule.settings() == RULE.settings()
+        new = create(rule=rule)
+        new.optimize(objective, n_trials=30)
+        assert all(trial.score is not None for trial in past_trials(new.trials))
+        assert any(trial.share is not None for trial in past_trials(new.trials))
+        assert audit(new).summary["value"][0] == 30
+
+    def test_too_few_trials_or_other_directions(self) -> None:
+        few = create()
+        few.optimize(objective, n_trials=3)
+        with pytest.raises(ValueError, match="cannot calibrate the rule: about "):
+            calibrated(RULE, few)
+        with pytest.raises(ValueError, match="must be at least one, all of one direction, but got"):
+            calibrated(RULE, few, optuna.create_study(direction="minimize"))
 
 
 class TestAudit:
