@@ -21,12 +21,18 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 def small_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A Ray without a dashboard, whose results do not land in the home directory."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     yield
     ray.shutdown()
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.xdist_group("simulated")
 @pytest.mark.usefixtures("small_ray")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_code_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,8 +17,9 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            # One after the other: two Rays at a time are slow on two cores.
-            item.add_marker(pytest.mark.xdist_group("ray"))
+            # One Ray a group: each takes seconds to start, and its memory.
+            real = item.path.stem in ("test_cluster", "test_pool")
+            item.add_marker(pytest.mark.xdist_group("ray" if real else "simulated"))
             # Ray leaves sockets and files to the garbage collector, and advises PBT's users.
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore:Consider boosting PBT"))
@@ -26,7 +27,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    ray.init(
+        "local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
     yield
     ray.shutdown()
 

@@ -16,9 +16,19 @@ def sweep(*options: str) -> str:
     return run.stdout
 
 
-@pytest.mark.xdist_group("ray")
+@pytest.mark.xdist_group("simulated")
 def test_a_short_sweep(tmp_path: Path) -> None:
-    printed = sweep("--samples", "6", "--epochs", "2", "--storage", str(tmp_path), "--optuna")
+    printed = sweep(
+        "--address",
+        "local",
+        "--samples",
+        "6",
+        "--epochs",
+        "2",
+        "--storage",
+        str(tmp_path),
+        "--optuna",
+    )
     assert "6 trials, " in printed
     assert " never started, " in printed
     assert "best: 0." in printed
