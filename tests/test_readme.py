@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
 import pytest
-import ray
 from ray import tune
 
 from recent_prune.ray import probed_trials
+from tests.ray.session import local_ray_session
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -21,15 +20,8 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 def small_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A Ray without a dashboard, whose results do not land in the home directory."""
     monkeypatch.setenv("HOME", str(tmp_path))
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    yield
-    ray.shutdown()
+    with local_ray_session():
+        yield
 
 
 @pytest.mark.xdist_group("simulated")

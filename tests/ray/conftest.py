@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gc
-import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import ray
+
+from tests.ray.session import local_ray_session
 
 HERE = Path(__file__).parent
 
@@ -27,15 +27,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def local_ray() -> Iterator[None]:
-    ray.init(
-        "local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-    )
-    yield
-    ray.shutdown()
+    with local_ray_session():
+        yield
 
 
 @pytest.fixture(autouse=True)
