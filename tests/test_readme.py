@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,17 +18,24 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 
 @pytest.fixture
-def small_ray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A Ray without a dashboard, whose results do not land in the home directory."""
-    monkeypatch.setenv("HOME", str(tmp_path))
+def small_ray() -> Iterator[None]:
     with local_ray_session():
         yield
+
+
+@pytest.fixture
+def folders() -> Iterator[list[str]]:
+    """Removed afterwards: what a sweep leaves in the home directory."""
+    found: list[str] = []
+    yield found
+    for folder in found:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.xdist_group("simulated")
 @pytest.mark.usefixtures("small_ray")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
+def test_code_runs(capsys: pytest.CaptureFixture[str], folders: list[str]) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     printed, results = [], []
     for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
@@ -39,6 +47,7 @@ def test_code_runs(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(study.trials) == 20
     assert "good trials lost, at most" in printed[1]
     assert isinstance(sweep, tune.ResultGrid)
+    folders.append(sweep.experiment_path)
     assert sweep.num_errors == 0
     assert probed_trials(sweep)["fault"].isna().tolist() == [True] * 8
     assert "Only 0.00% of the input is retained at 'tanh50'" in printed[3]

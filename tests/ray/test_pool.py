@@ -117,7 +117,7 @@ def test_actors_start_on_demand_and_are_released_when_idle(
     before = actors()
     pool = make(actors=2, batch_size=1, idle_s=1.0, start_timeout_s=8.0)
     assert pool.poll() == []
-    assert actors() == before
+    assert not set(actors()) - set(before)
     for number in range(2):
         pool.submit(Candidate(str(number), {"note": str(tmp_path / "note")}))
     outcomes(pool, 2)
@@ -246,7 +246,7 @@ def test_actors_that_hold_resources_stand_back(make: Callable[..., ProbePool]) -
     assert gone(before)
     for _ in range(10):  # and they stay back
         assert pool.poll(0.05, hold_back=True) == []
-        assert actors() == before
+        assert not set(actors()) - set(before)
     assert held_cpus() == 0.0
     assert outcomes(pool, 1)["b"].fault is None
 
