@@ -19,7 +19,6 @@ import platform
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +147,7 @@ def main() -> None:
     chosen = list(cases(options.trials, options.studies))
     with ProcessPoolExecutor(options.processes) as pool:
         columns = zip(*chosen, strict=True)
-        rows = list(pool.map(partial(run_study), *columns, chunksize=10))
+        rows = list(pool.map(run_study, *columns, chunksize=10))
     studies = pd.DataFrame([asdict(row) for row in rows])
     studies.to_csv(options.out / "studies.csv", index=False)
     text = f"Python {platform.python_version()}, NumPy {np.__version__}. {options.trials} trials a "

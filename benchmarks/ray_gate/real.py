@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import tempfile
 import threading
@@ -84,7 +83,6 @@ def run(gated: bool, doomed: float, trials: int, train_s: float, number: int) ->
     """One run, with the gate or without, within a running Ray."""
     condemned = set(random.Random(0).sample(range(trials), round(doomed * trials)))
     with tempfile.TemporaryDirectory() as folder:
-        os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
         scheduler = ReconstructionEntropyScheduler(build_model, load_digits().train)
         space = {
             "index": tune.grid_search(list(range(trials))),

@@ -66,7 +66,7 @@ class Gate:
         self._most_running = 0
         self._starved_since: float | None = None
         self._warned = False
-        self._concluded = 0
+        self._concluded = False
         self.counts: Counter[str] = Counter()
 
     def holds(self, trial: Trial) -> bool:
@@ -195,9 +195,10 @@ class Gate:
 
     def _conclude(self) -> None:
         """Say once, when all are decided, what a user should not have to look for."""
-        counts, self._concluded = self.counts, self._concluded + 1
-        if self._concluded > 1:
+        if self._concluded:
             return
+        self._concluded = True
+        counts = self.counts
         if counts["unprobed"]:
             logger.warning("recent_prune: not all trials could be probed. %s", self)
         elif counts["rejected"] and not counts["passed"]:

@@ -24,8 +24,13 @@ import ray
 import torch
 from ray import cloudpickle
 
-from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, described
-from recent_prune.ray.probing import probe_batch as probe_candidates
+from recent_prune.ray.probing import (
+    Candidate,
+    Outcome,
+    ProbeSettings,
+    described,
+    probe_batch,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +61,7 @@ class ProbeActor:
 
     def probe(self, candidates: list[Candidate]) -> list[Outcome]:
         """Outcomes of candidates, in order."""
-        return probe_candidates(self._settings, self._inputs, candidates, self._device)
+        return probe_batch(self._settings, self._inputs, candidates, self._device)
 
 
 _REMOTE: Any = ray.remote(ProbeActor)
@@ -147,8 +152,8 @@ class ProbePool:
     Args:
         settings: Pickled `ProbeSettings`.
         limits: How much probing may take.
-        gives_up: Whether, after three failures of actors in a row, everything submitted later is
-            answered with a fault at once rather than tried.
+        gives_up: Whether, after `GUILTY` trials or `FAILED_STARTS` of actors in a row, everything
+            submitted later is answered with a fault at once rather than tried.
     """
 
     def __init__(self, settings: bytes, limits: PoolLimits, gives_up: bool) -> None:

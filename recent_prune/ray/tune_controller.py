@@ -161,7 +161,7 @@ def waits_for_all(scheduler: TrialScheduler) -> bool:
     scheduler = innermost(scheduler)
     if isinstance(scheduler, PopulationBasedTraining):
         return bool(scheduler._synch)
-    # BOHB pauses until its bracket is full.
+    # BOHB fills its brackets in time: it must only not be asked too early.
     return isinstance(scheduler, HyperBandScheduler) and not is_bohb(scheduler)
 
 

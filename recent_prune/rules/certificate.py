@@ -34,7 +34,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
 
 def calibration_trials(tolerance: float, confidence: float, lost: int = 0) -> int:
@@ -47,13 +47,6 @@ def calibration_trials(tolerance: float, confidence: float, lost: int = 0) -> in
     while binom.cdf(lost, trials, tolerance) > 1 - confidence:
         trials += 1
     return trials
-
-
-def rate_at_most(lost: int, good: int, confidence: float) -> float:
-    """Upper bound of a rate of which ``lost`` of ``good`` were seen (Clopper and Pearson 1934)."""
-    if lost >= good:
-        return 1.0
-    return float(np.asarray(beta.ppf(confidence, lost + 1, good - lost)))
 
 
 def calibrated_threshold(

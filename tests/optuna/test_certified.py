@@ -12,7 +12,6 @@ from pathlib import Path
 
 import optuna
 import pytest
-import torch
 from optuna.trial import FixedTrial, TrialState
 from torch import nn
 
@@ -182,4 +181,3 @@ def test_is_reached_from_the_top_without_being_loaded_by_it() -> None:
     assert rp.CertifiedRule.__name__ == "CertifiedRule"
     with pytest.raises(AttributeError, match="module 'recent_prune' has no attribute 'Nothing'"):
         rp.Nothing  # noqa: B018
-    assert torch is not None

@@ -6,15 +6,21 @@ import random
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import beta, binom
 
 from recent_prune.rules.certificate import (
     Record,
     calibrated_threshold,
     calibration_trials,
     certificate,
-    rate_at_most,
 )
+
+
+def rate_at_most(lost: int, good: int, confidence: float) -> float:
+    """Upper bound of a rate of which ``lost`` of ``good`` were seen (Clopper and Pearson 1934)."""
+    if lost >= good:
+        return 1.0
+    return float(np.asarray(beta.ppf(confidence, lost + 1, good - lost)))
 
 
 @pytest.mark.parametrize(("tolerance", "trials"), [(0.05, 59), (0.01, 299), (0.001, 2995)])
