@@ -24,6 +24,7 @@ from recent_prune.ray.pool import PoolLimits, ProbePool
 from recent_prune.ray.probing import ProbeSettings, pickled
 from recent_prune.ray.tune_controller import ControllerView
 from recent_prune.rules import RetainedInformationRule, Rule
+from recent_prune.rules.certified import CertifiedRule
 
 
 class ReconstructionEntropyScheduler(TrialScheduler):
@@ -314,6 +315,8 @@ def _check_types(build_model: object, inputs: object, rule: object, wrapped: obj
             "`build_model` and `inputs` must be given together, or neither where trials call "
             f"probe_and_report, but got {build_model!r} and {type(inputs).__name__}."
         )
+    if isinstance(rule, CertifiedRule):
+        raise TypeError(f"`rule` cannot learn from a Tune run, only in Optuna, but got {rule!r}.")
     if (rule is not None and not callable(rule)) or isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
     if wrapped is not None and not isinstance(wrapped, TrialScheduler):
