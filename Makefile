@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: demo test lint types help clean
 

@@ -32,7 +32,6 @@ def folders() -> Iterator[list[str]]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.xdist_group("simulated")
 @pytest.mark.usefixtures("small_ray")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_code_runs(capsys: pytest.CaptureFixture[str], folders: list[str]) -> None:

@@ -17,9 +17,6 @@ HERE = Path(__file__).parent
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
-            # One Ray a group: each takes seconds to start, and its memory.
-            real = item.path.stem in ("test_cluster", "test_pool")
-            item.add_marker(pytest.mark.xdist_group("ray" if real else "simulated"))
             # Ray leaves sockets and files to the garbage collector, and advises PBT's users.
             item.add_marker(pytest.mark.filterwarnings("ignore::ResourceWarning"))
             item.add_marker(pytest.mark.filterwarnings("ignore:Consider boosting PBT"))

@@ -142,7 +142,7 @@ SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
 each_scheduler = pytest.mark.parametrize("make", SCHEDULERS.values(), ids=SCHEDULERS)
 
 
-@each_scheduler
+@pytest.mark.parametrize("make", [SCHEDULERS["fifo"], SCHEDULERS["pbt"]], ids=["fifo", "pbt"])
 def test_doomed_trials_never_start(
     cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
 ) -> None:

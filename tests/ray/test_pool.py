@@ -21,7 +21,7 @@ from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, pickled
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
-PATIENCE_S = 60.0
+PATIENCE_S = 200.0  # a busy machine starts an actor in tens of seconds
 
 
 def build(config: dict[str, Any]) -> nn.Module:
@@ -52,8 +52,8 @@ def make(digits: Tensor) -> Iterator[Callable[..., ProbePool]]:
             "actors": 1,
             "resources": {"CPU": 0.0},
             "batch_size": 4,
-            "timeout_s": 30.0,
-            "start_timeout_s": 30.0,
+            "timeout_s": 60.0,
+            "start_timeout_s": 100.0,
             "idle_s": 5.0,
         }
         pools.append(ProbePool(pickled(settings), PoolLimits(**{**known, **limits}), gives_up))
@@ -75,13 +75,20 @@ def outcomes(pool: ProbePool, count: int, **options: Any) -> dict[str, Outcome]:
     return found
 
 
+def parent(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("PPid:")[1].split()[0])
+
+
 def actors() -> list[int]:
-    """Processes of probe actors."""
+    """Processes of probe actors of the Ray of this test, not of one that runs beside it."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (folder / "cmdline").read_text().startswith("ray::ProbeActor"):
-                found.append(int(folder.name))
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            pid = int(folder.name)
+            is_one = (folder / "cmdline").read_text().startswith("ray::ProbeActor")
+            if is_one and parent(parent(pid)) == os.getpid():  # raylet, driver
+                found.append(pid)
     return found
 
 
@@ -93,7 +100,7 @@ def held_cpus() -> float:
 
 
 def gone(before: list[int]) -> bool:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 90
     while set(actors()) - set(before) and time.monotonic() < end:
         time.sleep(0.2)
     return not set(actors()) - set(before)
@@ -115,7 +122,7 @@ def test_actors_start_on_demand_and_are_released_when_idle(
     make: Callable[..., ProbePool], tmp_path: Path
 ) -> None:
     before = actors()
-    pool = make(actors=2, batch_size=1, idle_s=1.0, start_timeout_s=8.0)
+    pool = make(actors=2, batch_size=1, idle_s=1.0, start_timeout_s=30.0)
     assert pool.poll() == []
     assert not set(actors()) - set(before)
     for number in range(2):

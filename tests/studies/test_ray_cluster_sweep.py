@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -16,7 +14,6 @@ def sweep(*options: str) -> str:
     return run.stdout
 
 
-@pytest.mark.xdist_group("simulated")
 def test_a_short_sweep(tmp_path: Path) -> None:
     printed = sweep(
         "--address",
