@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "recent_prune"
 ALLOWED = {
     "probe": {"torch", "numpy", "rich", "recent_prune.probe"},  # rich for a progress bar, if there
-    "rules": {"numpy", "scipy", "recent_prune.probe", "recent_prune.rules"},
+    "rules": {"numpy", "scipy", "pandas", "recent_prune.probe", "recent_prune.rules"},
     "optuna": {
         "torch",
         "optuna",

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
+
+from recent_prune.rules.certified import Judgement
 
 PREDICTION = Path(__file__).parent.parent / "prediction"
 
@@ -32,8 +35,13 @@ class Drawn:
     value: float
 
 
-Stream = Callable[[np.random.Generator, int], Iterator[Drawn]]
-"""From a generator and the number of trials to the trials, in order."""
+Stream = Callable[[np.random.Generator, int], Generator[Drawn, Judgement, None]]
+"""From a generator of numbers and the number of trials to the trials, in order; each judgement is
+sent back before the next trial is drawn."""
+
+
+Score = Callable[[np.random.Generator, float, float], float]
+"""From a generator, a trial's quality and the study's progress in [0, 1) to what the probe says."""
 
 
 def _trial(
@@ -50,7 +58,7 @@ def _learning_rate(numbers: np.random.Generator) -> float:
     return float(10 ** numbers.uniform(-5, -1))
 
 
-def honest(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+def honest(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judgement, None]:
     """The probe knows the quality, with some noise."""
     for _ in range(trials):
         quality = numbers.normal()
@@ -58,7 +66,7 @@ def honest(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
         yield _trial(numbers, quality, score, _learning_rate(numbers))
 
 
-def useless(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+def useless(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judgement, None]:
     """Neither the probe nor the learning rate says anything."""
     for _ in range(trials):
         good = numbers.random() < 0.5
@@ -67,7 +75,7 @@ def useless(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
         yield Drawn(known, {"lr": _learning_rate(numbers)}, value)
 
 
-def adversarial(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+def adversarial(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judgement, None]:
     """Honest for the first half; then the probe says the opposite, and good trials look doomed."""
     for index in range(trials):
         quality = numbers.normal()
@@ -76,7 +84,7 @@ def adversarial(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
         yield _trial(numbers, quality, score, _learning_rate(numbers))
 
 
-def drifting(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+def drifting(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judgement, None]:
     """A sampler that learns: better trials in time, whose scores fall all the same."""
     for index in range(trials):
         progress = index / trials
@@ -85,7 +93,7 @@ def drifting(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
         yield _trial(numbers, quality, score, _learning_rate(numbers))
 
 
-def trained(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
+def trained(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judgement, None]:
     """Networks that were really trained (``benchmarks/prediction``), drawn with replacement."""
     tables = [
         pd.read_csv(PREDICTION / f"trained_{name}_digits.csv").merge(
@@ -110,10 +118,41 @@ def trained(numbers: np.random.Generator, trials: int) -> Iterator[Drawn]:
         yield Drawn(features, parameters, value)
 
 
+def _tpe(score: Score) -> Stream:
+    """Optuna's TPE searches for the best quality and learning rate; the score knows what it may."""
+
+    def stream(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judgement, None]:
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        sampler = optuna.samplers.TPESampler(seed=int(numbers.integers(2**31)))
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for index in range(trials):
+            trial = study.ask()
+            learning_rate = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
+            quality = trial.suggest_float("quality", -3.0, 3.0) + 0.5 * numbers.normal()
+            known = score(numbers, quality, index / trials)
+            drawn = _trial(numbers, quality, known, learning_rate)
+            # The rule does not see the quality: as if it were that of an architecture's name.
+            told = yield drawn
+            trial.set_constraint("recent_prune", told.verdict.violation)
+            if told.runs:
+                study.tell(trial, drawn.value)
+            else:
+                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+
+    return stream
+
+
 STREAMS: dict[str, Stream] = {
     "honest": honest,
     "useless": useless,
     "adversarial": adversarial,
     "drifting": drifting,
     "trained networks": trained,
+    "honest, TPE": _tpe(lambda numbers, quality, _: quality + 0.3 * numbers.normal()),
+    "useless, TPE": _tpe(lambda numbers, *_: float(numbers.normal())),
+    "adversarial, TPE": _tpe(
+        lambda numbers, quality, progress: (
+            (quality if progress < 0.5 else -quality) + 0.3 * numbers.normal()
+        )
+    ),
 }

@@ -11,6 +11,7 @@ from typing import Any, Literal, Protocol
 from ray.tune.experiment import Trial
 
 from recent_prune.ray import tune_controller
+from recent_prune.ray.certified import Ending, Judge
 from recent_prune.ray.in_trial import METRICS
 from recent_prune.ray.ledger import Ledger
 from recent_prune.ray.probing import Candidate, Outcome
@@ -43,6 +44,7 @@ class Gate:
     Args:
         controller: Tune's controller, not a wrapper of it.
         pool: Probes candidates.
+        judge: Judges them, where the pool does not.
         on_fault: What becomes of a trial that cannot be probed.
         cohorts: Whether to let trials pass together with those that were sampled with them.
         patience_s: Seconds that a trial which passed may wait for resources before probes that
@@ -50,16 +52,25 @@ class Gate:
     """
 
     def __init__(
-        self, controller: Any, pool: Pool, *, on_fault: OnFault, cohorts: bool, patience_s: float
+        self,
+        controller: Any,
+        pool: Pool,
+        *,
+        judge: Judge | None = None,
+        on_fault: OnFault,
+        cohorts: bool,
+        patience_s: float,
     ) -> None:
         self._controller = controller
         self._pool = pool
+        self._judge = judge
         self._on_fault = on_fault
         self._cohorts = cohorts
         self._patience_s = patience_s
         self._held: dict[str, Trial] = {}
         self._arrived: list[Trial] = []  # held, but still on Tune's list of what to start
         self._recalled: list[Outcome] = []  # known from before a restore
+        self._deferred: list[Outcome] = []  # condemned, not drawn yet
         self._passed: set[str] = set()  # held until the rest of their cohort is decided
         self._ledger: Ledger | None = None
         self._cohort: set[str] = set()
@@ -109,7 +120,7 @@ class Gate:
         for trial in self._arrived:
             tune_controller.hold(self._controller, trial)
         self._arrived = []
-        outcomes = self._poll()
+        outcomes = self._decided(self._poll())
         self._record(outcomes)
         recalled, self._recalled = self._recalled, []
         for outcome in [*recalled, *outcomes]:
@@ -134,9 +145,7 @@ class Gate:
 
     def _poll(self) -> list[Outcome]:
         """Ask for verdicts; wait for them only where Tune has nothing else to wait for."""
-        live = [trial for trial in self._controller.get_live_trials() if not self.holds(trial)]
-        running = sum(trial.status == Trial.RUNNING for trial in live)
-        waiting = any(trial.status == Trial.PENDING for trial in live)
+        running, waiting = self._counted(Trial.RUNNING), self._counted(Trial.PENDING) > 0
         return self._pool.poll(
             0.0 if running or waiting or self._recalled else POLL_S,
             patient=running > 0,
@@ -150,6 +159,47 @@ class Gate:
         now = time.monotonic()
         self._starved_since = (self._starved_since or now) if starved else None
         return starved and now - (self._starved_since or now) > self._patience_s
+
+    def _decided(self, outcomes: list[Outcome]) -> list[Outcome]:
+        """With verdicts, which a certified rule gives by what the run has seen.
+
+        Condemned trials are drawn last, one whenever no other waits to be started: the more good
+        trials have ended by then, the fewer of the condemned must run.
+        """
+        if self._judge is None or self._ledger is None:
+            return outcomes
+        new = [outcome for outcome in outcomes if outcome.trial_id in self._held]
+        self._deferred = [o for o in self._deferred if o.trial_id in self._held]
+        may_draw = not self._passed and not self._counted(Trial.PENDING)
+        if not new and not (self._deferred and may_draw):
+            return []
+        past = self._judge.past(self._ledger.outcomes, self._endings(self._judge.metric))
+        decided = []
+        for outcome in new:
+            if not self._cohorts and self._judge.condemns(outcome, past):
+                self._deferred.append(outcome)
+            else:
+                decided.append(self._judge(outcome, past))
+        self._deferred.sort(key=self._judge.score)  # the most promising one is drawn first
+        while may_draw and self._deferred and not any(outcome.passes for outcome in decided):
+            decided.append(self._judge(self._deferred.pop(), past))
+        return decided
+
+    def _endings(self, metric: str) -> dict[str, Ending]:
+        return {
+            trial.trial_id: Ending.of(
+                trial.last_result,
+                metric,
+                ended=tune_controller.is_over(trial),
+                failed=trial.status == Trial.ERROR,
+            )
+            for trial in self._controller.get_trials()
+        }
+
+    def _counted(self, status: str) -> int:
+        """Live trials beyond the gate with a status."""
+        live = self._controller.get_live_trials()
+        return sum(trial.status == status and not self.holds(trial) for trial in live)
 
     def _record(self, outcomes: Sequence[Outcome]) -> None:
         held = [(o, self._held[o.trial_id]) for o in outcomes if o.trial_id in self._held]
@@ -191,6 +241,8 @@ class Gate:
     def _ledger_of(self, trial: Trial) -> Ledger:
         if self._ledger is None:
             self._ledger = Ledger(*tune_controller.storage_of(trial))
+            if self._judge is not None:
+                self._ledger.record_study(self._judge.to_dict())
         return self._ledger
 
     def _conclude(self) -> None:

@@ -67,8 +67,11 @@ def probe_and_report(
         TypeError: As :func:`recent_prune.probe.probe`, or if ``rule`` is a class.
         ValueError: As :func:`recent_prune.probe.probe`.
     """
-    if isinstance(rule, type):
-        raise TypeError(f"`rule` must be a rule, but got the class: {rule.__name__}().")
+    if rule is not None and (isinstance(rule, type) or not callable(rule)):
+        raise TypeError(
+            f"`rule` must be a function of the probe's result (no class, and no CertifiedRule, "
+            f"which the scheduler takes), but got {rule!r}."
+        )
     result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol)
     verdict = (rule or RetainedInformationRule())(result)
     if not verdict.trainable:

@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 FOLDER = "recent_prune"
 """Within the experiment's folder."""
 
+STUDY = "study"
+"""Within that: what a certified rule goes by."""
+
 
 class Ledger:
     """Outcomes of an experiment, by trial and configuration.
@@ -52,24 +55,35 @@ class Ledger:
             for entry in _entries(filesystem, self._folder)
         }
 
+    @property
+    def outcomes(self) -> dict[str, Outcome]:
+        """The last of each trial, by its id, in the order in which they were recorded."""
+        return {trial_id: outcome for (trial_id, _), outcome in self._known.items()}
+
     def find(self, trial_id: str, config: Config) -> Outcome | None:
         """What is known of a trial with this configuration."""
         return self._known.get((trial_id, _fingerprint(config)))
 
     def record(self, outcomes: Iterable[tuple[Outcome, Config]]) -> None:
         """Keep outcomes; where the storage fails, a warning says so."""
-        entries = [
-            {"config": _fingerprint(config), "outcome": outcome.to_dict()}
-            for outcome, config in outcomes
-        ]
-        name = f"{time.time_ns()}-{uuid.uuid4().hex[:8]}"
-        target = posixpath.join(self._folder, f"{name}.json")
-        partial = posixpath.join(self._folder, f"{name}.partial")
+        entries = []
+        for outcome, config in outcomes:
+            known = _fingerprint(config)
+            self._known[outcome.trial_id, known] = outcome
+            entries.append({"config": known, "outcome": outcome.to_dict()})
+        self._write(f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json", entries)
+
+    def record_study(self, study: dict[str, Any]) -> None:
+        """Keep what a certified rule and its audit go by, see :func:`recorded_study`."""
+        self._write(STUDY, study)
+
+    def _write(self, name: str, content: Any) -> None:
+        target = posixpath.join(self._folder, name)
         try:
             self._filesystem.create_dir(self._folder, recursive=True)
-            with self._filesystem.open_output_stream(partial) as stream:
-                stream.write(json.dumps(entries).encode())
-            self._filesystem.move(partial, target)
+            with self._filesystem.open_output_stream(f"{target}.partial") as stream:
+                stream.write(json.dumps(content).encode())
+            self._filesystem.move(f"{target}.partial", target)
         except Exception:  # whatever the storage raises: a run without it is better than none
             logger.warning("Verdicts are not kept for a restore: %s", target, exc_info=True)
 
@@ -109,6 +123,24 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
         known = {found["trial_id"] for found in metrics if found}
         rows = {trial_id: row for trial_id, row in rows.items() if trial_id in known}
     return pd.DataFrame(rows.values(), columns=["trial_id", *SUMMARY, "fault"])
+
+
+def recorded_study(experiment: ResultGrid) -> tuple[dict[str, Any], dict[str, Outcome]]:
+    """What a certified rule and its audit go by.
+
+    Returns:
+        What :meth:`Ledger.record_study` kept, and the outcomes of :attr:`Ledger.outcomes`.
+
+    Raises:
+        ValueError: If no certified rule judged the experiment.
+    """
+    filesystem, path = experiment.filesystem, experiment.experiment_path
+    ledger = Ledger(filesystem, path)
+    file = posixpath.join(path, FOLDER, STUDY)
+    if filesystem.get_file_info(file).type == pyarrow.fs.FileType.NotFound:
+        raise ValueError(f"No CertifiedRule judged the trials in {path}.")
+    with filesystem.open_input_stream(file) as stream:
+        return json.loads(stream.readall()), ledger.outcomes
 
 
 def _entries(filesystem: pyarrow.fs.FileSystem, folder: str) -> Iterator[dict[str, Any]]:

@@ -8,13 +8,17 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from ray import cloudpickle
+from ray.tune.utils import flatten_dict
 from torch import Tensor, nn
 
 from recent_prune.probe import ProbeResult, probe_many
 from recent_prune.probe.inputs import Inputs, gather
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray.initialization import BuildModel, Config, build_probed_model
-from recent_prune.rules import Rule, Scalar, summary
+from recent_prune.rules import Rule, Scalar, Verdict, summary
+from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.learned_score import probe_features
+from recent_prune.rules.verdict import nonfinite_verdict
 
 
 @dataclass(frozen=True)
@@ -34,11 +38,25 @@ class Outcome:
         summary: The probe's numbers and the verdict, see :func:`recent_prune.rules.summary`; empty
             where the trial could not be probed.
         fault: Why it could not be probed, or None.
+        features: What a certified rule looks at, see :func:`rules.learned_score.probe_features`;
+            empty under another rule, and for a network that is not finite.
+        parameters: Likewise: numbers, texts and truth values of the configuration.
+        score: That a certified rule gave it; None while it watches.
+        share: The probability with which it was to run though condemned; None where it was not.
     """
 
     trial_id: str
     summary: dict[str, Scalar] = field(default_factory=dict)
     fault: str | None = None
+    features: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, Scalar] = field(default_factory=dict)
+    score: float | None = None
+    share: float | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the verdict is that the trial runs."""
+        return bool(self.summary.get("trainable"))
 
     @property
     def violation(self) -> float:
@@ -61,7 +79,7 @@ class ProbeSettings:
 
     build_model: BuildModel
     inputs: Inputs | Callable[[], Inputs]
-    rule: Rule
+    rule: Rule | CertifiedRule
     estimator: Estimator
     layers: Sequence[str] | None
     rtol: float
@@ -118,7 +136,7 @@ def probe_batch(
     return [
         Outcome(c.trial_id, fault=faults[c.trial_id])
         if c.trial_id in faults
-        else _judged(settings.rule, c.trial_id, found[c.trial_id])
+        else _judged(settings.rule, c, found[c.trial_id])
         for c in candidates
     ]
 
@@ -131,13 +149,32 @@ def _built(build_model: BuildModel, candidate: Candidate) -> nn.Module:
     return model
 
 
-def _judged(rule: Rule, trial_id: str, result: ProbeResult | Exception) -> Outcome:
+def _judged(
+    rule: Rule | CertifiedRule, candidate: Candidate, result: ProbeResult | Exception
+) -> Outcome:
     if isinstance(result, Exception):
-        return Outcome(trial_id, fault=described(result))
+        return Outcome(candidate.trial_id, fault=described(result))
     try:
-        return Outcome(trial_id, summary=summary(result, rule(result)))
+        if isinstance(rule, CertifiedRule):
+            return _prepared(candidate, result)
+        return Outcome(candidate.trial_id, summary=summary(result, rule(result)))
     except Exception as error:
-        return Outcome(trial_id, fault=described(error))
+        return Outcome(candidate.trial_id, fault=described(error))
+
+
+def _prepared(candidate: Candidate, result: ProbeResult) -> Outcome:
+    """What a certified rule needs: it judges in the driver, which sees the other trials."""
+    nonfinite = nonfinite_verdict(result)
+    if nonfinite is not None:  # never good, and not worth a record
+        return Outcome(candidate.trial_id, summary=summary(result, nonfinite))
+    features = {name: float(f"{v:.6g}") for name, v in probe_features(result).items()}
+    plain: dict[str, Scalar] = {
+        name: value
+        for name, value in flatten_dict(candidate.config).items()
+        if isinstance(value, (bool, int, float, str))
+    }
+    undecided = summary(result, Verdict(True, -0.0, "Not judged yet."))
+    return Outcome(candidate.trial_id, undecided, features=features, parameters=plain)
 
 
 def described(error: BaseException) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ray.tune.experiment import Trial
+from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import (
     FIFOScheduler,
     PopulationBasedTraining,
@@ -17,6 +18,7 @@ from torch import nn
 from recent_prune.probe.inputs import Inputs, gather
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray import tune_controller
+from recent_prune.ray.certified import Judge
 from recent_prune.ray.gate import Gate, OnFault, Pool
 from recent_prune.ray.in_trial import CONDEMNED, METRICS
 from recent_prune.ray.initialization import BuildModel
@@ -89,7 +91,9 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             None: nothing is held, and only trials that call :func:`probe_and_report` are judged.
         inputs: Samples [n, …] or an iterable of batches, of which as many as the estimator needs
             are taken at once; or a function without arguments that loads them in the probe actor.
-        rule: From a probe's result to a verdict. Default: :class:`RetainedInformationRule`.
+        rule: From a probe's result to a verdict, or a :class:`CertifiedRule`: fitted, it prunes and
+            audits by what the run's trials come to (the metric in their last result); otherwise it
+            watches, for :func:`calibrated`. Default: :class:`RetainedInformationRule`.
         wrapped: Schedules what passes. Default: FIFO. Its metric and mode may be its own or those
             of ``TuneConfig``.
         estimator: As in :func:`recent_prune.probe.probe`.
@@ -115,7 +119,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         self,
         build_model: BuildModel | None = None,
         inputs: Inputs | Callable[[], Inputs] | None = None,
-        rule: Rule | None = None,
+        rule: Rule | CertifiedRule | None = None,
         wrapped: TrialScheduler | None = None,
         *,
         estimator: Estimator = "ridge",
@@ -148,6 +152,8 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             rule = rule or RetainedInformationRule()
             settings = ProbeSettings(build_model, inputs, rule, estimator, layers, rtol)
             self._settings = pickled(settings)
+        self._certified = rule if isinstance(rule, CertifiedRule) else None
+        self._metric: str | None = None
         self._on_fault: OnFault = on_fault
         self._wrapped: TrialScheduler = wrapped or FIFOScheduler()
         self._run = _Run()
@@ -173,6 +179,10 @@ class ReconstructionEntropyScheduler(TrialScheduler):
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Hand metric and mode of ``TuneConfig`` to the wrapped scheduler."""
+        self._metric = metric
+        if self._certified is not None and mode is not None:
+            direction = "maximize" if mode == "max" else "minimize"
+            self._certified = replace(self._certified, direction=direction)
         return self._wrapped.set_search_properties(metric, mode, **spec)
 
     def on_trial_add(self, controller: Any, trial: Trial) -> None:
@@ -258,6 +268,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             gate = Gate(
                 controller,
                 pool,
+                judge=self._make_judge(),
                 on_fault=self._on_fault,
                 cohorts=tune_controller.waits_for_all(self._wrapped),
                 patience_s=self._limits.idle_s,
@@ -268,6 +279,17 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         if self._settings is None:
             return None
         return ProbePool(self._settings, self._limits, gives_up=self._on_fault == "run")
+
+    def _make_judge(self) -> Judge | None:
+        if self._certified is None:
+            return None
+        metric = self._metric or self.metric
+        if not isinstance(metric, str) or metric == DEFAULT_METRIC:
+            raise ValueError(
+                "CertifiedRule needs one metric, in TuneConfig or of the wrapped scheduler, but "
+                f"got {metric!r}."
+            )
+        return Judge(self._certified, metric)
 
     def _completes_configurations(self) -> bool:
         """Whether the wrapped scheduler samples what the model may be built from."""
@@ -315,9 +337,8 @@ def _check_types(build_model: object, inputs: object, rule: object, wrapped: obj
             "`build_model` and `inputs` must be given together, or neither where trials call "
             f"probe_and_report, but got {build_model!r} and {type(inputs).__name__}."
         )
-    if isinstance(rule, CertifiedRule):
-        raise TypeError(f"`rule` cannot learn from a Tune run, only in Optuna, but got {rule!r}.")
-    if (rule is not None and not callable(rule)) or isinstance(rule, type):
+    is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
+    if not is_rule or isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
     if wrapped is not None and not isinstance(wrapped, TrialScheduler):
         raise TypeError(

@@ -253,7 +253,7 @@ class CertifiedRule:
         """
         if isinstance(fitted, str):
             return Judgement(Verdict(True, -0.0, f"Watching: {fitted}"), None, True, None)
-        threshold = min([fitted.threshold, *self._found(past, fitted.good_bound)])
+        threshold = self.threshold(fitted, past)
         score = fitted.score(features, parameters)
         margin = math.tanh(score - threshold)
         if score >= threshold:
@@ -297,10 +297,13 @@ class CertifiedRule:
             return False
         return trial.value >= bound if self.direction == "maximize" else trial.value <= bound
 
-    def _found(self, past: Sequence[PastTrial], bound: float) -> list[float]:
-        """Scores of good trials that ran though condemned."""
-        return [
+    def threshold(self, fitted: FittedScore, past: Sequence[PastTrial]) -> float:
+        """Scores strictly below it are condemned: those below all good trials found by audits."""
+        found = [
             trial.score
             for trial in past
-            if trial.share is not None and trial.score is not None and self.is_good(trial, bound)
+            if trial.share is not None
+            and trial.score is not None
+            and self.is_good(trial, fitted.good_bound)
         ]
+        return min([fitted.threshold, *found])

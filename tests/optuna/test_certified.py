@@ -146,24 +146,23 @@ def test_processes_that_are_killed_lose_no_record_and_count_none_twice(
     path = tmp_path / "study.db"
     storage = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgresql")
     create(storage)
-    command = [sys.executable, "-m", "tests.optuna.certified_study", storage, "40"]
-    workers = [subprocess.Popen(command, cwd=ROOT) for _ in range(4)]
+    command = [sys.executable, "-m", "tests.optuna.certified_study", storage, "20"]
+    workers = [subprocess.Popen(command, cwd=ROOT) for _ in range(8)]
     numbers = random.Random(0)
-    end = time.monotonic() + 120
-    while len(create(storage).trials) < 40 and time.monotonic() < end:
-        time.sleep(0.2)
-    for worker in numbers.sample(workers, 2):
-        time.sleep(numbers.random())
+    for count, worker in zip((20, 40, 60), numbers.sample(workers, 3), strict=True):
+        end = time.monotonic() + 120
+        while len(create(storage).trials) < count and time.monotonic() < end:
+            time.sleep(0.2 * numbers.random())
         with contextlib.suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
-    codes = [worker.wait(timeout=120) for worker in workers]
-    assert codes.count(-signal.SIGKILL) == 2
+    codes = [worker.wait(timeout=240) for worker in workers]
+    assert codes.count(-signal.SIGKILL) >= 2
     create(storage).optimize(objective, n_trials=10)
     study = create(storage)
     past = past_trials(study.trials)
     assert set(Counter(trial.number for trial in past).values()) == {1}
     finished = [t for t in study.trials if t.state.is_finished()]
-    assert len(finished) >= 90
+    assert len(finished) >= 5 * 20 + 10
     assert {t.number for t in finished} <= {trial.number for trial in past}
     for trial in past:
         stored = study.trials[trial.number]

@@ -22,7 +22,6 @@ from ray.tune.search import ConcurrencyLimiter
 from torch import nn
 
 from recent_prune.ray import ReconstructionEntropyScheduler
-from recent_prune.rules.certified import CertifiedRule
 from tests.ray.simulation import (
     SimulatedGate,
     SimulatedPool,
@@ -295,7 +294,6 @@ class TestArguments:
                 {"build_model": nn.Linear(4, 2)},
                 "`build_model` must be a function .* but got Linear",
             ),
-            ({"rule": CertifiedRule(better_than=1)}, "only in Optuna, but got CertifiedRule"),
             ({"rule": dict}, "`rule` must be a rule .an instance, not a class., but got <class"),
             ({"inputs": None}, "`build_model` and `inputs` must be given together"),
             ({"build_model": 3}, "`build_model` must be a function .* but got 3"),
