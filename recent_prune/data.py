@@ -1,10 +1,11 @@
-"""Handwritten digits as tensors, for the demo, the studies and the benchmarks."""
+"""Images as tensors, for the demo, the studies and the benchmarks."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,24 +73,85 @@ def load_mnist(root: Path | None = None) -> Images:
         ImportError: If torchvision is missing.
         RuntimeError: If the data are neither in ``root`` nor to be downloaded.
     """
+    return _load_idx("MNIST", "mnist", root)
+
+
+def load_fashion_mnist(root: Path | None = None) -> Images:
+    """FashionMNIST, 60,000 + 10,000 images (28 × 28), or as many as are in ``root``.
+
+    Args:
+        root: Folder that holds ``FashionMNIST/raw``, as in :func:`load_mnist`.
+
+    Raises:
+        ImportError: As :func:`load_mnist`.
+        RuntimeError: As :func:`load_mnist`.
+    """
+    return _load_idx("FashionMNIST", "fashion_mnist", root)
+
+
+def load_image_folder(folder: Path, *, grey: bool = False) -> Images:
+    """Images of equal size in ``train/CLASS/…`` and ``test/CLASS/…``, in a seeded random order.
+
+    Args:
+        folder: That holds both; its name becomes that of the data set.
+        grey: One channel instead of three.
+
+    Raises:
+        ImportError: If torchvision is missing.
+        RuntimeError: If the images are not there.
+    """
+    datasets = _torchvision()
+    from torchvision.transforms.functional import pil_to_tensor
+
+    parts = []
+    for part in ("train", "test"):
+        try:
+            found = datasets.ImageFolder(str(folder / part))
+        except FileNotFoundError as error:
+            raise RuntimeError(
+                f"No images in {folder / part} (a folder for each class): {error}"
+            ) from error
+        images = [pil_to_tensor(image.convert("L" if grey else "RGB")) for image, _ in found]
+        order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+        parts += [torch.stack(images)[order].float() / 255, torch.tensor(found.targets)[order]]
+    return Images(folder.name, *parts)
+
+
+def white_noise(shape: tuple[int, ...], train: int, test: int) -> Images:
+    """Independent uniform noise in [0, 1] from a fixed seed, with random labels of ten classes.
+
+    Args:
+        shape: Of an image.
+        train: Number of samples.
+        test: Likewise.
+    """
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(train + test, *shape, generator=generator)
+    labels = torch.randint(10, (train + test,), generator=generator)
+    return Images("white noise", images[:train], labels[:train], images[train:], labels[train:])
+
+
+def default_root() -> Path:
+    """``RECENT_PRUNE_DATA``, or ``~/.cache/recent_prune``."""
+    named = os.environ.get(DATA_ROOT_VARIABLE)
+    return Path(named) if named else Path.home() / ".cache" / "recent_prune"
+
+
+def _load_idx(dataset: str, name: str, root: Path | None) -> Images:
+    load: Any = getattr(_torchvision(), dataset)
+    folder = root or default_root()
     try:
-        from torchvision.datasets import MNIST
-    except ImportError as error:
-        raise ImportError("MNIST needs torchvision: pip install torchvision.") from error
-    folder = root or Path(
-        os.environ.get(DATA_ROOT_VARIABLE) or Path.home() / ".cache" / "recent_prune"
-    )
-    try:
-        train, test = (
-            MNIST(folder, train=t, download=not _mnist_complete(folder)) for t in (True, False)
-        )
+        # torchvision's own check with download=True wants to write into a complete folder, which
+        # fails where the folder is read-only.
+        download = not _is_complete(folder / dataset / "raw")
+        train, test = (load(folder, train=part, download=download) for part in (True, False))
     except (RuntimeError, OSError) as error:
         raise RuntimeError(
-            f"MNIST is not in {folder} (torchvision's layout, MNIST/raw/…) and could not be "
-            f"downloaded: {error}"
+            f"{dataset} is not in {folder} (torchvision's layout, {dataset}/raw/…) and could not "
+            f"be downloaded: {error}"
         ) from error
     return Images(
-        "mnist",
+        name,
         train.data.unsqueeze(1).float() / 255,
         train.targets,
         test.data.unsqueeze(1).float() / 255,
@@ -97,12 +159,16 @@ def load_mnist(root: Path | None = None) -> Images:
     )
 
 
-def _mnist_complete(folder: Path) -> bool:
-    # torchvision's own check with download=True wants to write into a complete folder, which
-    # fails where the folder is read-only.
+def _torchvision() -> Any:
+    try:
+        import torchvision.datasets as datasets
+    except ImportError as error:
+        raise ImportError("Images need torchvision: pip install torchvision.") from error
+    return datasets
+
+
+def _is_complete(folder: Path) -> bool:
     kinds = ("images-idx3", "labels-idx1")
     return all(
-        (folder / "MNIST" / "raw" / f"{part}-{kind}-ubyte").exists()
-        for part in ("train", "t10k")
-        for kind in kinds
+        (folder / f"{part}-{kind}-ubyte").exists() for part in ("train", "t10k") for kind in kinds
     )

@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
-from recent_prune.data import load_digits, load_mnist
+from recent_prune.data import (
+    load_digits,
+    load_fashion_mnist,
+    load_image_folder,
+    load_mnist,
+    white_noise,
+)
 
 
 def test_digits_are_images_in_the_unit_interval() -> None:
@@ -52,3 +59,40 @@ def test_missing_libraries_are_named(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ImportError, match=f"pip install {package}"):
         load()  # type: ignore[operator]
+
+
+def test_missing_fashion_mnist_names_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", [])
+    with pytest.raises(RuntimeError, match=f"FashionMNIST is not in {tmp_path} "):
+        load_fashion_mnist(tmp_path)
+
+
+@pytest.mark.parametrize(("grey", "channels"), [(True, 1), (False, 3)])
+def test_image_folder(grey: bool, channels: int, tmp_path: Path) -> None:
+    for part, level in (("train", 255), ("test", 0)):
+        for label in ("cat", "dog"):
+            folder = tmp_path / "pets" / part / label
+            folder.mkdir(parents=True)
+            for number in range(2):
+                Image.new("RGB", (5, 4), (level, level, level)).save(folder / f"{number}.png")
+    images = load_image_folder(tmp_path / "pets", grey=grey)
+    assert images.name == "pets"
+    assert images.train.shape == images.test.shape == (4, channels, 4, 5)
+    assert images.train.min() == 1
+    assert images.test.max() == 0
+    assert sorted(images.train_labels.tolist()) == [0, 0, 1, 1]
+
+
+def test_image_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=f"No images in {tmp_path / 'train'}"):
+        load_image_folder(tmp_path)
+
+
+def test_white_noise_is_the_same_each_time() -> None:
+    noise = white_noise((1, 4, 4), 30, 10)
+    assert noise.train.shape == (30, 1, 4, 4)
+    assert noise.test.shape == (10, 1, 4, 4)
+    assert torch.equal(noise.train, white_noise((1, 4, 4), 30, 10).train)
+    assert 0 <= noise.train.min() < noise.train.max() <= 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import recent_prune as rp
 from recent_prune import networks
 
 
@@ -56,3 +57,46 @@ def test_without_a_seed_the_global_random_state_decides() -> None:
     torch.manual_seed(4)
     other = next(networks.mlp(4, 2, depth=1, width=3, seed=None).parameters())
     assert not torch.equal(weights(), other)
+
+
+class TestConvolutional:
+    def test_shapes_and_names(self) -> None:
+        model = networks.cnn((3, 12, 12), 10, depth=5, channels=4)
+        assert model(torch.rand(2, 3, 12, 12)).shape == (2, 10)
+        names = [name for name, _ in model.named_children()]
+        assert names[:4] == ["conv1", "tanh1", "conv2", "tanh2"]
+        assert names[-2:] == ["flatten", "head"]
+        assert model.head.in_features == 4 * 3 * 3  # strided twice
+
+    def test_variances_of_the_initialization(self) -> None:
+        model = networks.cnn(
+            (1, 8, 8), 10, depth=4, channels=64, weight_variance=2.0, bias_variance=0.3
+        )
+        weight, bias = model.conv4.weight.detach(), model.conv4.bias.detach()  # type: ignore[union-attr, operator]
+        assert float(weight.var()) * 64 * 9 == pytest.approx(2.0, rel=0.05)
+        assert float(bias.var()) == pytest.approx(0.3, rel=0.5)
+
+    def test_blocks_add_their_input(self) -> None:
+        model = networks.resnet((1, 8, 8), 10, blocks=2, channels=4, weight_variance=0.0)
+        assert model(torch.rand(2, 1, 8, 8)).shape == (2, 10)
+        x = torch.rand(2, 4, 2, 2)
+        same = model.block1(x) - torch.tanh(x)
+        assert float(same.detach().abs().max()) < 0.1  # the biases alone
+
+    def test_the_paper_s_cascade_reads_both(self) -> None:
+        images = torch.rand(80, 1, 8, 8)
+        estimator = rp.Cascade(updates=3)
+        plain = rp.probe(
+            networks.cnn((1, 8, 8), 10, depth=4, channels=4), images, estimator=estimator
+        )
+        assert plain.layers == ("tanh1", "tanh2", "tanh3", "tanh4")
+        blocks = rp.probe(
+            networks.resnet((1, 8, 8), 10, blocks=2, channels=4), images, estimator=estimator
+        )
+        assert blocks.depth == 5
+
+    def test_too_shallow(self) -> None:
+        with pytest.raises(ValueError, match="`depth` must be at least 3, but got 2"):
+            networks.cnn((1, 8, 8), 10, depth=2)
+        with pytest.raises(ValueError, match="`blocks` must be at least 1, but got 0"):
+            networks.resnet((1, 8, 8), 10, blocks=0)

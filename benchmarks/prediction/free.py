@@ -21,7 +21,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor, nn
 
 from benchmarks.prediction.networks import Specification
-from recent_prune.networks import ACTIVATIONS
+from recent_prune.mean_field import correlation_length
 
 WORST = -100.0
 """Score of a network with numbers that are not finite."""
@@ -31,38 +31,14 @@ TRAINABLE_DEPTH = 6
 
 
 def mean_field(specification: Specification, input_second_moment: float) -> float:
-    """Logarithm of the trainable depth, 6 ξ, over the depth; norm and skips are not seen.
-
-    ξ = −1 / ln χ at the fixed point of the correlation of two inputs; in the chaotic phase of
-    activation functions without a bounded fixed point (ReLU, σ_w² > 2), −1 / |ln χ₁|.
-    """
-    points, weights = np.polynomial.hermite_e.hermegauss(64)
-    weights = weights / weights.sum()
-    function = ACTIVATIONS[specification.activation]()
-    z = torch.from_numpy(points)
-    mass = torch.from_numpy(weights)
-
-    def activated(values: Tensor) -> tuple[Tensor, Tensor]:
-        values = values.detach().requires_grad_()
-        result: Tensor = function(values)
-        (slope,) = torch.autograd.grad(result.sum(), values)
-        return result.detach(), slope
-
-    w, b = specification.weight_variance, specification.bias_variance
-    q = w * input_second_moment + b
-    for _ in range(200):
-        value, _ = activated(math.sqrt(q) * z)
-        q = min(max(w * float((mass * value.square()).sum()) + b, 1e-30), 1e30)
-    z1, z2 = torch.meshgrid(z, z, indexing="ij")
-    joint = mass[:, None] * mass
-    c, chi = 0.9, 1.0
-    for _ in range(200):
-        first, slope = activated(math.sqrt(q) * z1)
-        second, other = activated(math.sqrt(q) * (c * z1 + math.sqrt(max(1 - c * c, 0)) * z2))
-        chi = w * float((joint * slope * other).sum())
-        c = min(max((w * float((joint * first * second).sum()) + b) / q, -1.0), 1.0)
-    rate = abs(math.log(max(chi, 1e-30)))
-    return math.log(TRAINABLE_DEPTH / max(rate, 1e-6) / specification.depth)
+    """Logarithm of the trainable depth, 6 ξ, over the depth; norm and skips are not seen."""
+    xi = correlation_length(
+        specification.weight_variance,
+        specification.bias_variance,
+        specification.activation,
+        second_moment=input_second_moment,
+    )
+    return math.log(TRAINABLE_DEPTH * xi / specification.depth)
 
 
 def from_one_pass(model: nn.Sequential, inputs: Tensor, labels: Tensor) -> dict[str, float]:
