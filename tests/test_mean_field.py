@@ -44,7 +44,7 @@ def test_two_inputs_of_a_wide_network_approach_each_other_at_this_rate() -> None
         x = torch.randn(2, 1000, generator=torch.Generator().manual_seed(seed))
         layers = [x := module(x) for module in model]
         pairs = [y for y, module in zip(layers, model, strict=True) if hasattr(module, "weight")]
-        missing += [1 - float(torch.cosine_similarity(*y, dim=0)) for y in pairs[:9]]
+        missing += [1 - float(torch.cosine_similarity(y[0], y[1], dim=0)) for y in pairs[:9]]
     rate = np.polyfit(range(5), np.log(missing[4:]), 1)[0]
     assert -1 / rate == pytest.approx(correlation_length(1.0, 0.05), rel=0.15)
 

@@ -66,7 +66,7 @@ class TestConvolutional:
         names = [name for name, _ in model.named_children()]
         assert names[:4] == ["conv1", "tanh1", "conv2", "tanh2"]
         assert names[-2:] == ["flatten", "head"]
-        assert model.head.in_features == 4 * 3 * 3  # strided twice
+        assert model.get_submodule("head").weight.shape == (10, 36)  # strided twice
 
     def test_variances_of_the_initialization(self) -> None:
         model = networks.cnn(
@@ -80,20 +80,15 @@ class TestConvolutional:
         model = networks.resnet((1, 8, 8), 10, blocks=2, channels=4, weight_variance=0.0)
         assert model(torch.rand(2, 1, 8, 8)).shape == (2, 10)
         x = torch.rand(2, 4, 2, 2)
-        same = model.block1(x) - torch.tanh(x)
+        same = model.get_submodule("block1")(x) - torch.tanh(x)
         assert float(same.detach().abs().max()) < 0.1  # the biases alone
 
     def test_the_paper_s_cascade_reads_both(self) -> None:
-        images = torch.rand(80, 1, 8, 8)
-        estimator = rp.Cascade(updates=3)
-        plain = rp.probe(
-            networks.cnn((1, 8, 8), 10, depth=4, channels=4), images, estimator=estimator
-        )
-        assert plain.layers == ("tanh1", "tanh2", "tanh3", "tanh4")
-        blocks = rp.probe(
-            networks.resnet((1, 8, 8), 10, blocks=2, channels=4), images, estimator=estimator
-        )
-        assert blocks.depth == 5
+        images, estimator = torch.rand(80, 1, 8, 8), rp.Cascade(updates=3)
+        plain = networks.cnn((1, 8, 8), 10, depth=4, channels=4)
+        assert rp.probe(plain, images, estimator=estimator).layers[-1] == "flatten"
+        blocks = networks.resnet((1, 8, 8), 10, blocks=2, channels=4)
+        assert rp.probe(blocks, images, estimator=estimator).depth == 5
 
     def test_too_shallow(self) -> None:
         with pytest.raises(ValueError, match="`depth` must be at least 3, but got 2"):
