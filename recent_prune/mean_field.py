@@ -15,6 +15,7 @@ holds for convolutions with circular padding (Xiao et al. 2018, arXiv 1806.05393
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -28,12 +29,16 @@ POINTS = 64
 """Of the Gauss–Hermite quadrature in each dimension."""
 
 STEPS = 200
-"""Of each iteration to a fixed point."""
+"""Of each iteration to a fixed point, at most."""
+
+SETTLED = 1e-12
+"""Change of a correlation at which the iteration ends."""
 
 LONGEST = 1e6
 """Correlation length that stands for a diverging one, layers."""
 
 
+@functools.cache
 def correlation_length(
     weight_variance: float,
     bias_variance: float,
@@ -95,7 +100,9 @@ def _chi(w: float, b: float, activation: str, start: float) -> float:
         mixed = c * z1 + math.sqrt(max(1 - c * c, 0)) * z2
         second, other = _activated(activation, math.sqrt(q) * mixed)
         chi = w * float((joint * slope * other).sum())
-        c = min(max((w * float((joint * first * second).sum()) + b) / q, -1.0), 1.0)
+        before, c = c, min(max((w * float((joint * first * second).sum()) + b) / q, -1.0), 1.0)
+        if abs(c - before) < SETTLED:
+            break
     return chi
 
 

@@ -1,0 +1,132 @@
+"""The picture of a phase diagram."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from recent_prune.mean_field import critical_weight_variance
+from studies.common.phase_diagram import Diagram, Measured
+from studies.common.training import LOSSES
+
+MAPS = {
+    "differential_entropy": "Differential entropy of the reconstructions (nats)",
+    "relative_entropy": "Relative entropy, input ‖ reconstruction (nats)",
+    "retained": "Retained information (share)",
+    "gram_entropy": "Gram entropy of the activations",
+}
+PLACES = {name: (1 + i // 2, 1 + i % 2) for i, name in enumerate(MAPS)}
+K = 6
+"""Correlation lengths that a network may be deep (Schoenholz et al. 2017)."""
+
+
+def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
+    """Four maps over (σ_w², depth) with cutoff and mean field, and below what trained."""
+    lines = _lines(diagram, found.profiles)
+    figure = make_subplots(
+        rows=3,
+        cols=2,
+        subplot_titles=[
+            *MAPS.values(),
+            "Trained: tanh, softmax and softmax again",
+            "Trained: logits",
+        ],
+        horizontal_spacing=0.16,
+        vertical_spacing=0.09,
+    )
+    for name, (row, column) in PLACES.items():
+        wide = found.profiles.pivot(index="depth", columns="weight_variance", values=name)
+        axis = figure.get_subplot(row, column)
+        figure.add_heatmap(
+            x=wide.columns,
+            y=wide.index,
+            z=wide.to_numpy(),
+            colorscale="Viridis",
+            colorbar={
+                "len": 0.24,
+                "thickness": 12,
+                "x": axis.xaxis.domain[1] + 0.01,
+                "y": sum(axis.yaxis.domain) / 2,
+            },
+            hovertemplate="σ_w² %{x}<br>layer %{y}<br>%{z:.3g}<extra></extra>",
+            row=row,
+            col=column,
+        )
+        _draw(figure, lines, row, column, legend=name == "differential_entropy")
+    for column, loss in enumerate(LOSSES, start=1):
+        table = found.training[found.training["loss"] == loss]
+        figure.add_scatter(
+            x=table["weight_variance"],
+            y=table["depth"],
+            mode="markers",
+            marker={
+                "color": table["accuracy"],
+                "colorscale": "Viridis",
+                "cmin": 0,
+                "cmax": diagram.training.enough,
+                "size": 11,
+                "symbol": np.where(table["accuracy"] > diagram.training.enough, "circle", "x"),
+                "showscale": column == 2,
+                "colorbar": {"len": 0.24, "thickness": 12, "y": 0.12, "title": "accuracy"},
+            },
+            text=[f"{value:.2f}" for value in table["accuracy"]],
+            hovertemplate="σ_w² %{x}<br>depth %{y}<br>accuracy %{text}<extra></extra>",
+            showlegend=False,
+            row=3,
+            col=column,
+        )
+        _draw(figure, lines, 3, column, legend=False)
+    figure.update_xaxes(title_text="σ_w²")
+    figure.update_yaxes(title_text="depth (layers)", range=[0, diagram.depth + 1])
+    return figure.update_layout(
+        title=f"{diagram.name}: what reaches each layer before training, and what trains",
+        height=1150,
+        width=1100,
+        legend={"orientation": "h", "y": -0.06},
+    )
+
+
+Line = tuple[str, Sequence[float], Sequence[float], dict[str, object]]
+"""Name, x, y and style."""
+
+
+def _lines(diagram: Diagram, profiles: pd.DataFrame) -> list[Line]:
+    """The paper's cutoff, and mean field."""
+    cutoff = profiles.groupby("weight_variance")["cutoff"].first()
+    low, high = min(diagram.weight_variances), max(diagram.weight_variances)
+    variances = np.linspace(low, high, 40).tolist()
+    limits = [min(K * diagram.correlation_length(v), 10 * diagram.depth) for v in variances]
+    critical = critical_weight_variance(diagram.bias_variance)
+    return [
+        ("cutoff (paper)", cutoff.index.tolist(), cutoff.tolist(), {"color": "white", "width": 2}),
+        (f"mean field, {K} ξ", variances, limits, {"color": "red", "dash": "dash"}),
+        ("critical σ_w²", [critical] * 2, [0, diagram.depth], {"color": "red", "dash": "dot"}),
+    ]
+
+
+def _draw(figure: go.Figure, lines: Sequence[Line], row: int, col: int, *, legend: bool) -> None:
+    for name, x, y, line in lines:
+        # White would not be seen on the panels without a map.
+        seen = {**line, "color": "black"} if row == 3 and line["color"] == "white" else line
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="lines",
+            name=name,
+            legendgroup=name,
+            showlegend=legend,
+            line=seen,
+            row=row,
+            col=col,
+        )
+
+
+def write(figure: go.Figure, path: Path) -> None:
+    """As HTML that needs no network, and as PNG."""
+    figure.write_html(path.with_suffix(".html"), include_plotlyjs=True)
+    figure.write_image(path.with_suffix(".png"), scale=1)

@@ -1,0 +1,291 @@
+"""Entropies over (σ_w², depth), the cutoff, mean field and what really trains.
+
+One network of the greatest depth is probed for each σ_w²: what its layer l knows of the input does
+not depend on the layers behind. Shallower ones are built anew where they are trained.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+from torch import nn
+
+import recent_prune as rp
+from benchmarks.tables import markdown
+from recent_prune.data import Images
+from recent_prune.mean_field import correlation_length
+from studies.common.points import collected
+from studies.common.training import LOSSES, Training, accuracy_reached
+
+FLOOR_SHARE = 0.02
+"""A differential entropy within this share of its range above the floor is on the floor."""
+
+RESAMPLED = 500
+"""Bootstrap samples for an interval."""
+
+Build = Callable[[float, int], nn.Module]
+"""From σ_w² and a depth to a network."""
+
+
+@dataclass(frozen=True)
+class Diagram:
+    """One phase diagram.
+
+    Attributes:
+        name: Of its files.
+        build: The networks.
+        images: What they look at.
+        bias_variance: σ_b², for mean field.
+        depth: Of the networks that are probed: layers, or blocks.
+        weight_variances: σ_w² of the networks that are probed.
+        updates: Of the paper's cascade; None: its 938.
+        cutoff_rtol: Of the paper's cutoff.
+        trained: σ_w² and depths of those that are trained as well.
+        training: How.
+        device: Where.
+    """
+
+    name: str
+    build: Build
+    images: Images
+    bias_variance: float
+    depth: int
+    weight_variances: tuple[float, ...]
+    updates: int | None
+    cutoff_rtol: float
+    trained: tuple[tuple[float, ...], tuple[int, ...]]
+    training: Training
+    device: torch.device
+
+    def correlation_length(self, weight_variance: float) -> float:
+        """Mean field's ξ, layers."""
+        return correlation_length(weight_variance, self.bias_variance)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a diagram's networks came to.
+
+    Attributes:
+        profiles: A line a layer: ``weight_variance``, ``depth``, ``relative_entropy``,
+            ``differential_entropy`` (nats; the cascade's), ``retained`` (ridge),
+            ``gram_entropy``, and of the whole network ``cutoff`` and ``seconds``.
+        training: A line a trained network: ``weight_variance``, ``depth``, ``loss``,
+            ``accuracy``, ``score`` (of the `RetainedInformationRule`, > 0 where trainable).
+    """
+
+    profiles: pd.DataFrame
+    training: pd.DataFrame
+
+
+def measured(diagram: Diagram, folder: Path) -> Measured:
+    """Probe and train; what an interrupted run had measured is kept in ``folder``."""
+    profiles = collected(
+        {f"{diagram.name}_{variance:g}": variance for variance in diagram.weight_variances},
+        partial(profile, diagram),
+        folder / "probed",
+        f"Probing {diagram.name}",
+    )
+    points = product(*diagram.trained, LOSSES)
+    training = collected(
+        {f"{diagram.name}_{v:g}_{depth}_{loss}": (v, depth, loss) for v, depth, loss in points},
+        lambda point: trained(diagram, *point),
+        folder / "trained",
+        f"Training {diagram.name}",
+    )
+    return Measured(profiles, training)
+
+
+def profile(diagram: Diagram, weight_variance: float) -> pd.DataFrame:
+    """The profiles of one network."""
+    model = diagram.build(weight_variance, diagram.depth).to(diagram.device)
+    images = diagram.images.train.to(diagram.device)
+    start = time.perf_counter()
+    cascade = rp.probe(
+        model,
+        images,
+        estimator=rp.Cascade(updates=diagram.updates),
+        rtol=diagram.cutoff_rtol,
+    )
+    seconds = time.perf_counter() - start
+    ridge = rp.probe(model, images)
+    # A block has several activations: those of the layers that the cascade knows.
+    retained = dict(zip(ridge.layers, ridge.retained, strict=True))
+    gram = dict(zip(ridge.layers, ridge.gram_entropy, strict=True))
+    return pd.DataFrame(
+        {
+            "weight_variance": weight_variance,
+            "depth": range(1, cascade.depth + 1),
+            "relative_entropy": _rounded(cascade.relative_entropy),
+            "differential_entropy": _rounded(cascade.differential_entropy),
+            "retained": _rounded([retained.get(name, math.nan) for name in cascade.layers]),
+            "gram_entropy": _rounded([gram.get(name, math.nan) for name in cascade.layers]),
+            "cutoff": cascade.cutoff,
+            "seconds": round(seconds, 2),
+        }
+    )
+
+
+def trained(diagram: Diagram, weight_variance: float, depth: int, loss: str) -> pd.DataFrame:
+    """What one network reaches, and the score of its probe."""
+    model = diagram.build(weight_variance, depth).to(diagram.device)
+    result = rp.probe(model, diagram.images.train[:2000].to(diagram.device))
+    accuracy = accuracy_reached(model, diagram.images, diagram.training, loss, diagram.device)
+    row = {
+        "weight_variance": weight_variance,
+        "depth": depth,
+        "loss": loss,
+        "accuracy": accuracy,
+        "score": rp.RetainedInformationRule().score(result),
+    }
+    return pd.DataFrame([row])
+
+
+def floor_depths(profiles: pd.DataFrame) -> pd.Series[float]:
+    """Depth at which the differential entropy has fallen to its floor, by σ_w²; NaN if it has not.
+
+    The floor is the least value of the diagram.
+    """
+    wide = profiles.pivot(index="depth", columns="weight_variance", values="differential_entropy")
+    floor, top = wide.min().min(), wide.iloc[0].mean()
+    fallen = wide <= floor + FLOOR_SHARE * (top - floor)
+    depths: pd.Series[float] = fallen.idxmax().astype(float).where(fallen.any())
+    return depths
+
+
+def agreement(diagram: Diagram, found: Measured) -> pd.DataFrame:
+    """How well each prediction agrees with training: a line a predictor and a loss.
+
+    Columns: AUROC over the trained networks, Spearman correlation of predicted with trained depth
+    over σ_w², each with a 95 % bootstrap interval, and what mean field's k was fitted to.
+    """
+    cutoffs = found.profiles.groupby("weight_variance")["cutoff"].first()
+    rows = []
+    for loss in LOSSES:
+        table = found.training[found.training["loss"] == loss].copy()
+        table["trains"] = table["accuracy"] > diagram.training.enough
+        variance = table["weight_variance"]
+        nearest = variance.map(lambda v: cutoffs.index[np.abs(cutoffs.index - v).argmin()])
+        xi = variance.map({v: diagram.correlation_length(v) for v in variance.unique()})
+        table["paper's cutoff"] = np.log((nearest.map(cutoffs) + 0.5) / table["depth"])
+        table["retained information"] = table["score"]
+        table["mean field"] = np.log(xi / table["depth"])
+        for predictor in ("retained information", "paper's cutoff", "mean field"):
+            columns = _columns(table, predictor)
+            rows.append(
+                {
+                    "data": diagram.images.name,
+                    "loss": loss,
+                    "predictor": predictor,
+                    "networks": len(table),
+                    "that train": int(table["trains"].sum()),
+                    "AUROC": _with_interval(columns, _auroc),
+                    "Spearman": _with_interval(columns, _spearman),
+                    "k": f"{_fitted_k(table):.1f}" if predictor == "mean field" else "",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def report(diagram: Diagram, found: Measured) -> str:
+    """What is printed and kept beside the figure: Markdown."""
+    floors = floor_depths(found.profiles)
+    seconds = found.profiles.groupby("weight_variance")["seconds"].first()
+    table = pd.DataFrame(
+        {
+            "σ_w²": floors.index,
+            "floor reached at": ["not" if math.isnan(v) else f"{v:.0f}" for v in floors],
+            "cutoff": found.profiles.groupby("weight_variance")["cutoff"].first().to_numpy(),
+            "6 ξ": [f"{6 * diagram.correlation_length(v):.0f}" for v in floors.index],
+        }
+    )
+    images = diagram.images
+    return (
+        f"{images.name}, {len(images.train)} images {tuple(images.train.shape[1:])}, depth "
+        f"{diagram.depth}, {diagram.updates or 938} updates; {platform.machine()}, "
+        f"{diagram.device}, torch {torch.__version__}, median {seconds.median():.1f} s a network."
+        f"\n\n{markdown(table)}\n\n{markdown(agreement(diagram, found))}\n"
+    )
+
+
+@dataclass(frozen=True)
+class _Column:
+    """The trained networks of one σ_w².
+
+    Attributes:
+        predictions: Of each network.
+        trains: Whether it does.
+        depth: Of the deepest one that does, or 0.
+    """
+
+    predictions: np.ndarray[tuple[int], np.dtype[np.float64]]
+    trains: np.ndarray[tuple[int], np.dtype[np.bool_]]
+    depth: float
+
+
+def _columns(table: pd.DataFrame, predictor: str) -> list[_Column]:
+    return [
+        _Column(
+            group[predictor].to_numpy(float),
+            group["trains"].to_numpy(bool),
+            float((group["depth"] * group["trains"]).max()),
+        )
+        for _, group in table.groupby("weight_variance")
+    ]
+
+
+def _auroc(columns: Sequence[_Column]) -> float:
+    trains = np.concatenate([column.trains for column in columns])
+    if trains.all() or not trains.any():
+        return math.nan
+    predictions = np.concatenate([column.predictions for column in columns])
+    return float(roc_auc_score(trains, predictions))
+
+
+def _spearman(columns: Sequence[_Column]) -> float:
+    """Over σ_w²: of the depth of the deepest network that trains with the mean prediction."""
+    deepest = [column.depth for column in columns]
+    predicted = [float(column.predictions.mean()) for column in columns]
+    if len(set(deepest)) < 2 or len(set(predicted)) < 2:
+        return math.nan
+    return float(spearmanr(deepest, predicted).statistic)
+
+
+def _with_interval(
+    columns: Sequence[_Column], statistic: Callable[[Sequence[_Column]], float]
+) -> str:
+    """The statistic with its 95 % interval, σ_w² resampled, networks of one staying together."""
+    value = statistic(columns)
+    if math.isnan(value):
+        return "–"
+    numbers = np.random.default_rng(0)
+    drawn = [
+        statistic([columns[i] for i in numbers.integers(len(columns), size=len(columns))])
+        for _ in range(RESAMPLED)
+    ]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return f"{value:.2f} ({low:.2f}–{high:.2f})"
+
+
+def _fitted_k(table: pd.DataFrame) -> float:
+    """K of depth ≤ k ξ with the fewest errors."""
+    candidates = np.exp(-np.sort(table["mean field"].unique()))
+    errors = [((table["mean field"] >= -np.log(k)) != table["trains"]).sum() for k in candidates]
+    best = np.flatnonzero(np.array(errors) == min(errors))
+    return float(candidates[best[len(best) // 2]])
+
+
+def _rounded(values: object) -> list[float]:
+    return [float(f"{value:.4g}") for value in np.asarray(values, dtype=float)]

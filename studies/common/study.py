@@ -1,0 +1,109 @@
+"""The command of the studies of phase diagrams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from torch import nn
+
+from recent_prune.data import Images
+from studies.common.figures import phase_diagram, write
+from studies.common.images import Data, load, pooled
+from studies.common.phase_diagram import Diagram, measured, report
+from studies.common.training import Training
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is measured.
+
+    Attributes:
+        data: The data set, unless another is asked for.
+        pool: Images are averaged over squares of this size.
+        size: Of the networks: units or channels a layer; 0: as many as the input has features.
+        depth: Of those that are probed.
+        weight_variances: σ_w² of those that are probed.
+        updates: Of the cascade; None: its default.
+        trained_variances: σ_w² of those that are trained.
+        trained_depths: Their depths.
+        training: How.
+    """
+
+    data: Data
+    pool: int
+    size: int
+    depth: int
+    weight_variances: tuple[float, ...]
+    updates: int | None
+    trained_variances: tuple[float, ...]
+    trained_depths: tuple[int, ...]
+    training: Training
+
+
+Build = Callable[[Images, Scale, float, int], nn.Module]
+"""From images, a scale, σ_w² and a depth to a network."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study of one family of networks.
+
+    Attributes:
+        folder: Where its results go.
+        build: Its networks.
+        bias_variance: σ_b².
+        cutoff_rtol: Of the paper's cutoff.
+        scales: ``quick`` (minutes on two cores), ``small`` (an hour or so there), ``full`` (the
+            paper's, for a GPU).
+    """
+
+    folder: Path
+    build: Build
+    bias_variance: float
+    cutoff_rtol: float
+    scales: Mapping[str, Scale]
+
+    def run(
+        self,
+        quick: Annotated[bool, typer.Option(help="Three minutes on two cores.")] = False,
+        small: Annotated[bool, typer.Option(help="An hour or two there.")] = False,
+        data: Annotated[Data | None, typer.Option(help="Default: that of the scale.")] = None,
+        data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
+        device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
+        out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+    ) -> None:
+        """Measure, draw and compare; what was measured before is not measured again."""
+        name = "quick" if quick else "small" if small else "full"
+        scale = self.scales[name]
+        images = pooled(load(data or scale.data, data_root), scale.pool)
+        where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+        def build(weight_variance: float, depth: int) -> nn.Module:
+            return self.build(images, scale, weight_variance, depth)
+
+        diagram = Diagram(
+            name=f"{name}_{(data or scale.data).value}",
+            build=build,
+            images=images,
+            bias_variance=self.bias_variance,
+            depth=scale.depth,
+            weight_variances=scale.weight_variances,
+            updates=scale.updates,
+            cutoff_rtol=self.cutoff_rtol,
+            trained=(scale.trained_variances, scale.trained_depths),
+            training=scale.training,
+            device=where,
+        )
+        folder = out or self.folder / "results"
+        found = measured(diagram, folder / "points")
+        text = report(diagram, found)
+        (folder / f"{diagram.name}.md").write_text(text, encoding="utf-8")
+        found.profiles.to_csv(folder / f"{diagram.name}_profiles.csv", index=False)
+        found.training.to_csv(folder / f"{diagram.name}_training.csv", index=False)
+        write(phase_diagram(diagram, found), folder / diagram.name)
+        print(text)
