@@ -57,7 +57,7 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
             row=row,
             col=column,
         )
-        _draw(figure, lines, row, column, legend=name == "differential_entropy")
+        _draw(figure, lines, row, column)
     for column, loss in enumerate(LOSSES, start=1):
         table = found.training[found.training["loss"] == loss]
         figure.add_scatter(
@@ -80,7 +80,7 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
             row=3,
             col=column,
         )
-        _draw(figure, lines, 3, column, legend=False)
+        _draw(figure, lines, 3, column, legend=column == 1)
     figure.update_xaxes(title_text="σ_w²")
     figure.update_yaxes(title_text="depth (layers)", range=[0, diagram.depth + 1])
     return figure.update_layout(
@@ -109,7 +109,9 @@ def _lines(diagram: Diagram, profiles: pd.DataFrame) -> list[Line]:
     ]
 
 
-def _draw(figure: go.Figure, lines: Sequence[Line], row: int, col: int, *, legend: bool) -> None:
+def _draw(
+    figure: go.Figure, lines: Sequence[Line], row: int, col: int, legend: bool = False
+) -> None:
     for name, x, y, line in lines:
         # White would not be seen on the panels without a map.
         seen = {**line, "color": "black"} if row == 3 and line["color"] == "white" else line

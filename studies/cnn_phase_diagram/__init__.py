@@ -1,0 +1,1 @@
+"""The phase diagram of the paper's convolutional networks."""
