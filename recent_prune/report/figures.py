@@ -15,7 +15,7 @@ import plotly.graph_objects as go
 from optuna.study import Study
 from plotly.subplots import make_subplots
 
-from recent_prune.optuna import audit
+from recent_prune.optuna import Audit, audit
 from recent_prune.report.trials import PARAMETER, trials_table
 
 BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}  # beside, it crowds narrow screens
@@ -215,11 +215,12 @@ def _scale(table: pd.DataFrame, column: str) -> dict[str, str]:
     return {"type": "log"} if low > 0 and high / low > 20 else {}
 
 
-def plot_audit(study: Study) -> go.Figure:
+def plot_audit(study: Study | Audit) -> go.Figure:
     """The bound on the rate of good trials lost over the trials of a study, and what is tolerated.
 
     Args:
-        study: A study that a ``CertifiedRule`` has pruned.
+        study: A study that a ``CertifiedRule`` has pruned, or an audit, such as that of a Tune run
+            by :func:`recent_prune.ray.audit`.
 
     Returns:
         Rate (logarithmic would hide zero, so linear) over trial number; audited trials that turned
@@ -227,7 +228,7 @@ def plot_audit(study: Study) -> go.Figure:
     """
     figure = go.Figure()
     try:
-        found = audit(study)
+        found = study if isinstance(study, Audit) else audit(study)
     except ValueError as error:
         warnings.warn(str(error), stacklevel=2)
     else:

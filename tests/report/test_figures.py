@@ -120,6 +120,7 @@ class TestPlotAudit:
         assert set(tolerated.y) == {0.2}
         assert surprises.mode == "markers"
         assert figure.layout.xaxis.title.text == "Trial"
+        assert plot_audit(audit(study)) == figure
 
     def test_a_study_under_another_rule_warns(self) -> None:
         with pytest.warns(UserWarning, match="has no trials that a CertifiedRule judged"):

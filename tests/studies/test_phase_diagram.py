@@ -1,0 +1,118 @@
+"""The studies of phase diagrams, each with networks small enough for seconds."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Page, sync_playwright
+
+from studies.common.images import Data, load, pooled
+from studies.common.phase_diagram import FLOOR_SHARE, floor_depths
+from studies.common.study import Study
+from studies.common.training import Training
+
+STUDIES = ("dnn", "cnn", "resnet")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="draws and looks at figures: needs Debian's chromium"
+)
+
+
+def tiny(name: str) -> Study:
+    study: Study = importlib.import_module(f"studies.{name}_phase_diagram.study").STUDY
+    scale = replace(
+        study.scales["quick"],
+        size=0 if name == "dnn" else 2,
+        depth=4,
+        weight_variances=(0.5, 1.5, 4.0),
+        updates=10,
+        trained_variances=(0.5, 1.5),
+        trained_depths=(3, 4),
+        training=Training(epochs=1, samples=128, learning_rate=0.1),
+    )
+    return replace(study, scales={"quick": scale})
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_measures_draws_and_compares(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny(name).run(quick=True, device="cpu", out=tmp_path)
+    profiles = pd.read_csv(tmp_path / "quick_digits_profiles.csv")
+    layers = {"dnn": 4, "cnn": 4, "resnet": 7}[name]  # the blocks follow three convolutions
+    assert len(profiles) == 3 * layers
+    assert profiles.notna().all(axis=None)
+    assert len(pd.read_csv(tmp_path / "quick_digits_training.csv")) == 2 * 2 * 2
+    text = (tmp_path / "quick_digits.md").read_text()
+    assert "digits, 1438 images (1, 8, 8)" in text
+    assert text.strip() in capsys.readouterr().out
+    assert (tmp_path / "quick_digits.png").stat().st_size > 10_000
+    looked_at(tmp_path / "quick_digits.html", maps=4)
+
+
+def looked_at(path: Path, maps: int) -> None:
+    """In a browser: no errors, and something in every plot."""
+    errors: list[str] = []
+
+    def listen(page: Page) -> None:
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+
+    with sync_playwright() as driver:
+        # A sandbox needs rights that containers rarely give.
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1200, "height": 1300})
+        listen(page)
+        page.goto(path.as_uri())
+        page.wait_for_selector(".js-plotly-plot .main-svg")
+        drawn = page.locator(".heatmaplayer image")
+        assert drawn.count() == maps
+        boxes = [drawn.nth(i).bounding_box() for i in range(maps)]
+        assert all(box is not None and box["width"] > 100 for box in boxes)
+        assert page.locator(".scatterlayer .trace path").count() > 0
+        if folder := os.environ.get("RECENT_PRUNE_SCREENSHOTS"):
+            page.screenshot(path=Path(folder) / f"{path.parent.name}.png")
+        browser.close()
+    assert errors == []
+
+
+class TestFloorDepths:
+    def profiles(self, **by_variance: list[float]) -> pd.DataFrame:
+        return pd.concat(
+            pd.DataFrame(
+                {
+                    "weight_variance": float(name[1:]),
+                    "depth": range(1, len(values) + 1),
+                    "differential_entropy": values,
+                }
+            )
+            for name, values in by_variance.items()
+        )
+
+    def test_first_layer_on_the_floor(self) -> None:
+        found = floor_depths(self.profiles(v1=[-4, -12, -19, -19], v2=[-4, -5, -6, -7]))
+        assert found[1.0] == 3
+        assert math.isnan(found[2.0])
+
+    def test_nearly_on_the_floor_is_on_it(self) -> None:
+        nearly = -19 + 15 * FLOOR_SHARE * 0.9
+        assert floor_depths(self.profiles(v1=[-4, -12, nearly, -19]))[1.0] == 3
+
+
+def test_pooled_images_are_averages() -> None:
+    digits = load(Data.DIGITS)
+    small = pooled(digits, 2)
+    assert small.train.shape == (1438, 1, 4, 4)
+    assert float(small.train.mean()) == pytest.approx(float(digits.train.mean()), rel=1e-5)
+
+
+def test_white_noise_has_the_size_of_mnist() -> None:
+    assert load(Data.WHITE_NOISE).train.shape == (60_000, 1, 28, 28)
