@@ -1,7 +1,7 @@
 """Where information gets lost in tanh networks of 3×3 convolutions, over σ_w² and depth.
 
     python -m studies.cnn_phase_diagram.study --quick
-    python -m studies.cnn_phase_diagram.study --small --data-root ../shared/data
+    python -m studies.cnn_phase_diagram.study --scale small --data-root ../shared/data
     python -m studies.cnn_phase_diagram.study
 
 Protocol and results are in README.md. Source: arXiv 2406.12916, section 3.

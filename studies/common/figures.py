@@ -12,7 +12,6 @@ from plotly.subplots import make_subplots
 
 from recent_prune.mean_field import critical_weight_variance
 from studies.common.phase_diagram import Diagram, Measured
-from studies.common.training import LOSSES
 
 MAPS = {
     "differential_entropy": "Differential entropy of the reconstructions (nats)",
@@ -20,6 +19,7 @@ MAPS = {
     "retained": "Retained information (share)",
     "gram_entropy": "Gram entropy of the activations",
 }
+TRAINED = {"paper": "Trained: tanh, softmax and softmax again", "plain": "Trained: logits"}
 PLACES = {name: (1 + i // 2, 1 + i % 2) for i, name in enumerate(MAPS)}
 K = 6
 """Correlation lengths that a network may be deep (Schoenholz et al. 2017)."""
@@ -28,14 +28,11 @@ K = 6
 def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
     """Four maps over (σ_w², depth) with cutoff and mean field, and below what trained."""
     lines = _lines(diagram, found.profiles)
+    rows = 3 if len(found.training) else 2
     figure = make_subplots(
-        rows=3,
+        rows=rows,
         cols=2,
-        subplot_titles=[
-            *MAPS.values(),
-            "Trained: tanh, softmax and softmax again",
-            "Trained: logits",
-        ],
+        subplot_titles=[*MAPS.values(), *TRAINED.values()][: 2 * rows],
         horizontal_spacing=0.16,
         vertical_spacing=0.09,
     )
@@ -48,7 +45,7 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
             z=wide.to_numpy(),
             colorscale="Viridis",
             colorbar={
-                "len": 0.24,
+                "len": 0.72 / rows,
                 "thickness": 12,
                 "x": axis.xaxis.domain[1] + 0.01,
                 "y": sum(axis.yaxis.domain) / 2,
@@ -57,8 +54,8 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
             row=row,
             col=column,
         )
-        _draw(figure, lines, row, column)
-    for column, loss in enumerate(LOSSES, start=1):
+        _draw(figure, lines, row, column, legend=name == "retained")
+    for column, loss in enumerate(TRAINED if rows == 3 else (), start=1):
         table = found.training[found.training["loss"] == loss]
         figure.add_scatter(
             x=table["weight_variance"],
@@ -72,7 +69,7 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
                 "size": 11,
                 "symbol": np.where(table["accuracy"] > diagram.training.enough, "circle", "x"),
                 "showscale": column == 2,
-                "colorbar": {"len": 0.24, "thickness": 12, "y": 0.12, "title": "accuracy"},
+                "colorbar": {"len": 0.72 / rows, "thickness": 12, "y": 0.12, "title": "accuracy"},
             },
             text=[f"{value:.2f}" for value in table["accuracy"]],
             hovertemplate="σ_w² %{x}<br>depth %{y}<br>accuracy %{text}<extra></extra>",
@@ -80,12 +77,12 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
             row=3,
             col=column,
         )
-        _draw(figure, lines, 3, column, legend=column == 1)
+        _draw(figure, lines, 3, column)
     figure.update_xaxes(title_text="σ_w²")
     figure.update_yaxes(title_text="depth (layers)", range=[0, diagram.depth + 1])
     return figure.update_layout(
         title=f"{diagram.name}: what reaches each layer before training, and what trains",
-        height=1150,
+        height=380 * rows,
         width=1100,
         legend={"orientation": "h", "y": -0.06},
     )
@@ -103,7 +100,7 @@ def _lines(diagram: Diagram, profiles: pd.DataFrame) -> list[Line]:
     limits = [min(K * diagram.correlation_length(v), 10 * diagram.depth) for v in variances]
     critical = critical_weight_variance(diagram.bias_variance)
     return [
-        ("cutoff (paper)", cutoff.index.tolist(), cutoff.tolist(), {"color": "white", "width": 2}),
+        ("cutoff (paper)", cutoff.index.tolist(), cutoff.tolist(), {"color": "magenta"}),
         (f"mean field, {K} ξ", variances, limits, {"color": "red", "dash": "dash"}),
         ("critical σ_w²", [critical] * 2, [0, diagram.depth], {"color": "red", "dash": "dot"}),
     ]
@@ -113,8 +110,6 @@ def _draw(
     figure: go.Figure, lines: Sequence[Line], row: int, col: int, legend: bool = False
 ) -> None:
     for name, x, y, line in lines:
-        # White would not be seen on the panels without a map.
-        seen = {**line, "color": "black"} if row == 3 and line["color"] == "white" else line
         figure.add_scatter(
             x=x,
             y=y,
@@ -122,7 +117,7 @@ def _draw(
             name=name,
             legendgroup=name,
             showlegend=legend,
-            line=seen,
+            line=line,
             row=row,
             col=col,
         )

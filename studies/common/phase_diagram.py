@@ -29,7 +29,7 @@ from recent_prune.mean_field import correlation_length
 from studies.common.points import collected
 from studies.common.training import LOSSES, Training, accuracy_reached
 
-FLOOR_SHARE = 0.02
+FLOOR_SHARE = 0.08
 """A differential entropy within this share of its range above the floor is on the floor."""
 
 RESAMPLED = 500
@@ -52,7 +52,7 @@ class Diagram:
         weight_variances: σ_w² of the networks that are probed.
         updates: Of the paper's cascade; None: its 938.
         cutoff_rtol: Of the paper's cutoff.
-        trained: σ_w² and depths of those that are trained as well.
+        trained: σ_w² and depths of those that are trained as well, if any.
         training: How.
         device: Where.
     """
@@ -98,7 +98,7 @@ def measured(diagram: Diagram, folder: Path) -> Measured:
         folder / "probed",
         f"Probing {diagram.name}",
     )
-    points = product(*diagram.trained, LOSSES)
+    points = product(*diagram.trained, LOSSES) if all(diagram.trained) else ()
     training = collected(
         {f"{diagram.name}_{v:g}_{depth}_{loss}": (v, depth, loss) for v, depth, loss in points},
         lambda point: trained(diagram, *point),
@@ -216,7 +216,8 @@ def report(diagram: Diagram, found: Measured) -> str:
         f"{images.name}, {len(images.train)} images {tuple(images.train.shape[1:])}, depth "
         f"{diagram.depth}, {diagram.updates or 938} updates; {platform.machine()}, "
         f"{diagram.device}, torch {torch.__version__}, median {seconds.median():.1f} s a network."
-        f"\n\n{markdown(table)}\n\n{markdown(agreement(diagram, found))}\n"
+        f"\n\n{markdown(table)}\n"
+        + (f"\n{markdown(agreement(diagram, found))}\n" if len(found.training) else "")
     )
 
 

@@ -36,4 +36,4 @@ def collected(
             measure(point).to_csv(partial, index=False)
             os.replace(partial, path)
         tables.append(pd.read_csv(path))
-    return pd.concat(tables, ignore_index=True)
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

@@ -58,8 +58,8 @@ class Study:
         build: Its networks.
         bias_variance: σ_b².
         cutoff_rtol: Of the paper's cutoff.
-        scales: ``quick`` (minutes on two cores), ``small`` (an hour or so there), ``full`` (the
-            paper's, for a GPU).
+        scales: ``quick`` (minutes on two cores), ``small`` (up to an hour there), ``full`` (the
+            paper's, for a GPU), and perhaps others.
     """
 
     folder: Path
@@ -70,33 +70,35 @@ class Study:
 
     def run(
         self,
-        quick: Annotated[bool, typer.Option(help="Three minutes on two cores.")] = False,
-        small: Annotated[bool, typer.Option(help="An hour or two there.")] = False,
+        scale: Annotated[str, typer.Option(help="How much: see SCALES in study.py.")] = "full",
+        quick: Annotated[bool, typer.Option("--quick", help="As --scale quick.")] = False,
         data: Annotated[Data | None, typer.Option(help="Default: that of the scale.")] = None,
         data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
         device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
         out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     ) -> None:
         """Measure, draw and compare; what was measured before is not measured again."""
-        name = "quick" if quick else "small" if small else "full"
-        scale = self.scales[name]
-        images = pooled(load(data or scale.data, data_root), scale.pool)
+        name = "quick" if quick else scale
+        if name not in self.scales:
+            raise typer.BadParameter(f"'{name}' is not one of {', '.join(self.scales)}.")
+        chosen = self.scales[name]
+        images = pooled(load(data or chosen.data, data_root), chosen.pool)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
         def build(weight_variance: float, depth: int) -> nn.Module:
-            return self.build(images, scale, weight_variance, depth)
+            return self.build(images, chosen, weight_variance, depth)
 
         diagram = Diagram(
-            name=f"{name}_{(data or scale.data).value}",
+            name=f"{name}_{(data or chosen.data).value}",
             build=build,
             images=images,
             bias_variance=self.bias_variance,
-            depth=scale.depth,
-            weight_variances=scale.weight_variances,
-            updates=scale.updates,
+            depth=chosen.depth,
+            weight_variances=chosen.weight_variances,
+            updates=chosen.updates,
             cutoff_rtol=self.cutoff_rtol,
-            trained=(scale.trained_variances, scale.trained_depths),
-            training=scale.training,
+            trained=(chosen.trained_variances, chosen.trained_depths),
+            training=chosen.training,
             device=where,
         )
         folder = out or self.folder / "results"

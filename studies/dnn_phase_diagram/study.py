@@ -1,7 +1,7 @@
 """Where information gets lost in tanh networks, over σ_w² and depth.
 
     python -m studies.dnn_phase_diagram.study --quick
-    python -m studies.dnn_phase_diagram.study --small --data-root ../shared/data
+    python -m studies.dnn_phase_diagram.study --scale small --data-root ../shared/data
     python -m studies.dnn_phase_diagram.study --data fashion_mnist
 
 Protocol and results are in README.md. Source: arXiv 2406.12916, section 3.
@@ -65,6 +65,17 @@ SCALES = {
         trained_variances=(0.3, 0.6, 0.85, 1.1, 1.4, 1.76, 2.25, 3.0, 5.0),
         trained_depths=(5, 10, 20, 40, 70, 100),
         training=Training(epochs=8, samples=6000, learning_rate=0.01),
+    ),
+    "wide": Scale(  # what `small` lacks of the paper's: its width, to compare the boundary
+        data=Data.MNIST,
+        pool=1,
+        size=0,
+        depth=140,
+        weight_variances=(0.1, 0.3, 0.85, 1.1, 1.25, 1.4, 1.5, 1.65),
+        updates=200,
+        trained_variances=(),
+        trained_depths=(),
+        training=Training(epochs=1, samples=64, learning_rate=1e-3),
     ),
     "full": Scale(
         data=Data.MNIST,

@@ -1,7 +1,7 @@
 """Where information gets lost in tanh networks of residual blocks, over σ_w² and depth.
 
     python -m studies.resnet_phase_diagram.study --quick
-    python -m studies.resnet_phase_diagram.study --small --data-root ../shared/data
+    python -m studies.resnet_phase_diagram.study --scale small --data-root ../shared/data
     python -m studies.resnet_phase_diagram.study
 
 Depth is counted in blocks of two convolutions, after a stem of three convolutions. Protocol and

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import typer
 from playwright.sync_api import Page, sync_playwright
 
 from studies.common.images import Data, load, pooled
@@ -116,3 +117,17 @@ def test_pooled_images_are_averages() -> None:
 
 def test_white_noise_has_the_size_of_mnist() -> None:
     assert load(Data.WHITE_NOISE).train.shape == (60_000, 1, 28, 28)
+
+
+@needs_chromium
+def test_without_training(tmp_path: Path) -> None:
+    study = tiny("dnn")
+    scale = replace(study.scales["quick"], trained_variances=(), trained_depths=())
+    replace(study, scales={"other": scale}).run(scale="other", device="cpu", out=tmp_path)
+    assert "AUROC" not in (tmp_path / "other_digits.md").read_text()
+    looked_at(tmp_path / "other_digits.html", maps=4)
+
+
+def test_a_scale_that_is_unknown() -> None:
+    with pytest.raises(typer.BadParameter, match="'huge' is not one of quick"):
+        tiny("dnn").run(scale="huge")
