@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,11 @@ class Training:
     Attributes:
         epochs: At most. The paper has 200.
         samples: Of the training set, at most.
-        learning_rate: Of SGD without momentum. The paper has 1e-3.
+        learning_rate: Of the optimizer. The paper has 1e-3.
         batch_size: The paper has 64.
         enough: Test accuracy above which a network counts as trained, and training ends; the
             paper's.
+        optimizer: The paper has SGD, without momentum.
     """
 
     epochs: int
@@ -28,6 +30,7 @@ class Training:
     learning_rate: float
     batch_size: int = 64
     enough: float = 0.4
+    optimizer: Literal["sgd", "adam"] = "sgd"
 
 
 LOSSES = ("paper", "plain")
@@ -43,7 +46,8 @@ def accuracy_reached(
     model = model.to(device)
     x, y = images.train.to(device), images.train_labels.to(device)
     test, expected = images.test.to(device), images.test_labels.to(device)
-    optimizer = torch.optim.SGD(model.parameters(), training.learning_rate)
+    kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[training.optimizer]
+    optimizer = kind(model.parameters(), training.learning_rate)
     generator = torch.Generator().manual_seed(0)
     best = 0.0
     for _ in range(training.epochs):

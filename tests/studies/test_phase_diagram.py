@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import importlib
 import math
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import typer
-from playwright.sync_api import Page, sync_playwright
 
 from studies.common.images import Data, load, pooled
 from studies.common.phase_diagram import FLOOR_SHARE, floor_depths
 from studies.common.study import Study
 from studies.common.training import Training
+from tests.studies.browser import looked_at, needs_chromium
 
 STUDIES = ("dnn", "cnn", "resnet")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="draws and looks at figures: needs Debian's chromium"
-)
 
 
 def tiny(name: str) -> Study:
@@ -57,32 +51,6 @@ def test_a_study_measures_draws_and_compares(
     assert text.strip() in capsys.readouterr().out
     assert (tmp_path / "quick_digits.png").stat().st_size > 10_000
     looked_at(tmp_path / "quick_digits.html", maps=4)
-
-
-def looked_at(path: Path, maps: int) -> None:
-    """In a browser: no errors, and something in every plot."""
-    errors: list[str] = []
-
-    def listen(page: Page) -> None:
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-
-    with sync_playwright() as driver:
-        # A sandbox needs rights that containers rarely give.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1200, "height": 1300})
-        listen(page)
-        page.goto(path.as_uri())
-        page.wait_for_selector(".js-plotly-plot .main-svg")
-        drawn = page.locator(".heatmaplayer image")
-        assert drawn.count() == maps
-        boxes = [drawn.nth(i).bounding_box() for i in range(maps)]
-        assert all(box is not None and box["width"] > 100 for box in boxes)
-        assert page.locator(".scatterlayer .trace path").count() > 0
-        if folder := os.environ.get("RECENT_PRUNE_SCREENSHOTS"):
-            page.screenshot(path=Path(folder) / f"{path.parent.name}.png")
-        browser.close()
-    assert errors == []
 
 
 class TestFloorDepths:

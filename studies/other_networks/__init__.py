@@ -1,0 +1,1 @@
+"""Networks that the paper does not look at."""
