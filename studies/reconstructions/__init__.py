@@ -1,0 +1,1 @@
+"""What layers still know of an image, as images."""
