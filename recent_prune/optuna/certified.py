@@ -52,7 +52,7 @@ def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -
 def for_study(rule: CertifiedRule, study: Study) -> CertifiedRule:
     """The rule with the study's direction."""
     maximize = study.direction == StudyDirection.MAXIMIZE
-    return replace(rule, direction="maximize" if maximize else "minimize")
+    return rule.towards("maximize" if maximize else "minimize")
 
 
 def calibrated(rule: CertifiedRule, *studies: Study) -> CertifiedRule:

@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 from ray.tune import ResultGrid
+from ray.tune.experiment import Trial
+from ray.tune.utils import flatten_dict
 
+from recent_prune.ray import tune_controller
 from recent_prune.ray.ledger import recorded_study
 from recent_prune.ray.probing import Outcome
 from recent_prune.rules.audit import Audit, Costs, audited, rule_of
@@ -32,13 +35,28 @@ class Ending:
     seconds: float = 0.0
 
     @classmethod
-    def of(cls, result: Mapping[str, Any], metric: str, *, ended: bool, failed: bool) -> Self:
-        """From a trial's last result."""
-        value = result.get(metric)
-        seconds = float(result.get("time_total_s") or 0.0)
-        if failed or not ended or not isinstance(value, (int, float)) or math.isnan(value):
-            return cls(ended or failed, None, seconds)
-        return cls(True, float(value), seconds)
+    def of(cls, trial: Trial, metric: str) -> Self:
+        """What a trial has come to by now.
+
+        One that was stopped, by a scheduler or with the whole run, counts with its last value.
+        """
+        result = flatten_dict(trial.last_result or {})
+        ended = tune_controller.is_over(trial)
+        failed = trial.status == Trial.ERROR
+        return cls(
+            ended,
+            _number(result.get(metric)) if ended and not failed else None,
+            _number(result.get("time_total_s")) or 0.0,
+        )
+
+
+def _number(value: Any) -> float | None:
+    """Of what a result may hold: also NumPy's numbers and tensors with one element."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return None if math.isnan(number) or isinstance(value, str) else number
 
 
 def past_trials(
@@ -48,7 +66,8 @@ def past_trials(
 
     Args:
         outcomes: Recorded in the experiment's folder, by trial, in the order of their verdicts.
-        endings: Of the trials of this run; others, of an earlier run with its name, do not count.
+        endings: Of the trials of this run. Others do not count: those of an earlier run with its
+            name, and those that Tune forgot when the driver was killed.
     """
     judged: dict[str, PastTrial] = {}
     for trial_id, outcome in outcomes.items():
@@ -98,7 +117,9 @@ class Judge:
         if not outcome.features:
             return outcome
         known = outcome.features, outcome.parameters
-        told = self.rule.judge(len(past), *known, past, self.rule.fitted or WATCHES)
+        # Tune may use an id again for another configuration, but a draw is used once.
+        key = f"{outcome.trial_id}:{sorted(outcome.parameters.items())}"
+        told = self.rule.judge(key, *known, past, self.rule.fitted or WATCHES)
         summary = {**outcome.summary, **asdict(told.verdict)}
         judged = replace(outcome, summary=summary, share=told.share, score=told.score)
         past.append(_past_trial(judged, Ending(), len(past)))
@@ -191,13 +212,8 @@ def calibrated(rule: CertifiedRule, *experiments: ResultGrid) -> CertifiedRule:
 
 def _read(experiment: ResultGrid) -> _Recorded:
     study, outcomes = recorded_study(experiment)
-    endings = {}
-    for result in (experiment[index] for index in range(len(experiment))):
-        if result.metrics:
-            failed = result.error is not None
-            endings[result.metrics["trial_id"]] = Ending.of(
-                result.metrics, study["metric"], ended=bool(result.metrics["done"]), failed=failed
-            )
+    trials = tune_controller.trials_of(experiment)
+    endings = {trial.trial_id: Ending.of(trial, study["metric"]) for trial in trials}
     return _Recorded(
         rule=rule_of(study["rule"]),
         metric=study["metric"],

@@ -170,7 +170,7 @@ class Gate:
             return outcomes
         new = [outcome for outcome in outcomes if outcome.trial_id in self._held]
         self._deferred = [o for o in self._deferred if o.trial_id in self._held]
-        may_draw = not self._passed and not self._counted(Trial.PENDING)
+        may_draw = not self._passed and not tune_controller.waiting(self._controller, self.holds)
         if not new and not (self._deferred and may_draw):
             return []
         past = self._judge.past(self._ledger.outcomes, self._endings(self._judge.metric))
@@ -186,15 +186,8 @@ class Gate:
         return decided
 
     def _endings(self, metric: str) -> dict[str, Ending]:
-        return {
-            trial.trial_id: Ending.of(
-                trial.last_result,
-                metric,
-                ended=tune_controller.is_over(trial),
-                failed=trial.status == Trial.ERROR,
-            )
-            for trial in self._controller.get_trials()
-        }
+        trials = self._controller.get_trials()
+        return {trial.trial_id: Ending.of(trial, metric) for trial in trials}
 
     def _counted(self, status: str) -> int:
         """Live trials beyond the gate with a status."""

@@ -50,34 +50,48 @@ class Ledger:
     def __init__(self, filesystem: pyarrow.fs.FileSystem, experiment_path: str) -> None:
         self._filesystem = filesystem
         self._folder = posixpath.join(experiment_path, FOLDER)
-        self._known = {
-            (entry["outcome"]["trial_id"], entry["config"]): Outcome.from_dict(entry["outcome"])
-            for entry in _entries(filesystem, self._folder)
-        }
+        self._known: dict[str, tuple[str, Outcome]] = {}
+        self._unwritten: list[dict[str, Any]] = []
+        for entry in _entries(filesystem, self._folder):
+            self._remember(entry["config"], Outcome.from_dict(entry["outcome"]))
 
     @property
     def outcomes(self) -> dict[str, Outcome]:
         """The last of each trial, by its id, in the order in which they were recorded."""
-        return {trial_id: outcome for (trial_id, _), outcome in self._known.items()}
+        return {trial_id: outcome for trial_id, (_, outcome) in self._known.items()}
 
     def find(self, trial_id: str, config: Config) -> Outcome | None:
-        """What is known of a trial with this configuration."""
-        return self._known.get((trial_id, _fingerprint(config)))
+        """What is known of a trial with this configuration.
+
+        What is known of another configuration under its id is forgotten.
+        """
+        known, outcome = self._known.get(trial_id, ("", None))
+        if known != _fingerprint(config):
+            self._known.pop(trial_id, None)
+            return None
+        return outcome
 
     def record(self, outcomes: Iterable[tuple[Outcome, Config]]) -> None:
-        """Keep outcomes; where the storage fails, a warning says so."""
-        entries = []
+        """Keep outcomes; where the storage fails, a warning says so, and the next batch has them.
+
+        (The order of the files is that of the verdicts, so late ones keep theirs.)
+        """
         for outcome, config in outcomes:
             known = _fingerprint(config)
-            self._known[outcome.trial_id, known] = outcome
-            entries.append({"config": known, "outcome": outcome.to_dict()})
-        self._write(f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json", entries)
+            self._remember(known, outcome)
+            self._unwritten.append({"config": known, "outcome": outcome.to_dict()})
+        if self._write(f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json", self._unwritten):
+            self._unwritten = []
 
     def record_study(self, study: dict[str, Any]) -> None:
         """Keep what a certified rule and its audit go by, see :func:`recorded_study`."""
         self._write(STUDY, study)
 
-    def _write(self, name: str, content: Any) -> None:
+    def _remember(self, config: str, outcome: Outcome) -> None:
+        self._known.pop(outcome.trial_id, None)
+        self._known[outcome.trial_id] = (config, outcome)
+
+    def _write(self, name: str, content: Any) -> bool:
         target = posixpath.join(self._folder, name)
         try:
             self._filesystem.create_dir(self._folder, recursive=True)
@@ -86,6 +100,8 @@ class Ledger:
             self._filesystem.move(f"{target}.partial", target)
         except Exception:  # whatever the storage raises: a run without it is better than none
             logger.warning("Verdicts are not kept for a restore: %s", target, exc_info=True)
+            return False
+        return True
 
 
 def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:

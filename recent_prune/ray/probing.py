@@ -20,6 +20,9 @@ from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.learned_score import probe_features
 from recent_prune.rules.verdict import nonfinite_verdict
 
+LARGEST = 1e100
+"""Of a hyperparameter that a certified rule looks at."""
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -171,7 +174,8 @@ def _prepared(candidate: Candidate, result: ProbeResult) -> Outcome:
     plain: dict[str, Scalar] = {
         name: value
         for name, value in flatten_dict(candidate.config).items()
-        if isinstance(value, (bool, int, float, str))
+        if isinstance(value, str)
+        or (isinstance(value, (bool, int, float)) and abs(value) < LARGEST)
     }
     undecided = summary(result, Verdict(True, -0.0, "Not judged yet."))
     return Outcome(candidate.trial_id, undecided, features=features, parameters=plain)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -27,6 +28,8 @@ from recent_prune.ray.probing import ProbeSettings, pickled
 from recent_prune.ray.tune_controller import ControllerView
 from recent_prune.rules import RetainedInformationRule, Rule
 from recent_prune.rules.certified import CertifiedRule
+
+logger = logging.getLogger(__name__)
 
 
 class ReconstructionEntropyScheduler(TrialScheduler):
@@ -92,8 +95,10 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         inputs: Samples [n, …] or an iterable of batches, of which as many as the estimator needs
             are taken at once; or a function without arguments that loads them in the probe actor.
         rule: From a probe's result to a verdict, or a :class:`CertifiedRule`: fitted, it prunes and
-            audits by what the run's trials come to (the metric in their last result); otherwise it
-            watches, for :func:`calibrated`. Default: :class:`RetainedInformationRule`.
+            audits by what the run's trials come to (the metric in their last result, whatever
+            ended them); otherwise it watches, for :func:`calibrated`. Under HyperBand it prunes
+            nothing, since that wants all trials before any has ended, and PBT is refused.
+            Default: :class:`RetainedInformationRule`.
         wrapped: Schedules what passes. Default: FIFO. Its metric and mode may be its own or those
             of ``TuneConfig``.
         estimator: As in :func:`recent_prune.probe.probe`.
@@ -154,6 +159,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             self._settings = pickled(settings)
         self._certified = rule if isinstance(rule, CertifiedRule) else None
         self._metric: str | None = None
+        self._mode: str | None = None
         self._on_fault: OnFault = on_fault
         self._wrapped: TrialScheduler = wrapped or FIFOScheduler()
         self._run = _Run()
@@ -179,10 +185,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
 
     def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
         """Hand metric and mode of ``TuneConfig`` to the wrapped scheduler."""
-        self._metric = metric
-        if self._certified is not None and mode is not None:
-            direction = "maximize" if mode == "max" else "minimize"
-            self._certified = replace(self._certified, direction=direction)
+        self._metric, self._mode = metric, mode
         return self._wrapped.set_search_properties(metric, mode, **spec)
 
     def on_trial_add(self, controller: Any, trial: Trial) -> None:
@@ -284,12 +287,20 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         if self._certified is None:
             return None
         metric = self._metric or self.metric
-        if not isinstance(metric, str) or metric == DEFAULT_METRIC:
+        mode = self._mode or tune_controller.mode_of(self._wrapped)
+        if not isinstance(metric, str) or metric == DEFAULT_METRIC or mode not in ("max", "min"):
             raise ValueError(
-                "CertifiedRule needs one metric, in TuneConfig or of the wrapped scheduler, but "
-                f"got {metric!r}."
+                "CertifiedRule needs one metric and its mode, in TuneConfig or of the wrapped "
+                f"scheduler, but got {metric!r} and {mode!r}."
             )
-        return Judge(self._certified, metric)
+        if tune_controller.waits_for_all(self._wrapped):
+            logger.warning(
+                "recent_prune: %s wants all trials at once, before any has shown whether it is "
+                "good, so CertifiedRule will have all condemned ones run.",
+                type(self._wrapped).__name__,
+            )
+        rule = self._certified.towards("maximize" if mode == "max" else "minimize")
+        return Judge(rule, metric)
 
     def _completes_configurations(self) -> bool:
         """Whether the wrapped scheduler samples what the model may be built from."""
@@ -336,6 +347,16 @@ def _check_types(build_model: object, inputs: object, rule: object, wrapped: obj
         raise TypeError(
             "`build_model` and `inputs` must be given together, or neither where trials call "
             f"probe_and_report, but got {build_model!r} and {type(inputs).__name__}."
+        )
+    if isinstance(rule, CertifiedRule) and build_model is None:
+        raise TypeError("CertifiedRule needs `build_model` and `inputs`: it judges at the gate.")
+    if isinstance(rule, CertifiedRule) and isinstance(
+        tune_controller.innermost(wrapped) if isinstance(wrapped, TrialScheduler) else None,
+        PopulationBasedTraining,
+    ):
+        raise TypeError(
+            "CertifiedRule cannot be used with population based training: what a trial comes to "
+            f"there is not its own merit, but got wrapped={wrapped!r}."
         )
     is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
     if not is_rule or isinstance(rule, type):

@@ -28,6 +28,10 @@ used                                why
 ``_completed_trials``               Optuna a list of missing values, which it refuses
 ``PopulationBasedTraining._synch``  whether it waits for all trials
 ``_base_scheduler``                 what a ``ResourceChangingScheduler`` wraps
+``_mode`` of a scheduler            whether more is better, where the scheduler was told so
+``_trial_to_actor``,                whether a pending trial waits for resources or for its worker
+``_actor_manager``                  to start, for which it has them
+``ResultGrid._experiment_analysis`` the trials with their states, which the grid does not tell
 ==================================  ===============================================================
 """
 
@@ -38,6 +42,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ray.tune import ResultGrid
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.schedulers import (
@@ -136,6 +141,29 @@ def _tell(hook: Callable[..., object], *args: Any, **kwargs: Any) -> None:
 def is_over(trial: Trial) -> bool:
     """Whether the trial is TERMINATED or ended with an ERROR."""
     return trial.status in (Trial.TERMINATED, Trial.ERROR)
+
+
+def waiting(controller: Any, held: Callable[[Trial], bool]) -> int:
+    """How many trials that are not held wait for resources; not those whose worker is starting."""
+    pending = [
+        trial
+        for trial in controller.get_live_trials()
+        if trial.status == Trial.PENDING and not held(trial)
+    ]
+    unasked = sum(trial not in controller._trial_to_actor for trial in pending)
+    without_resources: int = controller._actor_manager.num_pending_actors
+    return unasked + min(without_resources, len(pending) - unasked)
+
+
+def trials_of(experiment: ResultGrid) -> list[Trial]:
+    """The trials of a run that ended."""
+    trials: list[Trial] = experiment._experiment_analysis.trials
+    return trials
+
+
+def mode_of(scheduler: TrialScheduler) -> str | None:
+    """``"max"`` or ``"min"``, where a scheduler was told."""
+    return getattr(innermost(scheduler), "_mode", None)
 
 
 def storage_of(trial: Trial) -> tuple[Any, str]:

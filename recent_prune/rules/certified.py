@@ -6,7 +6,7 @@ import json
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, Self
@@ -30,7 +30,7 @@ from recent_prune.rules.learned_score import (
 from recent_prune.rules.verdict import MAX_VIOLATION, Verdict
 
 FORMAT = "recent_prune.FittedScore"
-VERSION = 1
+VERSION = 2
 """Of the file; one with another version is refused."""
 
 
@@ -68,12 +68,14 @@ class FittedScore:
         threshold: Scores strictly below it are condemned.
         good_bound: The value from which on a trial was good.
         calibrated_on: Good trials that the threshold rests on.
+        direction: Of the study, ``"maximize"`` or ``"minimize"``.
     """
 
     score: LearnedScore
     threshold: float
     good_bound: float
     calibrated_on: int
+    direction: str
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, with a format and a version; a few KiB."""
@@ -148,6 +150,10 @@ class CertifiedRule:
     budget that the tolerance leaves sets how many of the condemned must run. A good trial among
     them lowers the threshold below its score and costs budget; without budget all condemned trials
     run, which is to say that nothing is pruned, until more good trials have been seen.
+
+    The bound holds at all times. That it stays below the tolerance takes outcomes that are known
+    before the next draw: where trials run side by side, audits that turn out good late may lift it
+    somewhat above, and then nothing more is pruned until more good trials have been seen.
 
     The rule itself holds settings only; a study's state is the list of its past trials.
 
@@ -232,11 +238,24 @@ class CertifiedRule:
         )
         scores = [score(ended[index].features, ended[index].parameters) for index in calibrating]
         threshold = calibrated_threshold(scores, self.max_false_prune_rate, self.confidence)
-        return FittedScore(score, threshold, bound, len(calibrating))
+        return FittedScore(score, threshold, bound, len(calibrating), self.direction)
+
+    def towards(self, direction: str) -> Self:
+        """The rule for a study with another direction.
+
+        Raises:
+            ValueError: If earlier studies calibrated it to the opposite.
+        """
+        if self.fitted is not None and self.fitted.direction != direction:
+            raise ValueError(
+                f"The rule was calibrated to {self.fitted.direction}, but this study has the "
+                f"direction {direction!r}."
+            )
+        return replace(self, direction=direction)
 
     def judge(
         self,
-        number: int,
+        key: object,
         features: Mapping[str, float],
         parameters: Parameters,
         past: Sequence[PastTrial],
@@ -245,7 +264,7 @@ class CertifiedRule:
         """Judge a trial whose activations are finite.
 
         Args:
-            number: Its place in the study; with ``seed`` it decides the draw.
+            key: By which the trial is known, and no other; with ``seed`` it decides the draw.
             features: Of its probe.
             parameters: Its hyperparameters.
             past: All trials judged before, in order.
@@ -261,7 +280,7 @@ class CertifiedRule:
             return Judgement(Verdict(True, -margin, reason), None, True, score)
         state = self.certify(past, fitted.good_bound)
         share = state.share(self.audit_share)
-        runs = random.Random(f"{self.seed}:{number}").random() < share
+        runs = random.Random(f"{self.seed}:{key}").random() < share
         reason = (
             f"Its score of {score:.2f} is below the threshold of {threshold:.2f}; at most "
             f"{state.rate:.2%} of good trials are lost (tolerated {self.max_false_prune_rate:.2%})."

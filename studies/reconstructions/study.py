@@ -193,7 +193,7 @@ def measured(model: nn.Sequential, images: Images, updates: int) -> Measured:
         told = model(test).argmax(1)
     seen = known.from_each_layer(test)
     depth = len(seen) - 1
-    shown = sorted({round(i * (depth - 1) / (SHOWN - 2)) for i in range(SHOWN - 1)}) + [depth]
+    shown = [*sorted({round(i * (depth - 1) / (SHOWN - 2)) for i in range(SHOWN - 1)}), depth]
     names = [*(f"layer {i + 1}" for i in shown[:-1]), "output"]
     wrong = (told != labels).nonzero().flatten()[:4].tolist()
     error = (seen - test).square().mean(dim=(1, 2, 3, 4)) / test.var()

@@ -70,16 +70,6 @@ book.record([(GOOD, config)])
     assert printed == ["False", "True"]
 
 
-def test_a_full_disk_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "recent_prune").write_text("in the way")
-    book = Ledger.__new__(Ledger)
-    book._filesystem, book._folder, book._known = LocalFileSystem(), str(tmp_path), {}
-    book._folder = str(tmp_path / "recent_prune")
-    with caplog.at_level("WARNING", logger="recent_prune"):
-        book.record([(GOOD, {})])
-    assert "Verdicts are not kept for a restore" in caplog.text
-
-
 def test_table_of_probes(tmp_path: Path) -> None:
     assert probed_trials(tmp_path).empty
     assert list(probed_trials(tmp_path)) == ["trial_id", *SUMMARY, "fault"]
@@ -89,3 +79,24 @@ def test_table_of_probes(tmp_path: Path) -> None:
     assert table["trial_id"].tolist() == ["a", "b"]
     assert table["retained"].tolist()[0] == 0.3
     assert table["fault"].isna().tolist() == [True, False]
+
+
+def test_what_could_not_be_written_is_written_with_the_next(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = ledger(tmp_path)
+    (tmp_path / "recent_prune").write_text("in the way")
+    first.record([(GOOD, {})])
+    assert "Verdicts are not kept" in caplog.text
+    (tmp_path / "recent_prune").unlink()
+    first.record([(FAULT, {})])
+    assert list(ledger(tmp_path).outcomes) == ["a", "b"]
+
+
+def test_outcomes_are_in_the_order_of_their_last_verdicts(tmp_path: Path) -> None:
+    first = ledger(tmp_path)
+    first.record([(GOOD, {"x": 1}), (FAULT, {"x": 1})])
+    assert first.find("a", {"x": 2}) is None
+    assert list(first.outcomes) == ["b"]  # what was known of "a" was of another configuration
+    first.record([(GOOD, {"x": 2})])
+    assert list(first.outcomes) == list(ledger(tmp_path).outcomes) == ["b", "a"]

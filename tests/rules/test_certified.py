@@ -156,7 +156,7 @@ class TestFile:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"version": 2}, "has version 2, but only version 1 can be read: fit it again"),
+            ({"version": 1}, "has version 1, but only version 2 can be read: fit it again"),
             ({"format": "else"}, "This is no recent_prune.FittedScore: it has"),
             ({"extra": 1}, "This is no recent_prune.FittedScore: it has"),
             ({"score": {}}, "A learned score has the fields"),
