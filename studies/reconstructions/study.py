@@ -1,7 +1,7 @@
 """What each layer still knows of an image, before and after training.
 
     python -m studies.reconstructions.study --quick
-    python -m studies.reconstructions.study --data mnist --data-root ../shared/data
+    python -m studies.reconstructions.study --scale small --data-root ../shared/data
 
 Tanh networks in the ordered, critical and chaotic phase; the paper's cascade turns the activations
 of each layer into an image. From a one-hot output it gives the input that a class would find
@@ -29,7 +29,7 @@ from recent_prune.probe.cascade import bound, cascade, fit
 from recent_prune.probe.chain import Chain
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
 from studies.common.figures import write
-from studies.common.images import Data, load
+from studies.common.images import Data, load, pooled
 from studies.common.training import Training, accuracy_reached
 
 FOLDER = Path(__file__).parent
@@ -48,10 +48,12 @@ class Scale:
     updates: int
     epochs: int
     data: Data
+    pool: int = 1
 
 
 SCALES = {
     "quick": Scale(depth=12, updates=200, epochs=10, data=Data.DIGITS),
+    "small": Scale(depth=30, updates=938, epochs=3, data=Data.MNIST, pool=2),
     "full": Scale(depth=30, updates=938, epochs=5, data=Data.MNIST),
 }
 
@@ -136,29 +138,33 @@ def gallery(rows: Sequence[tuple[str, Sequence[tuple[str, Tensor]]]], title: str
 
 
 def run(
-    quick: Annotated[bool, typer.Option("--quick", help="Shallow networks, digits.")] = False,
+    scale: Annotated[str, typer.Option(help="How much: see SCALES.")] = "full",
+    quick: Annotated[bool, typer.Option("--quick", help="As --scale quick.")] = False,
     data: Annotated[Data | None, typer.Option(help="Default: that of the scale.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the results.")] = FOLDER / "results",
 ) -> None:
     """Fit the cascades, train the networks, fit them again, and draw."""
-    scale = SCALES["quick" if quick else "full"]
-    images = load(data or scale.data, data_root)
-    name = f"{'quick' if quick else 'full'}_{(data or scale.data).value}"
+    name = "quick" if quick else scale
+    if name not in SCALES:
+        raise typer.BadParameter(f"'{name}' is not one of {', '.join(SCALES)}.")
+    chosen = SCALES[name]
+    images = pooled(load(data or chosen.data, data_root), chosen.pool)
+    name = f"{name}_{(data or chosen.data).value}"
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     layer_rows, class_rows, wrong_rows, table = [], [], [], []
     for phase, variance in PHASES.items():
         features = images.train[0].numel()
         model = networks.mlp(
-            features, 10, depth=scale.depth, width=features, weight_variance=variance
+            features, 10, depth=chosen.depth, width=features, weight_variance=variance
         )
         for moment in ("before", "after"):
             if moment == "after":
                 # Plain logits: with the paper's double softmax, less would train in this time.
-                training = Training(scale.epochs, 20_000, 1e-3, enough=1.0, optimizer="adam")
+                training = Training(chosen.epochs, 20_000, 1e-3, enough=1.0, optimizer="adam")
                 accuracy_reached(model, images, training, "plain", torch.device("cpu"))
-            found = measured(model, images, scale.updates)
+            found = measured(model, images, chosen.updates)
             label = f"{phase}, {moment}"
             layer_rows.append((label, found.by_layer))
             class_rows.append((label, found.by_class))
@@ -168,8 +174,8 @@ def run(
     write(gallery(class_rows, f"{images.name}: optimal inputs"), out / f"{name}_classes")
     write(gallery(wrong_rows, f"{images.name}: misclassified"), out / f"{name}_misclassified")
     text = (
-        f"{images.name}, {len(images.train)} images, depth {scale.depth}, {scale.updates} updates "
-        f"of the cascade, {scale.epochs} epochs of Adam.\n\n{markdown(pd.DataFrame(table))}\n"
+        f"{images.name}, {len(images.train)} images, depth {chosen.depth}, "
+        f"{chosen.updates} updates of the cascade, {chosen.epochs} epochs of Adam.\n\n{markdown(pd.DataFrame(table))}\n"
     )
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)

@@ -32,8 +32,8 @@ def looked_at(path: Path, maps: int = 0) -> None:
         drawn = page.locator(".heatmaplayer image")
         assert drawn.count() == maps
         boxes = [drawn.nth(i).bounding_box() for i in range(maps)]
-        assert all(box is not None and box["width"] > 100 for box in boxes)
-        assert page.locator(".scatterlayer .trace path").count() > 0
+        assert all(box is not None and box["width"] > 20 for box in boxes)
+        assert maps or page.locator(".scatterlayer .trace path").count() > 0
         if folder := os.environ.get("RECENT_PRUNE_SCREENSHOTS"):
             page.screenshot(path=Path(folder) / f"{path.parent.name}.png")
         browser.close()
