@@ -72,6 +72,7 @@ class Study:
         self,
         scale: Annotated[str, typer.Option(help="How much: see SCALES in study.py.")] = "full",
         quick: Annotated[bool, typer.Option("--quick", help="As --scale quick.")] = False,
+        train: Annotated[bool, typer.Option(help="Whether to train, too.")] = True,
         data: Annotated[Data | None, typer.Option(help="Default: that of the scale.")] = None,
         data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
         device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
@@ -97,7 +98,7 @@ class Study:
             weight_variances=chosen.weight_variances,
             updates=chosen.updates,
             cutoff_rtol=self.cutoff_rtol,
-            trained=(chosen.trained_variances, chosen.trained_depths),
+            trained=(chosen.trained_variances, chosen.trained_depths) if train else ((), ()),
             training=chosen.training,
             device=where,
         )

@@ -175,7 +175,8 @@ def run(
     write(gallery(wrong_rows, f"{images.name}: misclassified"), out / f"{name}_misclassified")
     text = (
         f"{images.name}, {len(images.train)} images, depth {chosen.depth}, "
-        f"{chosen.updates} updates of the cascade, {chosen.epochs} epochs of Adam.\n\n{markdown(pd.DataFrame(table))}\n"
+        f"{chosen.updates} updates of the cascade, {chosen.epochs} epochs of Adam.\n\n"
+        f"{markdown(pd.DataFrame(table))}\n"
     )
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     print(text)
