@@ -34,7 +34,7 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
         cols=2,
         subplot_titles=[*MAPS.values(), *TRAINED.values()][: 2 * rows],
         horizontal_spacing=0.16,
-        vertical_spacing=0.09,
+        vertical_spacing=0.27 / rows,
     )
     for name, (row, column) in PLACES.items():
         wide = found.profiles.pivot(index="depth", columns="weight_variance", values=name)
@@ -81,7 +81,8 @@ def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:
     figure.update_xaxes(title_text="σ_w²")
     figure.update_yaxes(title_text="depth (layers)", range=[0, diagram.depth + 1])
     return figure.update_layout(
-        title=f"{diagram.name}: what reaches each layer before training, and what trains",
+        title=f"{diagram.name}: what reaches each layer before training"
+        + (", and what trains" if rows == 3 else ""),
         height=380 * rows,
         width=1100,
         legend={"orientation": "h", "y": -0.06},
@@ -95,12 +96,17 @@ Line = tuple[str, Sequence[float], Sequence[float], dict[str, object]]
 def _lines(diagram: Diagram, profiles: pd.DataFrame) -> list[Line]:
     """The paper's cutoff, and mean field."""
     cutoff = profiles.groupby("weight_variance")["cutoff"].first()
+    lines: list[Line] = [
+        ("cutoff (paper)", cutoff.index.tolist(), cutoff.tolist(), {"color": "magenta"})
+    ]
+    if diagram.bias_variance is None:
+        return lines
     low, high = min(diagram.weight_variances), max(diagram.weight_variances)
     variances = np.linspace(low, high, 40).tolist()
     limits = [min(K * diagram.correlation_length(v), 10 * diagram.depth) for v in variances]
     critical = critical_weight_variance(diagram.bias_variance)
     return [
-        ("cutoff (paper)", cutoff.index.tolist(), cutoff.tolist(), {"color": "magenta"}),
+        *lines,
         (f"mean field, {K} ξ", variances, limits, {"color": "red", "dash": "dash"}),
         ("critical σ_w²", [critical] * 2, [0, diagram.depth], {"color": "red", "dash": "dot"}),
     ]

@@ -47,7 +47,7 @@ class Diagram:
         name: Of its files.
         build: The networks.
         images: What they look at.
-        bias_variance: σ_b², for mean field.
+        bias_variance: σ_b², for mean field; None: networks of which it knows nothing.
         depth: Of the networks that are probed: layers, or blocks.
         weight_variances: σ_w² of the networks that are probed.
         updates: Of the paper's cascade; None: its 938.
@@ -60,7 +60,7 @@ class Diagram:
     name: str
     build: Build
     images: Images
-    bias_variance: float
+    bias_variance: float | None
     depth: int
     weight_variances: tuple[float, ...]
     updates: int | None
@@ -71,6 +71,7 @@ class Diagram:
 
     def correlation_length(self, weight_variance: float) -> float:
         """Mean field's ξ, layers."""
+        assert self.bias_variance is not None
         return correlation_length(weight_variance, self.bias_variance)
 
 
@@ -178,11 +179,14 @@ def agreement(diagram: Diagram, found: Measured) -> pd.DataFrame:
         table["trains"] = table["accuracy"] > diagram.training.enough
         variance = table["weight_variance"]
         nearest = variance.map(lambda v: cutoffs.index[np.abs(cutoffs.index - v).argmin()])
-        xi = variance.map({v: diagram.correlation_length(v) for v in variance.unique()})
         table["paper's cutoff"] = np.log((nearest.map(cutoffs) + 0.5) / table["depth"])
         table["retained information"] = table["score"]
-        table["mean field"] = np.log(xi / table["depth"])
-        for predictor in ("retained information", "paper's cutoff", "mean field"):
+        predictors = ["retained information", "paper's cutoff"]
+        if diagram.bias_variance is not None:
+            xi = variance.map({v: diagram.correlation_length(v) for v in variance.unique()})
+            table["mean field"] = np.log(xi / table["depth"])
+            predictors.append("mean field")
+        for predictor in predictors:
             columns = _columns(table, predictor)
             rows.append(
                 {
@@ -208,9 +212,10 @@ def report(diagram: Diagram, found: Measured) -> str:
             "σ_w²": floors.index,
             "floor reached at": ["not" if math.isnan(v) else f"{v:.0f}" for v in floors],
             "cutoff": found.profiles.groupby("weight_variance")["cutoff"].first().to_numpy(),
-            "6 ξ": [f"{6 * diagram.correlation_length(v):.0f}" for v in floors.index],
         }
     )
+    if diagram.bias_variance is not None:
+        table["6 ξ"] = [f"{6 * diagram.correlation_length(v):.0f}" for v in floors.index]
     images = diagram.images
     return (
         f"{images.name}, {len(images.train)} images {tuple(images.train.shape[1:])}, depth "

@@ -56,7 +56,7 @@ class Study:
     Attributes:
         folder: Where its results go.
         build: Its networks.
-        bias_variance: σ_b².
+        bias_variance: σ_b², for mean field; None: networks of which it knows nothing.
         cutoff_rtol: Of the paper's cutoff.
         scales: ``quick`` (minutes on two cores), ``small`` (up to an hour there), ``full`` (the
             paper's, for a GPU), and perhaps others.
@@ -64,7 +64,7 @@ class Study:
 
     folder: Path
     build: Build
-    bias_variance: float
+    bias_variance: float | None
     cutoff_rtol: float
     scales: Mapping[str, Scale]
 
@@ -107,6 +107,7 @@ class Study:
         text = report(diagram, found)
         (folder / f"{diagram.name}.md").write_text(text, encoding="utf-8")
         found.profiles.to_csv(folder / f"{diagram.name}_profiles.csv", index=False)
-        found.training.to_csv(folder / f"{diagram.name}_training.csv", index=False)
+        if len(found.training):
+            found.training.to_csv(folder / f"{diagram.name}_training.csv", index=False)
         write(phase_diagram(diagram, found), folder / diagram.name)
         print(text)

@@ -66,13 +66,13 @@ SCALES = {
         trained_depths=(5, 10, 20, 40, 70, 100),
         training=Training(epochs=8, samples=6000, learning_rate=0.01),
     ),
-    "wide": Scale(  # what `small` lacks of the paper's: its width, to compare the boundary
+    "one_pass": Scale(  # as `small`, with the paper's updates, to compare the boundary
         data=Data.MNIST,
-        pool=1,
+        pool=2,
         size=0,
-        depth=140,
-        weight_variances=(0.1, 1.1, 1.25, 1.4, 1.5),
-        updates=200,
+        depth=175,
+        weight_variances=(*READ_OFF, 1.65),
+        updates=None,
         trained_variances=(),
         trained_depths=(),
         training=Training(epochs=1, samples=64, learning_rate=1e-3),

@@ -162,7 +162,7 @@ def run(
         for moment in ("before", "after"):
             if moment == "after":
                 # Plain logits: with the paper's double softmax, less would train in this time.
-                training = Training(chosen.epochs, 20_000, 1e-3, enough=1.0, optimizer="adam")
+                training = Training(chosen.epochs, 20_000, 1e-4, enough=1.0, optimizer="adam")
                 accuracy_reached(model, images, training, "plain", torch.device("cpu"))
             found = measured(model, images, chosen.updates)
             label = f"{phase}, {moment}"

@@ -77,7 +77,7 @@ SCALES = {
     ),
 }
 
-STUDY = Study(Path(__file__).parent, build, BIAS_VARIANCE, 0.01, SCALES)
+STUDY = Study(Path(__file__).parent, build, None, 0.01, SCALES)
 
 if __name__ == "__main__":
     typer.run(STUDY.run)
