@@ -19,6 +19,7 @@ from ray.tune.schedulers import (
     FIFOScheduler,
     HyperBandForBOHB,
     HyperBandScheduler,
+    MedianStoppingRule,
     PopulationBasedTraining,
     ResourceChangingScheduler,
 )
@@ -152,6 +153,44 @@ def test_a_trial_knows_whether_it_ran_and_where_it_is_kept(tmp_path: Path) -> No
     look_into_a_run(tmp_path, look, num_samples=6)
     assert states[Trial.PENDING] == {False}
     assert states[Trial.RUNNING] == {True}
+
+
+def test_trials_wait_until_they_have_a_slot(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def look(controller: Any) -> None:
+        pending = sum(trial.status == Trial.PENDING for trial in controller.get_trials())
+        seen.append((pending, tune_controller.waiting(controller, lambda trial: False)))
+
+    look_into_a_run(tmp_path, look, num_samples=7)  # four slots
+    assert all(waiting <= pending for pending, waiting in seen)
+    starting = [pending - waiting for pending, waiting in seen]
+    assert 3 <= max(starting) <= 4  # pending to Tune, but they have their slots
+    assert max(waiting for _, waiting in seen) >= 3
+
+
+def test_held_trials_do_not_wait(tmp_path: Path) -> None:
+    def look(controller: Any) -> None:
+        assert tune_controller.waiting(controller, lambda trial: True) == 0
+
+    look_into_a_run(tmp_path, look)
+
+
+def test_a_result_grid_has_its_trials(tmp_path: Path) -> None:
+    results, _ = look_into_a_run(tmp_path, lambda controller: None)
+    trials = tune_controller.trials_of(results)
+    assert [trial.status for trial in trials] == [Trial.TERMINATED] * 2
+    assert {trial.trial_id for trial in trials} == {
+        metrics["trial_id"] for metrics in (results[index].metrics for index in range(2)) if metrics
+    }
+
+
+@pytest.mark.parametrize(
+    "scheduler", [ASHAScheduler, HyperBandScheduler, HyperBandForBOHB, MedianStoppingRule]
+)
+def test_mode_of_a_scheduler(scheduler: Any) -> None:
+    assert tune_controller.mode_of(scheduler(metric="loss", mode="min")) == "min"
+    assert tune_controller.mode_of(scheduler()) is None
 
 
 def test_innermost_scheduler() -> None:
