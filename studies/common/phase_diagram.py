@@ -29,7 +29,7 @@ from recent_prune.mean_field import correlation_length
 from studies.common.points import collected
 from studies.common.training import LOSSES, Training, accuracy_reached
 
-FLOOR_SHARE = 0.08
+FLOOR_SHARE = 0.15
 """A differential entropy within this share of its range above the floor is on the floor."""
 
 RESAMPLED = 500
