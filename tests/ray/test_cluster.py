@@ -21,7 +21,6 @@ from ray.cluster_utils import Cluster
 from ray.tune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
-    HyperBandScheduler,
     PopulationBasedTraining,
     TrialScheduler,
 )
@@ -129,10 +128,10 @@ def check(results: tune.ResultGrid, started: set[str]) -> None:
     assert started == set(table["trial_id"]) - doomed
 
 
+# Not HyperBand: if a node dies while it pauses a trial, Ray 2.60 may wait for that trial for ever.
 SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
     "fifo": FIFOScheduler,
     "asha": lambda: ASHAScheduler(max_t=4),
-    "hyperband": lambda: HyperBandScheduler(max_t=4),
     "pbt": lambda: PopulationBasedTraining(
         time_attr="training_iteration",
         perturbation_interval=2,

@@ -154,7 +154,7 @@ def test_release_is_immediate(make: Callable[..., ProbePool]) -> None:
 
 def test_an_actor_that_nobody_asks_any_more_is_released(make: Callable[..., ProbePool]) -> None:
     before = actors()
-    pool = make(idle_s=0.5, timeout_s=1.0)
+    pool = make(idle_s=0.5, timeout_s=1.0, start_timeout_s=30.0)
     pool.submit(Candidate("a", {"hangs": True}))
     while not set(actors()) - set(before):
         pool.poll(0.1)
