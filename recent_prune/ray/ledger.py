@@ -23,6 +23,7 @@ import pandas as pd
 import pyarrow.fs
 from ray.tune import ResultGrid
 
+from recent_prune.ray import tune_controller
 from recent_prune.ray.initialization import Config
 from recent_prune.ray.probing import Outcome
 from recent_prune.rules import SUMMARY
@@ -135,8 +136,8 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
             "fault": outcome.fault,
         }
     if isinstance(experiment, ResultGrid):  # an earlier run may have had the same name
-        metrics = (experiment[index].metrics for index in range(len(experiment)))
-        known = {found["trial_id"] for found in metrics if found}
+        # Not from the metrics: PBT copies those of another trial, its id included.
+        known = {trial.trial_id for trial in tune_controller.trials_of(experiment)}
         rows = {trial_id: row for trial_id, row in rows.items() if trial_id in known}
     return pd.DataFrame(rows.values(), columns=["trial_id", *SUMMARY, "fault"])
 

@@ -21,7 +21,7 @@ from ray.tune.schedulers import (
 from ray.tune.search import ConcurrencyLimiter
 from torch import nn
 
-from recent_prune.ray import ReconstructionEntropyScheduler
+from recent_prune.ray import ReconstructionEntropyScheduler, probed_trials
 from tests.ray.simulation import (
     SimulatedGate,
     SimulatedPool,
@@ -52,7 +52,7 @@ class TestGate:
     ) -> None:
         with simulated() as log:
             results = tuner(tmp_path, SimulatedGate(make(), polls), space(), 1).fit()
-        assert len(results) == 24
+        assert len(results) == len(probed_trials(results)) == 24
         assert results.num_errors == 0
         assert results.num_terminated == 24
         assert rejected(results) == doomed(results)
