@@ -14,11 +14,12 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "recent_prune"
 ALLOWED = {
     "probe": {"torch", "numpy", "rich", "recent_prune.probe"},  # rich for a progress bar, if there
-    "rules": {"numpy", "scipy", "pandas", "recent_prune.probe", "recent_prune.rules"},
+    "rules": {"numpy", "scipy", "recent_prune.probe", "recent_prune.rules"},
     "optuna": {
         "torch",
         "optuna",
         "pandas",
+        "recent_prune.audit",
         "recent_prune.probe",
         "recent_prune.rules",
         "recent_prune.optuna",
@@ -28,6 +29,7 @@ ALLOWED = {
         "ray",
         "pandas",
         "pyarrow",
+        "recent_prune.audit",
         "recent_prune.probe",
         "recent_prune.rules",
         "recent_prune.ray",

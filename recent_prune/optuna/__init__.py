@@ -1,9 +1,9 @@
 """For Optuna: a pruner, and what an objective calls."""
 
+from recent_prune.audit import Audit
 from recent_prune.optuna.audit import audit
 from recent_prune.optuna.certified import calibrated
 from recent_prune.optuna.objective import probe_trial
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
-from recent_prune.rules.audit import Audit
 
 __all__ = ["Audit", "ReconstructionEntropyPruner", "audit", "calibrated", "probe_trial"]

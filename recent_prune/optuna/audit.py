@@ -5,9 +5,9 @@ from __future__ import annotations
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from recent_prune.audit import Audit, Costs, audited, rule_of
 from recent_prune.optuna import attributes
 from recent_prune.optuna.certified import past_trials
-from recent_prune.rules.audit import Audit, Costs, audited, rule_of
 
 
 def audit(study: Study) -> Audit:

@@ -11,10 +11,10 @@ from ray.tune import ResultGrid
 from ray.tune.experiment import Trial
 from ray.tune.utils import flatten_dict
 
+from recent_prune.audit import Audit, Costs, audited, rule_of
 from recent_prune.ray import tune_controller
 from recent_prune.ray.ledger import recorded_study
 from recent_prune.ray.probing import Outcome
-from recent_prune.rules.audit import Audit, Costs, audited, rule_of
 from recent_prune.rules.certified import CertifiedRule, PastTrial
 
 WATCHES = "nothing is fitted; recent_prune.ray.calibrated makes a rule that prunes of this run."

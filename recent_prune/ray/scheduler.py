@@ -348,16 +348,8 @@ def _check_types(build_model: object, inputs: object, rule: object, wrapped: obj
             "`build_model` and `inputs` must be given together, or neither where trials call "
             f"probe_and_report, but got {build_model!r} and {type(inputs).__name__}."
         )
-    if isinstance(rule, CertifiedRule) and build_model is None:
-        raise TypeError("CertifiedRule needs `build_model` and `inputs`: it judges at the gate.")
-    if isinstance(rule, CertifiedRule) and isinstance(
-        tune_controller.innermost(wrapped) if isinstance(wrapped, TrialScheduler) else None,
-        PopulationBasedTraining,
-    ):
-        raise TypeError(
-            "CertifiedRule cannot be used with population based training: what a trial comes to "
-            f"there is not its own merit, but got wrapped={wrapped!r}."
-        )
+    if isinstance(rule, CertifiedRule):
+        _check_certified(build_model, wrapped)
     is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
     if not is_rule or isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
@@ -371,3 +363,15 @@ def _check_types(build_model: object, inputs: object, rule: object, wrapped: obj
         ReconstructionEntropyScheduler,
     ):
         raise TypeError("`wrapped` must be another scheduler, but got this one twice.")
+
+
+def _check_certified(build_model: object, wrapped: object) -> None:
+    if build_model is None:
+        raise TypeError("CertifiedRule needs `build_model` and `inputs`: it judges at the gate.")
+    if isinstance(wrapped, TrialScheduler) and isinstance(
+        tune_controller.innermost(wrapped), PopulationBasedTraining
+    ):
+        raise TypeError(
+            "CertifiedRule cannot be used with population based training: what a trial comes to "
+            f"there is not its own merit, but got wrapped={wrapped!r}."
+        )

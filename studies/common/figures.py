@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from recent_prune.mean_field import critical_weight_variance
-from studies.common.phase_diagram import Diagram, Measured
+from studies.common.phase_diagram import Diagram, K, Measured
 
 MAPS = {
     "differential_entropy": "Differential entropy of the reconstructions (nats)",
@@ -21,8 +21,6 @@ MAPS = {
 }
 TRAINED = {"paper": "Trained: tanh, softmax and softmax again", "plain": "Trained: logits"}
 PLACES = {name: (1 + i // 2, 1 + i % 2) for i, name in enumerate(MAPS)}
-K = 6
-"""Correlation lengths that a network may be deep (Schoenholz et al. 2017)."""
 
 
 def phase_diagram(diagram: Diagram, found: Measured) -> go.Figure:

@@ -26,11 +26,15 @@ import recent_prune as rp
 from benchmarks.tables import markdown
 from recent_prune.data import Images
 from recent_prune.mean_field import correlation_length
+from recent_prune.probe.cascade import DEFAULT_UPDATES
 from studies.common.points import collected
 from studies.common.training import LOSSES, Training, accuracy_reached
 
 FLOOR_SHARE = 0.15
 """A differential entropy within this share of its range above the floor is on the floor."""
+
+K = 6
+"""Correlation lengths that a network may be deep (Schoenholz et al. 2017)."""
 
 RESAMPLED = 500
 """Bootstrap samples for an interval."""
@@ -50,7 +54,7 @@ class Diagram:
         bias_variance: σ_b², for mean field; None: networks of which it knows nothing.
         depth: Of the networks that are probed: layers, or blocks.
         weight_variances: σ_w² of the networks that are probed.
-        updates: Of the paper's cascade; None: its 938.
+        updates: Of the paper's cascade; None: its default.
         cutoff_rtol: Of the paper's cutoff.
         trained: σ_w² and depths of those that are trained as well, if any.
         training: How.
@@ -215,11 +219,11 @@ def report(diagram: Diagram, found: Measured) -> str:
         }
     )
     if diagram.bias_variance is not None:
-        table["6 ξ"] = [f"{6 * diagram.correlation_length(v):.0f}" for v in floors.index]
+        table[f"{K} ξ"] = [f"{K * diagram.correlation_length(v):.0f}" for v in floors.index]
     images = diagram.images
     return (
         f"{images.name}, {len(images.train)} images {tuple(images.train.shape[1:])}, depth "
-        f"{diagram.depth}, {diagram.updates or 938} updates; {platform.machine()}, "
+        f"{diagram.depth}, {diagram.updates or DEFAULT_UPDATES} updates; {platform.machine()}, "
         f"{diagram.device}, torch {torch.__version__}, median {seconds.median():.1f} s a network."
         f"\n\n{markdown(table)}\n"
         + (f"\n{markdown(agreement(diagram, found))}\n" if len(found.training) else "")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import torch
 import typer
 from torch import nn
@@ -44,6 +46,14 @@ class Scale:
     trained_depths: tuple[int, ...]
     training: Training
 
+
+GRID = tuple(np.round(np.arange(0.1, 6.01, 0.1), 2).tolist())
+"""σ_w² of the networks that are probed at full scale."""
+
+COARSE_GRID = tuple(np.round(np.arange(0.25, 4.01, 0.25), 2).tolist())
+"""σ_w² of those that are trained there."""
+
+PAPERS_TRAINING = Training(epochs=200, samples=60_000, learning_rate=1e-3)
 
 Build = Callable[[Images, Scale, float, int], nn.Module]
 """From images, a scale, σ_w² and a depth to a network."""
@@ -103,7 +113,9 @@ class Study:
             device=where,
         )
         folder = out or self.folder / "results"
-        found = measured(diagram, folder / "points")
+        # Points of other settings under the same name are others.
+        settings = hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]
+        found = measured(diagram, folder / "points" / settings)
         text = report(diagram, found)
         (folder / f"{diagram.name}.md").write_text(text, encoding="utf-8")
         found.profiles.to_csv(folder / f"{diagram.name}_profiles.csv", index=False)

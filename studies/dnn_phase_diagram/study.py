@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import typer
 from torch import nn
 
 from recent_prune import networks
 from recent_prune.data import Images
 from studies.common.images import Data
-from studies.common.study import Scale, Study
+from studies.common.study import COARSE_GRID, GRID, PAPERS_TRAINING, Scale, Study
 from studies.common.training import Training
 
 BIAS_VARIANCE = 0.05
@@ -40,8 +39,6 @@ def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> n
         bias_variance=BIAS_VARIANCE,
     )
 
-
-GRID = tuple(np.round(np.arange(0.1, 6.01, 0.1), 2).tolist())
 
 SCALES = {
     "quick": Scale(
@@ -75,7 +72,18 @@ SCALES = {
         updates=None,
         trained_variances=(),
         trained_depths=(),
-        training=Training(epochs=1, samples=64, learning_rate=1e-3),
+        training=PAPERS_TRAINING,
+    ),
+    "wide": Scale(  # whether the width matters to the boundary; five minutes a network on a core
+        data=Data.MNIST,
+        pool=1,
+        size=0,
+        depth=140,
+        weight_variances=(0.1, 1.1, 1.25),
+        updates=200,
+        trained_variances=(),
+        trained_depths=(),
+        training=PAPERS_TRAINING,
     ),
     "full": Scale(
         data=Data.MNIST,
@@ -84,9 +92,9 @@ SCALES = {
         depth=200,
         weight_variances=tuple(sorted({*GRID, *READ_OFF, 1.65, 1.75})),
         updates=None,
-        trained_variances=tuple(np.round(np.arange(0.25, 4.01, 0.25), 2).tolist()),
+        trained_variances=COARSE_GRID,
         trained_depths=tuple(range(5, 151, 5)),
-        training=Training(epochs=200, samples=60_000, learning_rate=1e-3),
+        training=PAPERS_TRAINING,
     ),
 }
 

@@ -9,6 +9,7 @@ at two learning rates, of which the better one counts. Protocol and results are 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from itertools import product
@@ -227,7 +228,7 @@ def run(
     name = f"{scale}_{data.value}"
     points = list(product(FAMILIES, DEPTHS[scale]))
     table = collected(
-        {f"{name}_{list(FAMILIES).index(f)}_{depth}": (f, depth) for f, depth in points},
+        {f"{name}_{EPOCHS[scale]}_{_slug(f)}_{depth}": (f, depth) for f, depth in points},
         lambda point: measure(images, EPOCHS[scale], *point),
         out / "points",
         "Probing and training",
@@ -240,6 +241,10 @@ def run(
     (out / f"{name}.md").write_text(text, encoding="utf-8")
     write(figure(table), out / name)
     print(text)
+
+
+def _slug(family: str) -> str:
+    return re.sub(r"\W+", "_", family)
 
 
 if __name__ == "__main__":

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import typer
 from torch import nn
 
 from recent_prune import networks
 from recent_prune.data import Images
 from studies.common.images import Data
-from studies.common.study import Scale, Study
+from studies.common.study import COARSE_GRID, GRID, PAPERS_TRAINING, Scale, Study
 from studies.common.training import Training
 
 BIAS_VARIANCE = 2e-5
@@ -38,8 +37,6 @@ def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> n
         bias_variance=BIAS_VARIANCE,
     )
 
-
-GRID = tuple(np.round(np.arange(0.1, 6.01, 0.1), 2).tolist())
 
 SCALES = {
     "quick": Scale(
@@ -71,9 +68,9 @@ SCALES = {
         depth=50,
         weight_variances=GRID,
         updates=None,
-        trained_variances=tuple(np.round(np.arange(0.25, 4.01, 0.25), 2).tolist()),
+        trained_variances=COARSE_GRID,
         trained_depths=tuple(range(5, 51, 5)),
-        training=Training(epochs=200, samples=60_000, learning_rate=1e-3),
+        training=PAPERS_TRAINING,
     ),
 }
 
