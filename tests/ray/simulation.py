@@ -295,15 +295,22 @@ class TimedPool:
 
 
 class SimulatedPool:
-    """Judges by the configuration: what has `doomed` is condemned, what has `fault` fails.
+    """Has a verdict for every configuration.
 
     Args:
         polls: How many polls a batch takes.
         batch_size: Candidates in it.
+        judge: From a candidate to its outcome. Default: what the configuration asks for.
     """
 
-    def __init__(self, polls: int = 0, batch_size: int = 16) -> None:
+    def __init__(
+        self,
+        polls: int = 0,
+        batch_size: int = 16,
+        judge: Callable[[Candidate], Outcome] | None = None,
+    ) -> None:
         self._polls, self._batch_size = polls, batch_size
+        self._judge = judge or judged
         self._queue: list[Candidate] = []
         self._left = polls
         self.probed: list[str] = []
@@ -329,11 +336,11 @@ class SimulatedPool:
         self._left = self._polls
         batch, self._queue = self._queue[: self._batch_size], self._queue[self._batch_size :]
         self.probed += [candidate.trial_id for candidate in batch]
-        return [judged(candidate) for candidate in batch]
+        return [self._judge(candidate) for candidate in batch]
 
 
 def judged(candidate: Candidate) -> Outcome:
-    """The outcome that a configuration asks for."""
+    """The outcome that a configuration asks for: condemned if `doomed`, failed if `fault`."""
     if candidate.config.get("fault"):
         return Outcome(candidate.trial_id, fault="RuntimeError: as told")
     doomed = bool(candidate.config.get("doomed"))

@@ -1,0 +1,1 @@
+"""How much compute does a search need for the same result?"""

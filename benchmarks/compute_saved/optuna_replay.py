@@ -1,0 +1,177 @@
+"""Replay trainings through Optuna's own studies, samplers and pruners."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+from unittest import mock
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+from torch import nn
+
+from benchmarks.compute_saved.table import Trained
+from recent_prune.optuna import ReconstructionEntropyPruner, probe_trial
+
+Sampler = Literal["random", "tpe"]
+
+GRADIENTS = "gradients"
+"""User attribute of a trial: what `SymptomPruner` looks at."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a method did with one configuration.
+
+    Attributes:
+        index: The configuration.
+        epochs: That it was trained for.
+        probed: Whether a probe was paid for.
+        condemned: Whether the probe ended it.
+    """
+
+    index: int
+    epochs: int
+    probed: bool = False
+    condemned: bool = False
+
+
+class TableSampler(BaseSampler):
+    """Draws each configuration of a table at most once: at random, or the nearest to what TPE asks.
+
+    Args:
+        trained: The table.
+        seed: Of both.
+        sampler: Which.
+    """
+
+    def __init__(self, trained: Trained, seed: int, sampler: Sampler) -> None:
+        self._trained = trained
+        self._order = list(np.random.default_rng(seed).permutation(len(trained)))
+        self._tpe = TPESampler(multivariate=True, seed=seed) if sampler == "tpe" else None
+        self.drawn: list[int] = []
+
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """The table's."""
+        return self._trained.distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The parameters of a configuration that was not drawn yet."""
+        asked: Mapping[str, Any] = {}
+        if self._tpe is not None:
+            asked = self._tpe.sample_relative(study, trial, search_space)
+        index = int(self._order[0])
+        if asked:  # TPE begins with random trials
+            left = np.asarray(self._order)
+            away = self._trained.positions[left] - self._trained.position(dict(asked))
+            index = int(left[np.square(away).sum(axis=1).argmin()])
+        self._order.remove(index)
+        self.drawn.append(index)
+        return dict(self._trained.parameters[index])
+
+    def sample_independent(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+        param_name: str,
+        param_distribution: BaseDistribution,  # noqa: ARG002
+    ) -> Any:
+        """Never: all parameters are drawn together."""
+        raise AssertionError(param_name)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        """TPE keeps constraints here."""
+        if self._tpe is not None:
+            self._tpe.after_trial(study, trial, state, values)
+
+
+class SymptomPruner(BasePruner):
+    """Stop a training whose gradients vanish or explode.
+
+    After BTTackler (arXiv 2602.23630), with the conventional bounds on what 32 bits can work with
+    rather than bounds that were tuned.
+
+    Args:
+        vanished: Root mean square of the first layer's gradient below which it is stopped.
+        exploded: That of any layer's gradient above which it is stopped, and where not finite.
+    """
+
+    def __init__(self, vanished: float = 1e-7, exploded: float = 1e3) -> None:
+        self._vanished, self._exploded = vanished, exploded
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:  # noqa: ARG002
+        """By the gradients of the last epoch."""
+        known = trial.user_attrs.get(GRADIENTS)
+        if known is None:
+            return False
+        first, _, largest = known
+        return not self._vanished <= first or not largest <= self._exploded
+
+
+def new_study(trained: Trained, pruner: BasePruner, sampler: Sampler, seed: int) -> Study:
+    """A study that draws from a table."""
+    drawing = TableSampler(trained, seed, sampler)
+    return optuna.create_study(direction="maximize", sampler=drawing, pruner=pruner)
+
+
+def replay(study: Study, trained: Trained, trials: int, epochs: int | None = None) -> list[Ran]:
+    """What a study would have done.
+
+    Where its pruner is a `ReconstructionEntropyPruner`, `probe_trial` is called for each trial, and
+    given the stored result in place of a probe. A training whose loss is not finite reports NaN.
+
+    Args:
+        study: Of `new_study`.
+        trained: The trainings.
+        trials: Number of trials.
+        epochs: Of a full training. Default: all.
+    """
+    sampler = study.sampler
+    assert isinstance(sampler, TableSampler)
+    whole = epochs or trained.epochs
+    ran = []
+    for _ in range(min(trials, len(trained))):
+        trial = study.ask(trained.distributions)
+        index = sampler.drawn[-1]
+        with warnings.catch_warnings():
+            # Optuna's median of trials that reported nothing but NaN.
+            warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
+            done = _run(trained, trial, index, whole)
+        ran.append(done)
+        if done.epochs < whole:
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, float(trained.accuracy[index, whole - 1]))
+    return ran
+
+
+def _run(trained: Trained, trial: optuna.Trial, index: int, whole: int) -> Ran:
+    probed = isinstance(trial.study.pruner, ReconstructionEntropyPruner)
+    if probed:
+        stored = trained.probes[index]
+        with mock.patch("recent_prune.optuna.objective.probe", return_value=stored):
+            probe_trial(trial, nn.Identity(), [])
+        if trial.should_prune():
+            return Ran(index, 0, probed, condemned=True)
+    for epoch in range(1, whole):
+        finite = np.isfinite(trained.loss[index, epoch - 1])
+        trial.set_user_attr(GRADIENTS, list(trained.gradients[index, epoch - 1]))
+        trial.report(float(trained.accuracy[index, epoch - 1]) if finite else math.nan, epoch)
+        if trial.should_prune():
+            return Ran(index, epoch, probed)
+    trial.report(float(trained.accuracy[index, whole - 1]), whole)
+    return Ran(index, whole, probed)
