@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from studies.other_networks import study
-from tests.studies.browser import looked_at, needs_chromium
+from tests.browser import looked_at, needs_chromium
 
 
 @pytest.mark.parametrize("family", study.FAMILIES)

@@ -15,7 +15,7 @@ from studies.common.images import Data, load, pooled
 from studies.common.phase_diagram import FLOOR_SHARE, floor_depths
 from studies.common.study import Study
 from studies.common.training import Training
-from tests.studies.browser import looked_at, needs_chromium
+from tests.browser import looked_at, needs_chromium
 
 STUDIES = ("dnn", "cnn", "resnet")
 

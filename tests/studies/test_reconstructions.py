@@ -9,7 +9,7 @@ from recent_prune import networks
 from recent_prune.data import load_digits
 from studies.common.images import Data
 from studies.reconstructions import study
-from tests.studies.browser import looked_at, needs_chromium
+from tests.browser import looked_at, needs_chromium
 
 
 def test_a_one_hot_output_is_turned_into_an_image_of_its_class() -> None:

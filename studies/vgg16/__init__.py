@@ -1,0 +1,1 @@
+"""What VGG16 still knows of an image."""
