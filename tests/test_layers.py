@@ -34,7 +34,17 @@ ALLOWED = {
         "recent_prune.rules",
         "recent_prune.ray",
     },
-    "report": {"optuna", "pandas", "plotly", "recent_prune.optuna", "recent_prune.report"},
+    "report": {
+        "torch",
+        "optuna",
+        "ray",  # for the results of a Tune run alone
+        "pandas",
+        "plotly",
+        "recent_prune.probe",
+        "recent_prune.optuna",
+        "recent_prune.ray",
+        "recent_prune.report",
+    },
 }
 """Beyond the standard library. The rules import the probe's result for its type alone."""
 

@@ -31,7 +31,8 @@ used                                why
 ``_mode`` of a scheduler            whether more is better, where the scheduler was told so
 ``_trial_to_actor``,                whether a pending trial waits for resources or for its worker
 ``_actor_manager``                  to start, for which it has them
-``ResultGrid._experiment_analysis`` the trials with their states, which the grid does not tell
+``ResultGrid._experiment_analysis`` the trials with their states, and the metric, which the grid
+                                    does not tell
 ==================================  ===============================================================
 """
 
@@ -159,6 +160,12 @@ def trials_of(experiment: ResultGrid) -> list[Trial]:
     """The trials of a run that ended."""
     trials: list[Trial] = experiment._experiment_analysis.trials
     return trials
+
+
+def metric_of(experiment: ResultGrid) -> str | None:
+    """The tuner's metric, where it was told one."""
+    metric: str | None = experiment._experiment_analysis.default_metric
+    return metric
 
 
 def mode_of(scheduler: TrialScheduler) -> str | None:

@@ -6,14 +6,20 @@ from recent_prune.report.figures import (
     plot_saved_compute,
     plot_verdicts,
 )
+from recent_prune.report.images import plot_reconstructions
+from recent_prune.report.maps import plot_trainability_map
 from recent_prune.report.page import html_page
+from recent_prune.report.study_report import StudyReport
 from recent_prune.report.trials import trials_table
 
 __all__ = [
+    "StudyReport",
     "html_page",
     "plot_audit",
     "plot_entropy_profile",
+    "plot_reconstructions",
     "plot_saved_compute",
+    "plot_trainability_map",
     "plot_verdicts",
     "trials_table",
 ]

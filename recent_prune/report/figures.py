@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -18,15 +19,20 @@ from plotly.subplots import make_subplots
 from recent_prune.optuna import Audit, audit
 from recent_prune.report.trials import PARAMETER, trials_table
 
+if TYPE_CHECKING:  # an extra
+    from ray.tune import ResultGrid
+
 BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}  # beside, it crowds narrow screens
+MOST_LINES = 100
+"""Profiles of either kind that are drawn: of more, every second, third, …"""
 KEPT, PRUNED = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
 
 
-def plot_entropy_profile(study: Study) -> go.Figure:
+def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
     """Relative entropy and retained share of variance over depth, a line a probed trial.
 
     Args:
-        study: A study whose objective called ``probe_trial``.
+        study: A study whose objective called ``probe_trial``. (A Tune run keeps no profiles.)
 
     Returns:
         Two panels over the share of the depth, (0, 1]: relative entropy in nats, retained
@@ -39,11 +45,14 @@ def plot_entropy_profile(study: Study) -> go.Figure:
         subplot_titles=("Relative entropy", "Retained information"),
     )
     probed = _probed(trials_table(study))
+    probed = probed[probed["profile"].notna()]
     for trainable, name, colour, dash in (
         (True, "kept", KEPT, "solid"),
         (False, "pruned", PRUNED, "dash"),
     ):
         trials = probed[probed["trainable"] == trainable]
+        count = len(trials)
+        trials = trials.iloc[:: max(1, -(-count // MOST_LINES))]
         for column, field in enumerate(("relative_entropy", "retained"), start=1):
             x, y, text = _lines(trials, field)
             figure.add_scatter(
@@ -51,7 +60,9 @@ def plot_entropy_profile(study: Study) -> go.Figure:
                 y=y,
                 text=text,
                 mode="lines",
-                name=f"{name} ({len(trials)})",
+                name=f"{name} ({count})"
+                if count == len(trials)
+                else f"{len(trials)} of {count} {name}",
                 legendgroup=name,
                 showlegend=column == 1 and len(trials) > 0,
                 line={"color": colour, "dash": dash, "width": 1.2},
@@ -67,10 +78,10 @@ def plot_entropy_profile(study: Study) -> go.Figure:
 
 
 def plot_verdicts(
-    study: Study,
+    study: Study | ResultGrid,
     params: tuple[str, str],
     *,
-    reference: Study | None = None,
+    reference: Study | ResultGrid | None = None,
     value_name: str = "objective value",
 ) -> go.Figure:
     """Trials over two parameters: crosses pruned, discs kept, coloured by their final value.
@@ -124,7 +135,7 @@ def plot_verdicts(
             hovertemplate="%{text}<extra></extra>",
         )
     for axis, name, column in zip("xy", params, columns, strict=True):
-        figure.update_layout({f"{axis}axis": {"title": name, **_scale(probed, column)}})
+        figure.update_layout({f"{axis}axis": {"title": name, **axis_scale(probed, column)}})
     return figure.update_layout(
         title="Verdict and result of every trial",
         coloraxis={"colorscale": "Viridis", "colorbar": {"title": value_name}},
@@ -132,7 +143,7 @@ def plot_verdicts(
     )
 
 
-def plot_saved_compute(study: Study, reference: Study) -> go.Figure:
+def plot_saved_compute(study: Study | ResultGrid, reference: Study | ResultGrid) -> go.Figure:
     """Cumulative wall clock over trials, with the pruner and without, both really run.
 
     Args:
@@ -191,7 +202,7 @@ def _lines(
     return x, y, text
 
 
-def _values_of(reference: Study, probed: pd.DataFrame) -> pd.Series[float]:
+def _values_of(reference: Study | ResultGrid, probed: pd.DataFrame) -> pd.Series[float]:
     """The reference's value of the trial with the same parameters, for each probed trial."""
     full = trials_table(reference)
     parameters = _parameters(probed)
@@ -207,7 +218,8 @@ def _parameters(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if str(column).startswith(PARAMETER)]
 
 
-def _scale(table: pd.DataFrame, column: str) -> dict[str, str]:
+def axis_scale(table: pd.DataFrame, column: str) -> dict[str, str]:
+    """Of an axis: logarithmic where a column is positive and spans more than a factor of 20."""
     if not len(table) or not pd.api.types.is_numeric_dtype(table[column]):
         return {}
     values: Sequence[float] = table[column].tolist()

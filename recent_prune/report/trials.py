@@ -1,8 +1,9 @@
-"""A study as a table: what every figure and page is made from."""
+"""A study or a Tune run as a table: what every figure and page is made from."""
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from optuna.study import Study
@@ -10,12 +11,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from recent_prune.optuna import attributes
 
+if TYPE_CHECKING:  # an extra
+    from ray.tune import ResultGrid
+
 PARAMETER = "param:"
 """Prefix of the columns that hold a trial's parameters."""
 
 
-def trials_table(study: Study) -> pd.DataFrame:
+def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
     """One row a finished trial.
+
+    Args:
+        study: Of Optuna, or what ``Tuner.fit()`` returned. Of Tune's trials, ``value`` is the last
+            one of the tuner's metric, and no profile is known; numbers are in the order of
+            sampling.
 
     Returns:
         Columns ``number``, ``state``, ``value`` (NaN if pruned without a report), ``seconds``
@@ -24,8 +33,10 @@ def trials_table(study: Study) -> pd.DataFrame:
         ``relative_entropy`` (nats), ``cutoff``, ``depth``, ``probe_seconds``, ``profile``; and
         ``param:NAME`` for each parameter. Rows in the order of their numbers.
     """
+    if not isinstance(study, Study):
+        return _tune_table(study)
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))
-    return pd.DataFrame([_row(trial) for trial in finished], columns=None if finished else COLUMNS)
+    return _table([_row(trial) for trial in finished])
 
 
 COLUMNS = [
@@ -63,3 +74,39 @@ def _row(trial: FrozenTrial) -> dict[str, object]:
         "profile": probed.get(attributes.PROFILE),
         **{PARAMETER + name: value for name, value in trial.params.items()},
     }
+
+
+def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=None if rows else COLUMNS)
+
+
+def _tune_table(results: ResultGrid) -> pd.DataFrame:
+    from ray.tune.utils import flatten_dict
+
+    from recent_prune.ray import probed_trials
+    from recent_prune.ray.tune_controller import metric_of, trials_of
+
+    probes = probed_trials(results).set_index("trial_id")
+    metric = metric_of(results)
+    rows = []
+    for number, trial in enumerate(trials_of(results)):
+        if trial.status not in ("TERMINATED", "ERROR"):
+            continue
+        last: dict[str, Any] = trial.last_result or {}
+        probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else {}
+        condemned = probed.get("trainable") is False
+        state = "PRUNED" if condemned else "COMPLETE"
+        rows.append(
+            {
+                "number": number,
+                "state": "FAIL" if trial.status == "ERROR" else state,
+                "value": math.nan if metric is None else last.get(metric, math.nan),
+                "seconds": last.get("time_total_s", 0.0),
+                "epochs": 0 if condemned else last.get("training_iteration", 0),
+                **{name: probed.get(name) for name in COLUMNS[5:11]},
+                "probe_seconds": probed.get("seconds"),
+                "profile": None,
+                **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
+            }
+        )
+    return _table(rows)

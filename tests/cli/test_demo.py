@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -14,7 +13,6 @@ from optuna.trial import TrialState
 from typer.testing import CliRunner
 
 from recent_prune.cli import app
-from tests.optuna.certified_study import create, objective
 
 SMALL = ["--train-samples", "128", "--epochs", "1", "--trials", "5"]
 
@@ -148,31 +146,3 @@ def finished(storage: str) -> int:
     except Exception:  # not there yet
         return 0
     return len(study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED)))
-
-
-class TestAudit:
-    def test_prints_what_was_thrown_away(self, tmp_path: Path) -> None:
-        storage = f"sqlite:///{tmp_path / 'study.db'}"
-        create(storage).optimize(objective, n_trials=60)
-        figure = tmp_path / "audit.html"
-        run = CliRunner().invoke(
-            app, ["audit", storage, "certified", "--figure", str(figure)], env={"COLUMNS": "80"}
-        )
-        assert run.exit_code == 0, run.output
-        assert "rate of good trials lost" in " ".join(run.output.split())
-        assert max(map(len, run.output.splitlines())) <= 80
-        assert "Good trials lost" in figure.read_text(encoding="utf-8")
-
-    def test_json_for_scripts(self, tmp_path: Path) -> None:
-        storage = f"sqlite:///{tmp_path / 'study.db'}"
-        create(storage).optimize(objective, n_trials=5)
-        run = CliRunner().invoke(app, ["audit", storage, "certified", "--json"])
-        figures = {line["figure"]: line["value"] for line in json.loads(run.output)}
-        assert figures["trials"] == 5
-        assert figures["condemned"] == 0
-
-    def test_what_is_not_there_is_one_line(self, tmp_path: Path) -> None:
-        run = CliRunner().invoke(app, ["audit", f"sqlite:///{tmp_path / 'study.db'}", "none"])
-        assert run.exit_code == 1
-        assert run.stderr.startswith("Error: ")
-        assert len(run.stderr.splitlines()) == 1

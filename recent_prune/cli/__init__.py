@@ -1,0 +1,29 @@
+"""The command `recent-prune`."""
+
+from typing import Annotated
+
+import typer
+
+from recent_prune.cli.audit import audit
+from recent_prune.cli.demo import demo
+from recent_prune.cli.map import map_
+from recent_prune.cli.probe import probe
+from recent_prune.cli.report import report
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown")
+
+
+@app.callback()
+def main(
+    context: typer.Context,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of errors.")] = False,
+) -> None:
+    """Prune neural networks that cannot train, before they start to train."""
+    context.obj = debug
+
+
+app.command()(probe)
+app.command("map")(map_)
+app.command()(report)
+app.command()(audit)
+app.command()(demo)

@@ -1,0 +1,98 @@
+"""The command `recent-prune map`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recent_prune.cli.console import console, errors_in_one_line, writable
+from recent_prune.cli.probe import (
+    ArgOption,
+    DataOption,
+    DeviceOption,
+    FactoryArgument,
+    RootOption,
+    RuleName,
+    RuleOption,
+    SeedOption,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORM = "NAME=LOW:HIGH[:STEPS][:log|:linear]"
+
+
+def map_(
+    context: typer.Context,
+    factory: FactoryArgument,
+    x: Annotated[str, typer.Option(help=f"Argument from left to right: {FORM}.")],
+    y: Annotated[str, typer.Option(help="Argument from bottom to top, likewise.")],
+    data: DataOption,
+    arg: ArgOption = None,
+    data_root: RootOption = None,
+    rule: RuleOption = RuleName.RETAINED,
+    device: DeviceOption = "cpu",
+    seed: SeedOption = 0,
+    html: Annotated[Path, typer.Option(help="Where the map goes.", dir_okay=False)] = Path(
+        "recent_prune_map.html"
+    ),
+    png: Annotated[
+        Path | None, typer.Option(help="Also as a picture (needs kaleido and a Chromium).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table, for scripts.")] = False,
+) -> None:
+    """Where does it train? Probe a model over two of its arguments and draw the map.
+
+    16 steps each unless it says otherwise; whole numbers if both ends are; logarithmic from a
+    ratio of 20 on.
+
+    For example:
+
+        recent-prune map recent_prune.networks:mlp --x weight_variance=0.5:4 --y depth=2:100
+        -a inputs=64 -a outputs=10 -a width=64 --data digits
+    """
+    with errors_in_one_line(context.obj):
+        from recent_prune.cli.factory import arguments, axis, inputs, named
+        from recent_prune.report import plot_trainability_map
+        from recent_prune.trainability_map import trainability_map
+
+        across, up = axis(x, "--x"), axis(y, "--y")
+        writable(html, "--html")
+        if png is not None:
+            writable(png, "--png")
+        table = trainability_map(
+            named(factory, "FACTORY"),
+            across,
+            up,
+            inputs(data, data_root),
+            arguments=arguments(arg or []),
+            rule=rule.rule(),
+            device=device,
+            seed=seed,
+            progress=False if as_json else None,
+        )
+        if table["error"].notna().all():
+            raise ValueError(f"no network could be probed; the first: {table['error'].iloc[0]}")
+        figure = plot_trainability_map(table)
+        figure.write_html(html)
+        if png is not None:
+            figure.write_image(png, width=900, height=640)
+        if as_json:
+            typer.echo(table.to_json(orient="records", force_ascii=False))
+        else:
+            console.print(_told(table), highlight=False)
+            paths = ", ".join(str(path) for path in (html, png) if path is not None)
+            console.print(f"Map: {paths}", highlight=False, soft_wrap=True)
+
+
+def _told(table: pd.DataFrame) -> str:
+    failed = table["error"].notna()
+    condemned = int((table.loc[~failed, "trainable"] == False).sum())  # noqa: E712
+    text = f"{condemned} of {(~failed).sum()} networks will not train"
+    text += f"; {table['seconds'].sum():.3g} s of probes."
+    if failed.any():
+        text += f" {failed.sum()} could not be probed; the first: {table['error'][failed].iloc[0]}"
+    return text

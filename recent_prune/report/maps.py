@@ -1,0 +1,62 @@
+"""A trainability map as a picture."""
+
+from __future__ import annotations
+
+import warnings
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from recent_prune.report.figures import BELOW, PRUNED, axis_scale
+
+
+def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
+    """Where a network trains: the share of the input that arrives, and crosses where it does not.
+
+    Args:
+        table: Of :func:`recent_prune.trainability_map.trainability_map`; its first two columns are
+            the axes.
+
+    Returns:
+        A heat map of the retained share of the input's variance, dark where all is lost; crosses
+        on condemned networks, rings on those that could not be probed. Axes are logarithmic where
+        they are positive and span more than a factor of 20. An empty figure, with a warning, if
+        the table is empty.
+    """
+    figure = go.Figure()
+    if table.empty:
+        warnings.warn("The table is empty: no network was probed.", stacklevel=2)
+        return figure
+    x, y = map(str, table.columns[:2])
+    grid = table.pivot(index=y, columns=x, values="retained")
+    reasons = table.pivot(index=y, columns=x, values="reason")
+    figure.add_heatmap(
+        x=grid.columns,
+        y=grid.index,
+        z=grid.to_numpy(float),
+        text=reasons.fillna("could not be probed").to_numpy(),
+        zmin=0,
+        colorscale="Viridis",
+        colorbar={"title": "retained"},
+        hovertemplate=f"{x} %{{x}}, {y} %{{y}}<br>retained %{{z:.3f}}<br>%{{text}}<extra></extra>",
+    )
+    for name, chosen, symbol, colour in (
+        ("will not train", table["trainable"].eq(False), "x-thin", PRUNED),
+        ("could not be probed", table["error"].notna(), "circle-open", "#555"),
+    ):
+        if chosen.any():
+            figure.add_scatter(
+                x=table.loc[chosen, x],
+                y=table.loc[chosen, y],
+                mode="markers",
+                marker={"symbol": symbol, "size": 7, "line": {"width": 2, "color": colour}},
+                name=f"{name} ({chosen.sum()})",
+                showlegend=True,
+                hoverinfo="skip",
+            )
+    return figure.update_layout(
+        title="Where it trains: share of the input's variance at the deepest layer",
+        xaxis={"title": x, **axis_scale(table, x)},
+        yaxis={"title": y, **axis_scale(table, y)},
+        legend=BELOW,
+    )

@@ -1,0 +1,189 @@
+"""What was pruned in a study, why, and what that saved."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import pandas as pd
+import plotly.graph_objects as go
+from optuna.study import Study
+
+from recent_prune.optuna import attributes
+from recent_prune.report.figures import plot_audit, plot_entropy_profile, plot_verdicts
+from recent_prune.report.page import html_page
+from recent_prune.report.trials import PARAMETER, trials_table
+
+if TYPE_CHECKING:  # an extra
+    from ray.tune import ResultGrid
+
+FEWEST = 20
+"""Probed trials from which the share of condemned ones says something."""
+MOST_CONDEMNED = 0.9
+"""Share of condemned trials from which the space is at fault."""
+DEAR = 0.05
+"""Share of the wall clock that probes should not take."""
+
+
+@dataclass(frozen=True)
+class StudyReport:
+    """A report of a study.
+
+    Attributes:
+        title: Name of the study.
+        summary: A line a figure, a column ``value`` of text.
+        warnings: What the reader should not miss, a sentence each.
+        figures: Each with a caption.
+        pruned: A line a pruned trial: ``number``, ``reason``, ``retained`` and its parameters.
+    """
+
+    title: str
+    summary: pd.DataFrame
+    warnings: list[str]
+    figures: list[tuple[go.Figure, str]]
+    pruned: pd.DataFrame
+
+    @classmethod
+    def of(
+        cls,
+        study: Study | ResultGrid,
+        *,
+        params: tuple[str, str] | None = None,
+        title: str | None = None,
+    ) -> Self:
+        """Report on a study.
+
+        Args:
+            study: Whose objective called ``probe_trial``, or what ``Tuner.fit()`` returned.
+            params: The parameters over which verdicts are drawn. Default: the two that the verdict
+                depends on most.
+            title: Default: the study's name.
+
+        Raises:
+            ValueError: If no trial has one of ``params``.
+        """
+        table = trials_table(study)
+        probed = table[table["trainable"].notna()]
+        axes = params or _telling(probed)
+        figures: list[tuple[go.Figure, str]] = []
+        if axes is not None and len(probed):
+            caption = "Crosses were pruned before their first epoch; hover for the reason."
+            figures.append((plot_verdicts(study, axes), caption))
+        if probed["profile"].notna().any():
+            caption = (
+                "Where the retained share falls to zero, nothing of the input is left to learn "
+                "from; the relative entropy then stays at one value."
+            )
+            figures.append((plot_entropy_profile(study), caption))
+        if isinstance(study, Study) and attributes.STUDY_RULE in study.user_attrs:
+            with warnings.catch_warnings(record=True) as told:
+                warnings.simplefilter("always")
+                figure = plot_audit(study)
+            if not told:  # it has judged trials
+                caption = "The bound on the good trials that were thrown away."
+                figures.append((figure, caption))
+        pruned = probed[probed["trainable"] == False]  # noqa: E712
+        columns = ["number", "reason", "retained", *_parameters(table)]
+        return cls(
+            title=title or (study.study_name if isinstance(study, Study) else "Ray Tune"),
+            summary=_summary(table, probed),
+            warnings=_warnings(table, probed),
+            figures=figures,
+            pruned=pruned[columns].rename(columns=lambda name: name.removeprefix(PARAMETER)),
+        )
+
+    def page(self) -> str:
+        """One HTML page that works offline and prints."""
+        count = len(self.pruned)
+        return html_page(
+            f"recent_prune: {self.title}",
+            "Each network was probed at its initialization; those that lose their input on the "
+            "way to the last layer, or blow it up, were pruned before their first epoch.",
+            self.summary,
+            self.figures,
+            notes=self.warnings,
+            details=[(f"The {count} pruned trials", self.pruned.round(4))] if count else [],
+        )
+
+    def to_json(self) -> str:
+        """Summary, warnings and pruned trials, for scripts."""
+        known = {
+            "title": self.title,
+            "summary": self.summary["value"].to_dict(),
+            "warnings": self.warnings,
+            "pruned": json.loads(self.pruned.to_json(orient="records")),
+        }
+        return json.dumps(known, ensure_ascii=False)
+
+
+def _summary(table: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
+    pruned = probed["trainable"] == False  # noqa: E712
+    ran = table.loc[~table.index.isin(probed.index[pruned]) & (table["state"] == "COMPLETE")]
+    spent = float(table["seconds"].astype(float).sum())
+    probes = float(probed["probe_seconds"].astype(float).sum())
+    typical = float(ran["seconds"].astype(float).median()) if len(ran) else 0.0
+    saved = typical * int(pruned.sum())
+    whole = spent + saved
+    values = ran["value"].astype(float)
+    lines = {
+        "finished trials": f"{len(table)}",
+        "probed": f"{len(probed)}",
+        "pruned by the probe": f"{pruned.sum()} ({_share(int(pruned.sum()), len(probed))})",
+        "epochs run": f"{int(table['epochs'].astype(float).sum())}",
+        "wall clock spent": f"{spent:.1f} s",
+        "of that, probes": f"{probes:.1f} s ({_share(probes, spent)})",
+        "saved, about": f"{saved:.1f} s ({_share(saved, whole)}), "
+        "if pruned trials had taken the median of the others",
+        "values": f"{values.min():.6g} to {values.max():.6g}" if values.notna().any() else "–",
+    }
+    return pd.DataFrame({"value": lines})
+
+
+def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
+    told = []
+    if probed.empty:
+        return ["No trial was probed: the objective did not call probe_trial."]
+    condemned = int((probed["trainable"] == False).sum())  # noqa: E712
+    if len(probed) >= FEWEST and condemned >= MOST_CONDEMNED * len(probed):
+        told.append(
+            f"{_share(condemned, len(probed))} of the probed trials were condemned: the search "
+            "space is at fault. Initialize better, or search shallower networks."
+        )
+    if len(probed) >= FEWEST and condemned == 0:
+        told.append("Nothing was condemned: on this search space the probe is not worth its cost.")
+    seconds = float(table["seconds"].astype(float).sum())
+    probes = float(probed["probe_seconds"].astype(float).sum())
+    if seconds > 0 and probes > DEAR * seconds:
+        told.append(
+            f"Probes took {_share(probes, seconds)} of the wall clock: trainings are so short here "
+            "that a probe weighs much."
+        )
+    if len(probed) < len(table):
+        told.append(f"{len(table) - len(probed)} of {len(table)} trials were not probed.")
+    return told
+
+
+def _telling(probed: pd.DataFrame) -> tuple[str, str] | None:
+    """The two numeric parameters that the retained share depends on most, by rank."""
+    retained = probed["retained"].astype(float)
+    found = {}
+    for column in _parameters(probed):
+        values = pd.to_numeric(probed[column], errors="coerce")
+        if values.nunique() > 2:
+            found[column] = abs(float(values.corr(retained, method="spearman")))
+    best = sorted(found, key=lambda column: -found[column] if found[column] >= 0 else 0.0)[:2]
+    return (_plain(best[0]), _plain(best[1])) if len(best) == 2 else None
+
+
+def _plain(column: str) -> str:
+    return column.removeprefix(PARAMETER)
+
+
+def _parameters(table: pd.DataFrame) -> list[str]:
+    return [str(column) for column in table if str(column).startswith(PARAMETER)]
+
+
+def _share(part: float, whole: float) -> str:
+    return f"{part / whole:.1%}" if whole else "–"

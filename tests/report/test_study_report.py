@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.study import Study
+from optuna.trial import create_trial
+from playwright.sync_api import sync_playwright
+
+from recent_prune.optuna import attributes
+from recent_prune.report import StudyReport
+from tests.browser import CHROMIUM, looked_at, needs_chromium
+from tests.optuna.certified_study import create, objective
+from tests.optuna.studies import condemned, run
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return run(12)
+
+
+def made_up(trials: int, dead: int, seconds: float = 0.0, layers: int = 3) -> Study:
+    """A study with so many trials, the first of them condemned."""
+    study = optuna.create_study(direction="maximize", study_name="made up")
+    distribution = optuna.distributions.FloatDistribution(0, 1e9)
+    for number in range(trials):
+        kept = number >= dead
+        profile = [round(1 / (layer + 1.2345), 4) for layer in range(layers)]
+        trial = create_trial(
+            state=optuna.trial.TrialState.COMPLETE if kept else optuna.trial.TrialState.PRUNED,
+            value=0.5 if kept else None,
+            params={name: float(number) for name in ("depth", "gain", "lr")},
+            distributions=dict.fromkeys(("depth", "gain", "lr"), distribution),
+            user_attrs={
+                attributes.TRAINABLE: kept,
+                attributes.TRIAL: number,
+                attributes.REASON: "Only 0.00% of the input is retained at 'tanh50' (at least 0.50% "
+                "needed); 23.2% of the depth is blind.",
+                attributes.RETAINED: 0.1 + number / 1e4,
+                attributes.RELATIVE_ENTROPY: 0.4,
+                attributes.CUTOFF: 3,
+                attributes.DEPTH: layers,
+                attributes.SECONDS: seconds,
+                attributes.PROFILE: {
+                    "layer": list(range(1, layers + 1)),
+                    "retained": profile,
+                    "relative_entropy": profile,
+                },
+            },
+        )
+        assert trial.datetime_start is not None
+        trial.datetime_complete = trial.datetime_start + timedelta(seconds=1)
+        study.add_trial(trial)
+    return study
+
+
+def test_counts_and_reasons(study: Study) -> None:
+    report = StudyReport.of(study)
+    dead = condemned(study)
+    assert dead
+    assert report.summary.loc["probed", "value"] == "12"
+    assert report.summary.loc["pruned by the probe", "value"].startswith(f"{len(dead)} (")
+    assert report.pruned["number"].tolist() == [t.number for t in dead]
+    assert report.pruned["depth"].tolist() == [t.params["depth"] for t in dead]
+    assert set(report.pruned["reason"]) == {t.user_attrs[attributes.REASON] for t in dead}
+    assert len(report.figures) == 2
+    page = report.page()
+    assert study.study_name in page
+    assert f"The {len(dead)} pruned trials" in page
+    known = json.loads(report.to_json())
+    assert len(known["pruned"]) == len(dead)
+    assert known["summary"]["probed"] == "12"
+
+
+def test_verdicts_are_drawn_over_what_they_depend_on() -> None:
+    figure, _ = StudyReport.of(made_up(30, 5)).figures[0]
+    assert figure.layout.xaxis.title.text in ("depth", "gain", "lr")
+    figure, _ = StudyReport.of(made_up(30, 5), params=("lr", "gain")).figures[0]
+    assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("lr", "gain")
+    with pytest.raises(ValueError, match="`params` must name parameters of"):
+        StudyReport.of(made_up(30, 5), params=("lr", "width"))
+
+
+@pytest.mark.parametrize(
+    ("trials", "dead", "seconds", "expected"),
+    [
+        (30, 28, 0.0, "93.3% of the probed trials were condemned: the search space is at fault"),
+        (30, 0, 0.0, "Nothing was condemned: on this search space the probe is not worth"),
+        (30, 5, 0.1, "of the wall clock: trainings are so short here"),
+    ],
+)
+def test_warnings(trials: int, dead: int, seconds: float, expected: str) -> None:
+    (warning,) = StudyReport.of(made_up(trials, dead, seconds)).warnings
+    assert expected in warning
+
+
+def test_few_trials_say_nothing_of_the_space() -> None:
+    assert StudyReport.of(made_up(5, 5)).warnings == []
+
+
+def test_trials_that_were_not_probed() -> None:
+    study = made_up(30, 5)
+    study.add_trial(create_trial(value=0.3))
+    assert StudyReport.of(study).warnings == ["1 of 31 trials were not probed."]
+
+
+def test_an_empty_study_says_so() -> None:
+    report = StudyReport.of(optuna.create_study())
+    assert report.warnings == ["No trial was probed: the objective did not call probe_trial."]
+    assert report.figures == []
+    assert "No trial was probed" in report.page()
+
+
+def test_a_certified_study_shows_its_bound() -> None:
+    study = create()
+    study.optimize(objective, n_trials=5)
+    report = StudyReport.of(study)
+    assert report.figures[-1][0].layout.title.text == "Good trials lost"
+
+
+def test_a_thousand_trials_are_less_than_5_mb() -> None:
+    assert len(StudyReport.of(made_up(1000, 400, layers=64)).page()) < 5e6
+
+
+@needs_chromium
+@pytest.mark.parametrize("width", [390, 1200])
+def test_page_in_a_browser(study: Study, tmp_path: Path, width: int) -> None:
+    path = tmp_path / f"report_{width}.html"
+    path.write_text(StudyReport.of(study).page(), encoding="utf-8")
+    looked_at(path)
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(path.as_uri())
+        page.wait_for_selector(".plot:nth-of-type(1) .main-svg")
+        page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length == 2")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        point = page.locator(".scatterlayer .point").first
+        point.hover(force=True)
+        page.wait_for_selector(".hoverlayer .hovertext")
+        assert "trial" in (page.locator(".hoverlayer").first.text_content() or "")
+        plot = page.locator(".js-plotly-plot").first
+        shown = plot.locator(".scatterlayer .trace:visible").count()
+        plot.locator(".legendtoggle").first.click()
+        page.wait_for_timeout(800)  # a second click would isolate the trace
+        assert plot.locator(".scatterlayer .trace:visible").count() < shown
+        browser.close()
