@@ -10,6 +10,7 @@ import pytest
 from ray import tune
 
 from recent_prune.ray import probed_trials
+from recent_prune.report import StudyReport, trials_table
 from tests.ray.simulation import (
     SimulatedGate,
     simulated,
@@ -82,6 +83,22 @@ class TestResults:
             probes = probed_trials(source)
             assert len(probes) == 9
             assert set(probes.loc[~probes["trainable"].astype(bool), "trial_id"]) == doomed(results)
+
+    def test_a_run_is_reported_on_like_a_study(self, tmp_path: Path) -> None:
+        with simulated():
+            results = tuner(tmp_path, SimulatedGate(), space(9), 1).fit()
+        table = trials_table(results)
+        assert table["number"].tolist() == list(range(9))
+        condemned = table["param:doomed"].tolist()
+        assert (table["trainable"] == False).tolist() == condemned  # noqa: E712
+        assert (table["state"] == "PRUNED").tolist() == condemned
+        assert table["value"].isna().tolist() == condemned
+        assert table["epochs"].tolist() == [0 if dead else 9 for dead in condemned]
+        assert table["seconds"].tolist() == [0.0 if dead else 9.0 for dead in condemned]
+        report = StudyReport.of(results)
+        assert report.summary.loc["pruned by the probe", "value"].startswith(f"{sum(condemned)} (")
+        assert set(report.pruned["reason"]) == {"As told."}
+        assert "recent_prune: Ray Tune" in report.page()
 
     def test_json_csv_and_tensorboard_have_the_rejected_trial(self, tmp_path: Path) -> None:
         with simulated():

@@ -178,6 +178,7 @@ def test_held_trials_do_not_wait(tmp_path: Path) -> None:
 
 def test_a_result_grid_has_its_trials(tmp_path: Path) -> None:
     results, _ = look_into_a_run(tmp_path, lambda controller: None)
+    assert tune_controller.metric_of(results) == "score"
     trials = tune_controller.trials_of(results)
     assert [trial.status for trial in trials] == [Trial.TERMINATED] * 2
     assert {trial.trial_id for trial in trials} == {

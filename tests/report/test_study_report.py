@@ -16,6 +16,11 @@ from tests.browser import CHROMIUM, looked_at, needs_chromium
 from tests.optuna.certified_study import create, objective
 from tests.optuna.studies import condemned, run
 
+REASON = (
+    "Only 0.00% of the input is retained at 'tanh50' (at least 0.50% needed); 23.2% of the depth "
+    "is blind."
+)
+
 
 @pytest.fixture(scope="module")
 def study() -> Study:
@@ -37,8 +42,7 @@ def made_up(trials: int, dead: int, seconds: float = 0.0, layers: int = 3) -> St
             user_attrs={
                 attributes.TRAINABLE: kept,
                 attributes.TRIAL: number,
-                attributes.REASON: "Only 0.00% of the input is retained at 'tanh50' (at least 0.50% "
-                "needed); 23.2% of the depth is blind.",
+                attributes.REASON: REASON,
                 attributes.RETAINED: 0.1 + number / 1e4,
                 attributes.RELATIVE_ENTROPY: 0.4,
                 attributes.CUTOFF: 3,
