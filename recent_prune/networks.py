@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +25,7 @@ def mlp(
     outputs: int,
     *,
     depth: int,
-    width: int,
+    width: int | Sequence[int],
     activation: str = "tanh",
     weight_variance: float = 1.76,
     bias_variance: float = 0.05,
@@ -36,7 +37,7 @@ def mlp(
         inputs: Number of input features; samples of any shape are flattened.
         outputs: Number of classes.
         depth: Number of hidden layers, ≥ 1.
-        width: Units a hidden layer.
+        width: Units a hidden layer, or of each of them.
         activation: A key of ``ACTIVATIONS``. Default tanh, the paper's.
         weight_variance: σ_w². Default 1.76, critical for tanh at the default σ_b².
         bias_variance: σ_b². Default 0.05, the paper's.
@@ -53,12 +54,15 @@ def mlp(
     """
     _check(depth, 1, activation, weight_variance, bias_variance)
     layers: OrderedDict[str, nn.Module] = OrderedDict(flatten=nn.Flatten())
-    sizes = [inputs] + [width] * depth
+    widths = [width] * depth if isinstance(width, int) else list(width)
+    if len(widths) != depth:
+        raise ValueError(f"`width` must have {depth} sizes, one a layer, but got {len(widths)}.")
+    sizes = [inputs, *widths]
     variances = _Variances(weight_variance, bias_variance, _generator(seed))
     for i, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes), start=1):
         layers[f"hidden{i}"] = variances.linear(fan_in, fan_out)
         layers[f"{activation}{i}"] = ACTIVATIONS[activation]()
-    layers["head"] = variances.linear(width, outputs)
+    layers["head"] = variances.linear(widths[-1], outputs)
     return nn.Sequential(layers)
 
 

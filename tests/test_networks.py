@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 import recent_prune as rp
 from recent_prune import networks
@@ -95,3 +96,11 @@ class TestConvolutional:
             networks.cnn((1, 8, 8), 10, depth=2)
         with pytest.raises(ValueError, match="`blocks` must be at least 1, but got 0"):
             networks.resnet((1, 8, 8), 10, blocks=0)
+
+
+def test_widths_of_their_own() -> None:
+    model = networks.mlp(12, 3, depth=3, width=(9, 7, 5))
+    shapes = [tuple(m.weight.shape) for m in model if isinstance(m, nn.Linear)]
+    assert shapes == [(9, 12), (7, 9), (5, 7), (3, 5)]
+    with pytest.raises(ValueError, match="`width` must have 3 sizes, one a layer, but got 2"):
+        networks.mlp(12, 3, depth=3, width=(9, 7))

@@ -63,6 +63,17 @@ SCALES = {
         trained_depths=(5, 20, 50, 100),
         training=Training(epochs=6, samples=6000, learning_rate=0.03),
     ),
+    "compact": Scale(  # for every data set
+        data=Data.MNIST,
+        pool=2,
+        size=8,
+        depth=50,
+        weight_variances=(0.25, 0.5, 0.75, 0.9, 1.05, 1.5, 2.0, 3.0),
+        updates=100,
+        trained_variances=(0.5, 0.75, 0.9, 1.05, 1.5, 3.0),
+        trained_depths=(5, 15, 30, 50),
+        training=Training(epochs=6, samples=3000, learning_rate=0.03),
+    ),
     "full": Scale(
         data=Data.MNIST,
         pool=1,

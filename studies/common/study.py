@@ -16,7 +16,7 @@ from torch import nn
 from recent_prune.data import Images
 from studies.common.figures import phase_diagram, write
 from studies.common.images import Data, load, pooled
-from studies.common.phase_diagram import Diagram, measured, report
+from studies.common.phase_diagram import Diagram, agreement, measured, report
 from studies.common.training import Training
 
 
@@ -121,5 +121,6 @@ class Study:
         found.profiles.to_csv(folder / f"{diagram.name}_profiles.csv", index=False)
         if len(found.training):
             found.training.to_csv(folder / f"{diagram.name}_training.csv", index=False)
+            agreement(diagram, found).to_csv(folder / f"{diagram.name}_agreement.csv", index=False)
         write(phase_diagram(diagram, found), folder / diagram.name)
         print(text)

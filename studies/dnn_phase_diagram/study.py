@@ -63,6 +63,17 @@ SCALES = {
         trained_depths=(5, 10, 20, 40, 70, 100),
         training=Training(epochs=8, samples=6000, learning_rate=0.01),
     ),
+    "compact": Scale(  # for every data set
+        data=Data.MNIST,
+        pool=2,
+        size=0,
+        depth=100,
+        weight_variances=(0.3, 0.6, 0.85, 1.1, 1.4, 1.76, 2.25, 3.0, 5.0),
+        updates=200,
+        trained_variances=(0.3, 0.85, 1.4, 1.76, 2.25, 3.0, 5.0),
+        trained_depths=(5, 10, 20, 40, 70),
+        training=Training(epochs=6, samples=3000, learning_rate=0.01),
+    ),
     "one_pass": Scale(  # as `small`, with the paper's updates, to compare the boundary
         data=Data.MNIST,
         pool=2,

@@ -61,6 +61,17 @@ SCALES = {
         trained_depths=(5, 20, 50),
         training=Training(epochs=6, samples=6000, learning_rate=0.03),
     ),
+    "compact": Scale(  # for every data set
+        data=Data.MNIST,
+        pool=2,
+        size=8,
+        depth=25,
+        weight_variances=(0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 6.0),
+        updates=100,
+        trained_variances=(0.1, 0.5, 1.0, 2.0, 4.0, 6.0),
+        trained_depths=(3, 10, 25),
+        training=Training(epochs=6, samples=3000, learning_rate=0.03),
+    ),
     "full": Scale(
         data=Data.MNIST,
         pool=1,
