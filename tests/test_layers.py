@@ -16,6 +16,7 @@ ALLOWED = {
     "probe": {"torch", "numpy", "rich", "recent_prune.probe"},  # rich for a progress bar, if there
     "rules": {"numpy", "scipy", "recent_prune.probe", "recent_prune.rules"},
     "optuna": {
+        "numpy",
         "torch",
         "optuna",
         "pandas",

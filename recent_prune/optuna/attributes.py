@@ -12,6 +12,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
+from recent_prune.optuna import stored_images
 from recent_prune.probe import ProbeResult
 from recent_prune.rules import Verdict, summary
 
@@ -39,6 +40,9 @@ PROFILE = "recent_prune:profile"
 """Profiles over depth, four digits, at most 64 layers, so below 2 KiB, e.g.
 {"layer": [1, 2], "retained": [0.91, 0.33], "relative_entropy": [0.1, 0.3]}."""
 
+RECONSTRUCTIONS = "recent_prune:reconstructions"
+"""Of the samples asked for, 8 bits a feature, see :mod:`recent_prune.optuna.stored_images`."""
+
 FEATURES = "recent_prune:features"
 """What a certified rule learns from, below 300 bytes, e.g. {"score": 0.29, "depth": 3.4, …}."""
 SCORE = "recent_prune:score"
@@ -60,9 +64,14 @@ def to_attributes(number: int, result: ProbeResult, verdict: Verdict) -> dict[st
     Attributes are written one by one: a process that dies in between leaves a trial without a
     verdict rather than one with half of its numbers.
     """
-    known = {f"recent_prune:{name}": value for name, value in summary(result, verdict).items()}
+    known: dict[str, Any] = {
+        f"recent_prune:{name}": value for name, value in summary(result, verdict).items()
+    }
     trainable = known.pop(TRAINABLE)
-    return {**known, PROFILE: _profile(result), TRIAL: number, TRAINABLE: trainable}
+    known[PROFILE] = _profile(result)
+    if result.reconstructions is not None:
+        known[RECONSTRUCTIONS] = stored_images.to_attribute(result)
+    return {**known, TRIAL: number, TRAINABLE: trainable}
 
 
 def is_probed(trial: FrozenTrial) -> bool:

@@ -6,9 +6,9 @@ import warnings
 from collections.abc import Sequence
 
 from optuna.trial import BaseTrial, Trial
-from torch import nn
+from torch import Tensor, nn
 
-from recent_prune.optuna import attributes
+from recent_prune.optuna import attributes, stored_images
 from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
 from recent_prune.probe import probe
@@ -26,6 +26,7 @@ def probe_trial(
     rule: Rule | CertifiedRule | None = None,
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
+    reconstruct: Tensor | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> Verdict:
@@ -57,6 +58,9 @@ def probe_trial(
             :class:`RetainedInformationRule` if it has another pruner.
         estimator: As in :func:`recent_prune.probe.probe`.
         layers: As in :func:`recent_prune.probe.probe`.
+        reconstruct: Samples [k, …], k ≤ 4, of at most 4,096 features, that are reconstructed from
+            seven layers at most and stored in the trial, for
+            :class:`recent_prune.report.StudyReport` to show. Default: none.
         rtol: As in :func:`recent_prune.probe.probe`.
         seed: As in :func:`recent_prune.probe.probe`.
 
@@ -65,11 +69,21 @@ def probe_trial(
 
     Raises:
         TypeError: As :func:`recent_prune.probe.probe`, or if ``rule`` is a class.
-        ValueError: As :func:`recent_prune.probe.probe`.
+        ValueError: As :func:`recent_prune.probe.probe`, or if ``reconstruct`` is too large.
     """
     if isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule, but got the class: {rule.__name__}().")
-    result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol, seed=seed)
+    if reconstruct is not None:
+        stored_images.check(reconstruct)
+    result = probe(
+        model,
+        inputs,
+        estimator=estimator,
+        layers=layers,
+        reconstruct=reconstruct,
+        rtol=rtol,
+        seed=seed,
+    )
     chosen = rule or _rule_of(trial)
     if isinstance(chosen, CertifiedRule):
         verdict = judge_in_study(chosen, trial, result)

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import plotly.graph_objects as go
+from optuna.trial import FrozenTrial
 from plotly.subplots import make_subplots
 from torch import Tensor
 
+from recent_prune.optuna import attributes
+from recent_prune.optuna.stored_images import from_attribute
 from recent_prune.probe import ProbeResult
 
 SHOWN = 7
 """Layers shown at most, first and deepest included."""
 
 
-def plot_reconstructions(result: ProbeResult, *, size: int = 110) -> go.Figure:
+def plot_reconstructions(result: ProbeResult | FrozenTrial, *, size: int = 110) -> go.Figure:
     """Chosen samples, and what each layer still knows of them.
 
     Args:
-        result: Of ``probe(…, reconstruct=samples)``: images [k, h, w], [k, 1, h, w] or
-            [k, 3, h, w], or as many features as a square or an RGB square has.
+        result: Of ``probe(…, reconstruct=samples)``, or a trial of ``probe_trial(…,
+            reconstruct=samples)``. Samples are images [k, h, w], [k, 1, h, w] or [k, 3, h, w], or
+            as many features as a square or an RGB square has.
         size: Of an image, pixels.
 
     Returns:
@@ -29,13 +34,11 @@ def plot_reconstructions(result: ProbeResult, *, size: int = 110) -> go.Figure:
     Raises:
         ValueError: If the result has no reconstructions, or they are no images.
     """
-    if result.reconstructions is None:
-        raise ValueError("`result` has no reconstructions: probe with reconstruct=samples.")
-    inputs = as_images(result.reconstructions.inputs)
-    count = min(SHOWN, result.depth)
-    layers = sorted({round(i * (result.depth - 1) / max(count - 1, 1)) for i in range(count)})
-    columns = [inputs, *(as_images(result.reconstructions.by_layer[i]) for i in layers)]
-    titles = ["input", *(f"{result.layers[i]}<br>{result.retained[i]:.2f}" for i in layers)]
+    samples, by_layer, layers, retained = _known(result)
+    inputs = as_images(samples)
+    columns = [inputs, *map(as_images, by_layer)]
+    titles = [f"{name}<br>{share:.2f}" for name, share in zip(layers, retained, strict=True)]
+    titles = ["input", *titles]
     figure = make_subplots(
         rows=len(inputs),
         cols=len(columns),
@@ -55,6 +58,29 @@ def plot_reconstructions(result: ProbeResult, *, size: int = 110) -> go.Figure:
         width=size * len(columns) + 60,
         height=size * len(inputs) + 140,
         margin={"t": 110, "b": 20, "l": 20, "r": 20},
+    )
+
+
+def _known(
+    result: ProbeResult | FrozenTrial,
+) -> tuple[Tensor, Sequence[Tensor], Sequence[str], Sequence[float]]:
+    """Samples, and of the layers to show reconstructions, names and retained shares."""
+    if isinstance(result, FrozenTrial):
+        if attributes.RECONSTRUCTIONS not in result.user_attrs:
+            raise ValueError(
+                "`result` has no reconstructions: probe_trial with reconstruct=samples."
+            )
+        stored = from_attribute(result.user_attrs[attributes.RECONSTRUCTIONS])
+        return stored.inputs, list(stored.by_layer), stored.layers, stored.retained
+    if result.reconstructions is None:
+        raise ValueError("`result` has no reconstructions: probe with reconstruct=samples.")
+    count = min(SHOWN, result.depth)
+    shown = sorted({round(i * (result.depth - 1) / max(count - 1, 1)) for i in range(count)})
+    return (
+        result.reconstructions.inputs,
+        [result.reconstructions.by_layer[i] for i in shown],
+        [result.layers[i] for i in shown],
+        [result.retained[i] for i in shown],
     )
 
 

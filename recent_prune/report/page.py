@@ -26,7 +26,6 @@ table { border-collapse: collapse; margin: 1rem 0; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid #ddd; text-align: right; }
 th:first-child, td:first-child { text-align: left; }
 figure { margin: 2rem 0; }
-.plot { height: 460px; }
 figcaption { color: #555; }
 .note { border-left: 4px solid #d55e00; padding: .2rem .8rem; background: #faf4f0; }
 .tables { overflow-x: auto; }
@@ -95,11 +94,15 @@ def html_page(
 
 
 def _figure(figure: go.Figure, caption: str) -> str:
-    shown = go.Figure(figure).update_layout(template="plotly_white", height=460)
+    shown = go.Figure(figure)
+    height = shown.layout.height or 460
+    # As wide as the page is.
+    shown.update_layout(template="plotly_white", height=height, width=None, autosize=True)
     # A text in the figure must not end the script that holds it.
     text = shown.to_json().replace("</", "<\\/")
     return (
-        f'<figure><div class="plot"></div><script type="application/json">{text}</script>'
+        f'<figure><div class="plot" style="height: {height}px"></div>'
+        f'<script type="application/json">{text}</script>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
 

@@ -13,6 +13,7 @@ from optuna.study import Study
 
 from recent_prune.optuna import attributes
 from recent_prune.report.figures import plot_audit, plot_entropy_profile, plot_verdicts
+from recent_prune.report.images import plot_reconstructions
 from recent_prune.report.page import html_page
 from recent_prune.report.trials import PARAMETER, trials_table
 
@@ -23,6 +24,8 @@ FEWEST = 20
 """Probed trials from which the share of condemned ones says something."""
 MOST_CONDEMNED = 0.9
 """Share of condemned trials from which the space is at fault."""
+EXAMPLES = 2
+"""Trials of either kind whose reconstructions are shown."""
 DEAR = 0.05
 """Share of the wall clock that probes should not take."""
 
@@ -77,6 +80,8 @@ class StudyReport:
                 "from; the relative entropy then stays at one value."
             )
             figures.append((plot_entropy_profile(study), caption))
+        if isinstance(study, Study):
+            figures += _reconstructions(study)
         if isinstance(study, Study) and attributes.STUDY_RULE in study.user_attrs:
             with warnings.catch_warnings(record=True) as told:
                 warnings.simplefilter("always")
@@ -116,6 +121,26 @@ class StudyReport:
             "pruned": json.loads(self.pruned.to_json(orient="records")),
         }
         return json.dumps(known, ensure_ascii=False)
+
+
+def _reconstructions(study: Study) -> list[tuple[go.Figure, str]]:
+    """Of the first trials of either kind that have stored some, and can be drawn."""
+    figures = []
+    for trainable, kind in ((False, "pruned"), (True, "kept")):
+        shown = [
+            trial
+            for trial in study.get_trials(deepcopy=False)
+            if attributes.is_probed(trial)
+            and trial.user_attrs[attributes.TRAINABLE] is trainable
+            and attributes.RECONSTRUCTIONS in trial.user_attrs
+        ]
+        for trial in shown[:EXAMPLES]:
+            try:
+                figure = plot_reconstructions(trial)
+            except ValueError:  # samples that are no images
+                continue
+            figures.append((figure, f"Trial {trial.number} ({kind}): input and reconstructions."))
+    return figures
 
 
 def _summary(table: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:

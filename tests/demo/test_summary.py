@@ -46,7 +46,7 @@ def test_table_and_page_show_what_was_saved(studies: tuple[Study, Study]) -> Non
     assert table.loc["pruned", "saved"] == f"their best: {best:.4f}"
     page = summary_page(study, reference, SETTINGS)
     assert str(table.loc["epochs", "saved"]) in page
-    assert page.count('class="plot"') == 3
+    assert page.count('class="plot" ') == 3
 
 
 def test_a_study_without_a_complete_trial_claims_nothing(studies: tuple[Study, Study]) -> None:
@@ -60,4 +60,4 @@ def test_without_a_comparison_nothing_is_claimed(studies: tuple[Study, Study]) -
     assert list(summary_table(study, None)) == ["with recent_prune"]
     page = summary_page(study, None, SETTINGS)
     assert "saved" not in page.split("</table>")[0]
-    assert page.count('class="plot"') == 2
+    assert page.count('class="plot" ') == 2

@@ -96,7 +96,9 @@ class TestResults:
         assert table["epochs"].tolist() == [0 if dead else 9 for dead in condemned]
         assert table["seconds"].tolist() == [0.0 if dead else 9.0 for dead in condemned]
         report = StudyReport.of(results)
-        assert report.summary.loc["pruned by the probe", "value"].startswith(f"{sum(condemned)} (")
+        assert str(report.summary.loc["pruned by the probe", "value"]).startswith(
+            f"{sum(condemned)} ("
+        )
         assert set(report.pruned["reason"]) == {"As told."}
         assert "recent_prune: Ray Tune" in report.page()
 

@@ -10,11 +10,11 @@ from optuna.study import Study
 from optuna.trial import create_trial
 from playwright.sync_api import sync_playwright
 
-from recent_prune.optuna import attributes
+from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
 from recent_prune.report import StudyReport
 from tests.browser import CHROMIUM, looked_at, needs_chromium
 from tests.optuna.certified_study import create, objective
-from tests.optuna.studies import condemned, run
+from tests.optuna.studies import DIGITS, build, condemned, run
 
 REASON = (
     "Only 0.00% of the input is retained at 'tanh50' (at least 0.50% needed); 23.2% of the depth "
@@ -66,7 +66,7 @@ def test_counts_and_reasons(study: Study) -> None:
     dead = condemned(study)
     assert dead
     assert report.summary.loc["probed", "value"] == "12"
-    assert report.summary.loc["pruned by the probe", "value"].startswith(f"{len(dead)} (")
+    assert str(report.summary.loc["pruned by the probe", "value"]).startswith(f"{len(dead)} (")
     assert report.pruned["number"].tolist() == [t.number for t in dead]
     assert report.pruned["depth"].tolist() == [t.params["depth"] for t in dead]
     assert set(report.pruned["reason"]) == {t.user_attrs[attributes.REASON] for t in dead}
@@ -123,6 +123,25 @@ def test_a_certified_study_shows_its_bound() -> None:
     study.optimize(objective, n_trials=5)
     report = StudyReport.of(study)
     assert report.figures[-1][0].layout.title.text == "Good trials lost"
+
+
+def test_stored_reconstructions_are_shown() -> None:
+    study = optuna.create_study(direction="maximize", pruner=ReconstructionEntropyPruner())
+
+    def objective(trial: optuna.Trial) -> float:
+        probe_trial(trial, build(trial), DIGITS.train, reconstruct=DIGITS.test[:2])
+        return 0.5
+
+    study.enqueue_trial({"depth": 48, "weight_variance": 0.05})
+    study.enqueue_trial({"depth": 3, "weight_variance": 1.5})
+    study.optimize(objective, n_trials=2)
+    figures = StudyReport.of(study, params=("depth", "weight_variance")).figures
+    assert [caption for _, caption in figures[-2:]] == [
+        "Trial 0 (pruned): input and reconstructions.",
+        "Trial 1 (kept): input and reconstructions.",
+    ]
+    assert len(figures[-1][0].data) == 2 * 4
+    assert figures[-1][0].data[0].z.shape == (8, 8)
 
 
 def test_a_thousand_trials_are_less_than_5_mb() -> None:
