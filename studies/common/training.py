@@ -41,7 +41,11 @@ its own; plain ones are logits."""
 def accuracy_reached(
     model: nn.Module, images: Images, training: Training, loss: str, device: torch.device
 ) -> float:
-    """Best test accuracy over the epochs, until it is enough."""
+    """Best test accuracy over the epochs, until it is enough.
+
+    A data set with fewer images than `training` asks for is gone through more often, for as many
+    updates.
+    """
     images = images.head(training.samples, 1000)
     model = model.to(device)
     x, y = images.train.to(device), images.train_labels.to(device)
@@ -50,7 +54,7 @@ def accuracy_reached(
     optimizer = kind(model.parameters(), training.learning_rate)
     generator = torch.Generator().manual_seed(0)
     best = 0.0
-    for _ in range(training.epochs):
+    for _ in range(round(training.epochs * training.samples / len(x))):
         for batch in torch.randperm(len(x), generator=generator).split(training.batch_size):
             optimizer.zero_grad()
             nn.functional.cross_entropy(_outputs(model(x[batch]), loss), y[batch]).backward()
