@@ -7,7 +7,8 @@ every method is run with every seed on the same table; ratios and differences ar
 With random search each method sees the same configurations in the same order. A run's **best** is
 the best last accuracy that any of its trials reported, stopped ones included. Rungs begin after an
 epoch and grow by a factor of three. Intervals: 95 %, bootstrap over seeds (percentile), so they
-speak of other draws from the same table, not of other tables.
+speak of other draws from the same table, not of other tables. Seconds of Tune's methods include
+those to start a worker for each trial that runs (``START_S``, as ``benchmarks/ray_gate`` measured).
 
 Writes ``runs.csv`` (a row a run), ``results.md`` and the pictures.
 """
@@ -42,6 +43,7 @@ from benchmarks.compute_saved.outcome import CLOSE, UNITS, cost_to, outcome
 from benchmarks.compute_saved.spaces import SPACES
 from benchmarks.compute_saved.table import Trained, load
 from recent_prune import RetainedInformationRule
+from tests.ray.simulation import START_S
 
 FOLDER = Path(__file__).parent
 SEEDS = 24
@@ -84,11 +86,11 @@ def with_tune(task: Task) -> list[dict[str, Any]]:
     with _tune():
         for scheduler, make in tune_replay.SCHEDULERS.items():
             for prefix, rule in (("", None), (f"{OURS} + ", RetainedInformationRule())):
-                method = f"{prefix}{scheduler} (Tune)"
+                method = f"{prefix}{scheduler}{report.TUNE}"
                 runs[method] = tune_replay.replay(
                     trained, make(trained.epochs), rule, sampler, seed, trials
                 )
-    return _rows(task, trained, runs)
+    return _rows(task, trained, runs, START_S)
 
 
 def with_certificate(seed: int) -> dict[str, Any]:
@@ -113,19 +115,28 @@ def _tune() -> Iterator[None]:
         yield
 
 
-def _rows(task: Task, trained: Trained, runs: dict[str, list[Ran]]) -> list[dict[str, Any]]:
+def _rows(
+    task: Task, trained: Trained, runs: dict[str, list[Ran]], start_s: float = 0.0
+) -> list[dict[str, Any]]:
+    """A row a method; the first of them is without pruning.
+
+    Args:
+        task: Space, sampler, seed.
+        trained: The trainings.
+        runs: Of each method.
+        start_s: Seconds that it takes to start a trial.
+    """
     name, sampler, seed = task
-    base = runs.get("none", runs.get("none (Tune)"))
-    assert base is not None
+    target = outcome(trained, next(iter(runs.values()))).best - CLOSE
     rows = []
     for method, ran in runs.items():
         found = asdict(outcome(trained, ran))
-        target = outcome(trained, base).best - CLOSE
         known = {"space": name, "sampler": sampler, "seed": seed, "method": method}
+        starting = {"flops": 0.0, "seconds": start_s * sum(trial.epochs > 0 for trial in ran)}
         for unit in UNITS:
             known |= {
-                f"total_{unit}": found["total"][unit],
-                f"first_{unit}": found["first"][unit],
+                f"total_{unit}": found["total"][unit] + starting[unit],
+                f"first_{unit}": found["first"][unit] + starting[unit],
                 f"to_target_{unit}": cost_to(trained, ran, unit, target),
             }
         rows.append(known | {k: v for k, v in found.items() if k not in ("total", "first")})

@@ -204,9 +204,10 @@ def _pair(part: pd.DataFrame, one: str, other: str) -> dict[str, str]:
 
 
 def _methods(part: pd.DataFrame) -> pd.DataFrame:
-    base = part[part["method"].isin(["none"])].set_index("seed")
     rows = []
     for method, runs in part.groupby("method", sort=False):
+        none = f"none{TUNE}" if str(method).endswith(TUNE) else "none"
+        base = part[part["method"] == none].set_index("seed")
         known = runs.set_index("seed")
         target = known["to_target_flops"] / base["to_target_flops"]
         rows.append(
