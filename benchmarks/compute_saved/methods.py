@@ -64,11 +64,8 @@ def one_epoch(rule: Rule | None) -> Method:
             pruner = ReconstructionEntropyPruner(rule)
         ran = replay(new_study(trained, pruner, sampler, seed), trained, trials, epochs=1)
         order = np.argsort([-trained.accuracy[r.index, 0] if r.epochs else 0.0 for r in ran])
-        best = {ran[i].index for i in order[:TOP]}
-        return [
-            Ran(r.index, trained.epochs, r.probed) if r.index in best and r.epochs else r
-            for r in ran
-        ]
+        best = [ran[i].index for i in order[:TOP] if ran[i].epochs]
+        return ran + [Ran(index, trained.epochs, since=1) for index in best]
 
     return run
 

@@ -33,15 +33,17 @@ class Ran:
 
     Attributes:
         index: The configuration.
-        epochs: That it was trained for.
+        epochs: That it has been trained for.
         probed: Whether a probe was paid for.
         condemned: Whether the probe ended it.
+        since: Epochs that were paid for earlier in the run, where a training is taken up again.
     """
 
     index: int
     epochs: int
     probed: bool = False
     condemned: bool = False
+    since: int = 0
 
 
 class TableSampler(BaseSampler):

@@ -59,7 +59,8 @@ def costs(trained: Trained, ran: Sequence[Ran], unit: str, epochs: int | None = 
     found = np.zeros(len(ran))
     for i, trial in enumerate(ran):
         counted = min(trial.epochs, epochs or trial.epochs)
-        found[i] = curves[trial.index, counted - 1] if counted else 0.0
+        found[i] = curves[trial.index, counted - 1] if counted > trial.since else 0.0
+        found[i] -= curves[trial.index, trial.since - 1] if counted > trial.since > 0 else 0.0
         found[i] += probes[trial.index] if trial.probed else 0.0
     return found
 
@@ -77,12 +78,13 @@ def cost_to(trained: Trained, ran: Sequence[Ran], unit: str, target: float) -> f
 
 def outcome(trained: Trained, ran: Sequence[Ran]) -> Outcome:
     """Of a run."""
-    index = np.asarray([r.index for r in ran])
-    whole = np.asarray([r.epochs == trained.epochs for r in ran])
-    condemned = np.asarray([r.condemned for r in ran])
+    index = np.asarray(sorted({r.index for r in ran}))
+    ended = {r.index for r in ran if r.epochs == trained.epochs}
+    whole = np.isin(index, list(ended))
+    condemned = np.isin(index, [r.index for r in ran if r.condemned])
     good, late = trained.good[index], trained.late[index]
     reached = values(trained, ran)
-    found = index[reached.argmax()]
+    found = ran[int(reached.argmax())].index
     return Outcome(
         best=float(reached.max()),
         regret=float(trained.final.max() - reached.max()),
