@@ -21,6 +21,7 @@ from ray.cluster_utils import Cluster
 from ray.tune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
+    HyperBandScheduler,
     PopulationBasedTraining,
     TrialScheduler,
 )
@@ -128,17 +129,23 @@ def check(results: tune.ResultGrid, started: set[str]) -> None:
     assert started == set(table["trial_id"]) - doomed
 
 
-# Not HyperBand: if a node dies while it pauses a trial, Ray 2.60 may wait for that trial for ever.
 SCHEDULERS: dict[str, Callable[[], TrialScheduler]] = {
     "fifo": FIFOScheduler,
     "asha": lambda: ASHAScheduler(max_t=4),
+    "hyperband": lambda: HyperBandScheduler(max_t=4),
     "pbt": lambda: PopulationBasedTraining(
         time_attr="training_iteration",
         perturbation_interval=2,
         hyperparam_mutations={"lr": tune.uniform(0, 1)},
     ),
 }
-each_scheduler = pytest.mark.parametrize("make", SCHEDULERS.values(), ids=SCHEDULERS)
+# If a node dies while HyperBand pauses a trial on it, Ray 2.60 may wait for that trial for ever,
+# without any scheduler of ours as well (one of five sweeps of two trials).
+but_hyperband = pytest.mark.parametrize(
+    "make",
+    [make for name, make in SCHEDULERS.items() if name != "hyperband"],
+    ids=[name for name in SCHEDULERS if name != "hyperband"],
+)
 
 
 @pytest.mark.parametrize("make", [SCHEDULERS["fifo"], SCHEDULERS["pbt"]], ids=["fifo", "pbt"])
@@ -204,11 +211,21 @@ class _WhileTrialsRun(_Replaces):
         self.replace()
 
 
-def test_a_node_that_dies_while_it_probes(cluster: Cluster, digits: Tensor, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "make", [SCHEDULERS["fifo"], SCHEDULERS["hyperband"]], ids=["fifo", "hyperband"]
+)
+def test_a_node_that_dies_while_it_probes(
+    cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
+) -> None:
     _WhileItProbes.prepare(cluster, {"probes": 1})
     _WhileItProbes.probing = tmp_path / "probing"
     scheduler = ReconstructionEntropyScheduler(
-        build, digits, probe_resources={"probes": 1}, start_timeout_s=60.0, timeout_s=20.0
+        build,
+        digits,
+        wrapped=make(),
+        probe_resources={"probes": 1},
+        start_timeout_s=60.0,
+        timeout_s=20.0,
     )
     results, started = fit(tmp_path, scheduler, 4, [_WhileItProbes()], slow_probe=1.0)
     assert _WhileItProbes.done
@@ -216,7 +233,7 @@ def test_a_node_that_dies_while_it_probes(cluster: Cluster, digits: Tensor, tmp_
     assert "0 could not be probed" in scheduler.debug_string()
 
 
-@each_scheduler
+@but_hyperband
 def test_a_node_that_dies_while_trials_run_on_it(
     cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
 ) -> None:
