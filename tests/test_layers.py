@@ -38,6 +38,7 @@ ALLOWED = {
     "report": {
         "torch",
         "optuna",
+        "optuna_dashboard",
         "ray",  # for the results of a Tune run alone
         "pandas",
         "plotly",
@@ -88,7 +89,7 @@ def test_nothing_imports_studies_and_benchmarks() -> None:
 def test_importing_the_package_loads_neither_optuna_nor_ray() -> None:
     code = (
         "import sys, recent_prune; "
-        "print([m for m in ('optuna', 'ray', 'plotly', 'pandas') if m in sys.modules])"
+        "print([m for m in ('optuna', 'ray', 'plotly', 'pandas', 'lightning') if m in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"

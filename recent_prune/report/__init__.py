@@ -1,5 +1,6 @@
 """Figures and pages about a study (plotly, pandas)."""
 
+from recent_prune.report.dashboard import DashboardCallback, save_to_dashboard
 from recent_prune.report.figures import (
     plot_audit,
     plot_entropy_profile,
@@ -13,6 +14,7 @@ from recent_prune.report.study_report import StudyReport
 from recent_prune.report.trials import trials_table
 
 __all__ = [
+    "DashboardCallback",
     "StudyReport",
     "html_page",
     "plot_audit",
@@ -21,5 +23,6 @@ __all__ = [
     "plot_saved_compute",
     "plot_trainability_map",
     "plot_verdicts",
+    "save_to_dashboard",
     "trials_table",
 ]

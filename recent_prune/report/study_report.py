@@ -69,7 +69,7 @@ class StudyReport:
         """
         table = trials_table(study)
         probed = table[table["trainable"].notna()]
-        axes = params or _telling(probed)
+        axes = params or telling_parameters(probed)
         figures: list[tuple[go.Figure, str]] = []
         if axes is not None and len(probed):
             caption = "Crosses were pruned before their first epoch; hover for the reason."
@@ -190,7 +190,7 @@ def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
     return told
 
 
-def _telling(probed: pd.DataFrame) -> tuple[str, str] | None:
+def telling_parameters(probed: pd.DataFrame) -> tuple[str, str] | None:
     """The two numeric parameters that the retained share depends on most, by rank."""
     retained = probed["retained"].astype(float)
     found = {}

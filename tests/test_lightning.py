@@ -1,0 +1,337 @@
+from __future__ import annotations
+
+import csv
+import importlib
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import optuna
+import pytest
+import torch
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from recent_prune.lightning import OnCondemned, ReconstructionEntropyCallback
+from recent_prune.optuna import ReconstructionEntropyPruner, attributes
+from recent_prune.probe import probe
+from recent_prune.rules import RetainedInformationRule, SaturationRule
+from recent_prune.rules.certified import CertifiedRule
+from tests.networks import Noisy, mlp
+from tests.optuna.studies import DIGITS
+
+pytestmark = pytest.mark.filterwarnings(
+    # Lightning 2.6 with PyTorch 2.14: of their own making.
+    "ignore:.*LeafSpec.*is deprecated:FutureWarning",
+    # Advice on speed, which four batches do not need.
+    "ignore:.*does not have many workers",
+    "ignore:.*GPU available but not used",
+)
+
+BAD: dict[str, Any] = {"depth": 24, "weight_variance": 0.1}
+
+
+class Classifier(pl.LightningModule):
+    """Records the batches it is trained on."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self.steps: list[Tensor] = []
+        self.sane = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        self.steps.append(batch[1])
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        self.sane += self.trainer.sanity_checking
+        self.log("accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean(), sync_dist=True)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), 1e-2)
+
+
+def loader(n: int = 256, **arguments: Any) -> DataLoader[Any]:
+    data = TensorDataset(DIGITS.train[:n], DIGITS.train_labels[:n])
+    return DataLoader(data, batch_size=64, **arguments)
+
+
+def new_trainer(callback: pl.Callback | None, **arguments: Any) -> pl.Trainer:
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "accelerator": "cpu",
+        "max_epochs": 1,
+    }
+    quiet["callbacks"] = [callback] if callback else []
+    return pl.Trainer(**{**quiet, **arguments})
+
+
+def fit(callback: pl.Callback | None, network: nn.Module, **arguments: Any) -> Classifier:
+    module = Classifier(network)
+    new_trainer(callback, **arguments).fit(module, loader(), loader())
+    return module
+
+
+class TestStop:
+    @pytest.mark.parametrize("minimum", [{}, {"min_epochs": 1}, {"min_steps": 3}])
+    def test_no_step_runs(self, minimum: dict[str, int], caplog: pytest.LogCaptureFixture) -> None:
+        callback = ReconstructionEntropyCallback()
+        trainer = new_trainer(callback, max_epochs=2, **minimum)
+        module = Classifier(mlp(**BAD))
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        with caplog.at_level(logging.INFO, "lightning.pytorch"):
+            trainer.fit(module, loader(), loader())
+        assert module.sane == 2
+        assert module.steps == []
+        assert trainer.global_step == 0
+        assert trainer.current_epoch == 0
+        assert trainer.state.finished
+        assert all(torch.equal(before[k], v) for k, v in module.state_dict().items())
+        assert callback.verdict is not None
+        assert not callback.verdict.trainable
+        assert f"stopped before its first step: {callback.verdict.reason}" in caplog.text
+
+        trainer.fit(healthy := Classifier(mlp()), loader(), loader())  # the same trainer, as it was
+        assert trainer.min_steps == minimum.get("min_steps")
+        assert len(healthy.steps) == 8
+        assert callback.verdict.trainable
+
+    def test_leaves_no_checkpoint_and_a_trainer_that_works(self, tmp_path: Path) -> None:
+        trainer = new_trainer(
+            ReconstructionEntropyCallback(), enable_checkpointing=True, default_root_dir=tmp_path
+        )
+        module = Classifier(mlp(**BAD))
+        trainer.fit(module, loader(), loader())
+        assert not list(tmp_path.rglob("*.ckpt"))
+        (metrics,) = trainer.validate(module, loader(), verbose=False)
+        assert metrics["accuracy"] < 0.5
+
+
+class TestKept:
+    @pytest.mark.parametrize(
+        "workers", [{}, {"num_workers": 1, "persistent_workers": True}], ids=["none", "persistent"]
+    )
+    @pytest.mark.parametrize("seeded", [True, False])
+    def test_trains_as_it_would_have(self, workers: dict[str, Any], seeded: bool) -> None:
+        """Bit for bit, with dropout, batch statistics and a shuffled loader."""
+        trained = []
+        for callback in (None, ReconstructionEntropyCallback()):
+            pl.seed_everything(0, verbose=False)
+            module = Classifier(Noisy())
+            generator = torch.Generator().manual_seed(1) if seeded else None
+            data = loader(shuffle=True, generator=generator, **workers)
+            new_trainer(callback, max_epochs=2).fit(module, data, loader())
+            assert len(module.steps) == 8
+            trained.append(module)
+        assert torch.equal(torch.cat(trained[0].steps), torch.cat(trained[1].steps))
+        for a, b in zip(*(m.state_dict().values() for m in trained), strict=True):
+            assert torch.equal(a, b)
+        assert callback is not None
+        assert callback.verdict is not None
+
+    def test_result_and_verdict_are_those_of_a_probe(self) -> None:
+        callback = ReconstructionEntropyCallback(rule=SaturationRule())
+        fit(callback, mlp())
+        expected = probe(mlp(), loader())
+        assert callback.result is not None
+        assert callback.result.retained == expected.retained
+        assert callback.verdict == SaturationRule()(expected)
+
+    def test_only_initializations_are_probed(self, tmp_path: Path) -> None:
+        callback = ReconstructionEntropyCallback()
+        trainer = new_trainer(callback)
+        module = Classifier(mlp())
+        trainer.fit(module, loader(), loader())
+        trainer.save_checkpoint(tmp_path / "one.ckpt")
+        callback.verdict = None
+        trainer.fit_loop.max_epochs = 2
+        trainer.fit(module, loader(), loader())
+        assert len(module.steps) == 8
+        again = new_trainer(callback, max_epochs=2)
+        resumed = Classifier(mlp())
+        again.fit(resumed, loader(), loader(), ckpt_path=str(tmp_path / "one.ckpt"))
+        assert len(resumed.steps) == 4
+        assert callback.verdict is None
+
+
+class TestInputs:
+    def test_may_be_given(self) -> None:
+        callback = ReconstructionEntropyCallback(inputs=DIGITS.test)
+        fit(callback, mlp())
+        assert callback.result is not None
+        assert callback.result.retained == probe(mlp(), DIGITS.test).retained
+
+    def test_are_what_a_training_step_sees(self) -> None:
+        """In the trainer's precision, after the transfer hooks."""
+
+        class Scaling(Classifier):
+            def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+                return batch[0] * 2, batch[1]
+
+            def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+                assert batch[0].dtype == torch.float64
+                return batch[0] - 1, batch[1]
+
+        callback = ReconstructionEntropyCallback()
+        new_trainer(callback, precision="64-true").fit(Scaling(mlp()), loader(), loader())
+        expected = probe(mlp().double(), DIGITS.train.double() * 2 - 1)
+        assert callback.result is not None
+        assert callback.result.retained == pytest.approx(expected.retained, rel=0.1)
+
+    def test_must_be_given_for_several_loaders(self) -> None:
+        with pytest.raises(TypeError, match=r"several train dataloaders, but got None with a dict"):
+            new_trainer(ReconstructionEntropyCallback()).fit(
+                Classifier(mlp()), {"a": loader(), "b": loader()}, loader()
+            )
+
+    def test_errors_of_the_probe_reach_the_user(self) -> None:
+        with pytest.raises(ValueError, match="at least 16 samples, but got 3"):
+            fit(ReconstructionEntropyCallback(inputs=DIGITS.train[:3]), mlp())
+
+
+class TestWithoutTrial:
+    def test_warns(self) -> None:
+        callback = ReconstructionEntropyCallback(on_condemned="warn")
+        with pytest.warns(UserWarning, match="network will not train: Only .* of the input is ret"):
+            module = fit(callback, mlp(**BAD))
+        assert len(module.steps) == 4
+
+    def test_raises(self) -> None:
+        with pytest.raises(RuntimeError, match=r"of the input is retained at 'network\.tanh24'"):
+            fit(ReconstructionEntropyCallback(on_condemned="raise"), mlp(**BAD))
+
+    @pytest.mark.parametrize("network", [{}, BAD], ids=["kept", "stopped"])
+    def test_logs_numbers(self, network: dict[str, Any], tmp_path: Path) -> None:
+        callback = ReconstructionEntropyCallback()
+        logger = CSVLogger(tmp_path)
+        fit(callback, mlp(**network), logger=logger, log_every_n_steps=1)
+        with (Path(logger.log_dir) / "metrics.csv").open() as file:
+            row = next(csv.DictReader(file))
+        assert callback.result is not None
+        assert float(row["recent_prune/retained"]) == callback.result.retained[-1]
+        assert float(row["recent_prune/trainable"]) == (network != BAD)
+        assert row["step"] == "0"
+
+
+class TestTrial:
+    def test_prunes_and_keeps(self, tmp_path: Path) -> None:
+        study = optuna.create_study(pruner=ReconstructionEntropyPruner())
+        logger = CSVLogger(tmp_path)
+        modules = []
+
+        def objective(trial: optuna.Trial) -> float:
+            depth = trial.suggest_categorical("depth", [3, 24])
+            module = Classifier(mlp(depth=depth, weight_variance=0.1 if depth == 24 else 1.76))
+            modules.append(module)
+            callback = ReconstructionEntropyCallback(trial)
+            trainer = new_trainer(callback, logger=logger, log_every_n_steps=1)
+            trainer.fit(module, loader(), loader())
+            assert callback.verdict is not None
+            assert callback.verdict.trainable
+            assert callback.result is None
+            return trainer.callback_metrics["accuracy"].item()
+
+        study.enqueue_trial({"depth": 3})
+        study.enqueue_trial({"depth": 24})
+        study.optimize(objective, n_trials=2)
+        kept, pruned = study.trials
+        assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED"]
+        assert [len(m.steps) for m in modules] == [4, 0]
+        assert "of the input is retained" in pruned.user_attrs[attributes.REASON]
+        assert pruned.constraints["recent_prune"] > 0
+        with (Path(logger.log_dir) / "metrics.csv").open() as file:
+            row = next(csv.DictReader(file))
+        assert float(row["recent_prune/retained"]) == kept.user_attrs[attributes.RETAINED]
+
+    def test_multi_objective_trials_are_pruned_by_the_verdict(self) -> None:
+        trial = optuna.create_study(directions=["minimize", "maximize"]).ask()
+        with pytest.raises(
+            optuna.TrialPruned, match=r"of the input is retained at 'network\.tanh24'"
+        ):
+            fit(ReconstructionEntropyCallback(trial), mlp(**BAD))
+
+    def test_fixed_trials_are_never_pruned(self) -> None:
+        trial = optuna.trial.FixedTrial({})
+        assert len(fit(ReconstructionEntropyCallback(trial), mlp(**BAD)).steps) == 4
+        assert trial.user_attrs[attributes.TRAINABLE] is False
+
+    def test_the_rule_may_be_given(self) -> None:
+        strict = RetainedInformationRule(min_retained=0.999)
+        trial = optuna.create_study(pruner=ReconstructionEntropyPruner()).ask()
+        with pytest.raises(optuna.TrialPruned):
+            fit(ReconstructionEntropyCallback(trial, rule=strict), mlp())
+
+
+class Ranks(Classifier):
+    """Checks itself, since processes bring nothing back."""
+
+    def on_fit_end(self) -> None:
+        (callback,) = self.trainer.callbacks  # type: ignore[attr-defined]
+        verdicts: list[Any] = [None, None]
+        torch.distributed.all_gather_object(verdicts, callback.verdict)
+        assert verdicts[0] == verdicts[1]
+        assert len(self.steps) == (2 if callback.verdict.trainable else 0)
+
+
+class FailsOnRankZero:
+    def __iter__(self) -> Iterator[Tensor]:
+        if torch.distributed.get_rank() == 0:
+            raise ValueError("only on rank zero")
+        yield DIGITS.train
+
+
+class FailsEverywhere(ReconstructionEntropyCallback):
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        with pytest.raises(ValueError, match="only on rank zero"):
+            super().on_train_start(trainer, pl_module)
+
+
+class TestSeveralRanks:
+    """Each has its own half of the data."""
+
+    @pytest.mark.parametrize("network", [{}, BAD], ids=["kept", "stopped"])
+    def test_all_do_as_rank_zero(self, network: dict[str, Any]) -> None:
+        trainer = new_trainer(ReconstructionEntropyCallback(), strategy="ddp_fork", devices=2)
+        trainer.fit(Ranks(mlp(**network)), loader(), loader())
+        assert trainer.state.finished
+
+    def test_an_error_on_rank_zero_is_raised_by_all(self) -> None:
+        callback = FailsEverywhere(inputs=FailsOnRankZero())
+        trainer = new_trainer(callback, strategy="ddp_fork", devices=2)
+        trainer.fit(Classifier(mlp()), loader(), loader())
+        assert trainer.state.finished
+
+
+class TestArguments:
+    def test_are_checked(self) -> None:
+        with pytest.raises(TypeError, match=r"`trial` must be an Optuna trial or None, but got 3"):
+            ReconstructionEntropyCallback(3)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"`rule` must be a rule .*, but got <class .*Saturat"):
+            ReconstructionEntropyCallback(rule=SaturationRule)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"`rule` must be a rule .*, but got 0.5"):
+            ReconstructionEntropyCallback(rule=0.5)  # type: ignore[arg-type]
+        with pytest.raises(
+            TypeError, match=r"`rule` must come with a `trial` .* got CertifiedRule"
+        ):
+            ReconstructionEntropyCallback(rule=CertifiedRule(better_than=0.9))
+        unknown: OnCondemned = "prune"  # type: ignore[assignment]
+        with pytest.raises(ValueError, match="'stop', 'warn' or 'raise', but got 'prune'"):
+            ReconstructionEntropyCallback(on_condemned=unknown)
+
+
+def test_without_lightning_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.delitem(sys.modules, "recent_prune.lightning")
+    with pytest.raises(ImportError, match=r"pip install 'recent-prune\[lightning\]'"):
+        importlib.import_module("recent_prune.lightning")
