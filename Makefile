@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test lint types help clean
+.PHONY: demo test lint types docs help clean
 
 help:
 	@echo "make demo   set up, then run an Optuna study with and without the pruner (2 min)"
 	@echo "make test   set up, then lint, type check and test"
-	@echo "make clean  remove the environment and what the demo wrote"
+	@echo "make docs   set up, then build the documentation: docs/_build/html/index.html"
+	@echo "make clean  remove the environment, the built pages and what the demo wrote"
 
 demo: $(VENV)/installed-demo
 	$(BIN)/recent-prune demo
@@ -24,6 +25,9 @@ lint: $(VENV)/installed-dev
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
 
+docs: $(VENV)/installed-docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
 # installed-EXTRA marks an environment that holds the package with that extra.
 $(VENV)/installed-%: pyproject.toml constraints.txt
 	@echo "Installing into $(VENV): PyTorch is several GB, so the first time takes minutes …"
@@ -33,4 +37,4 @@ $(VENV)/installed-%: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) recent_prune_demo.db recent_prune_demo.html
+	rm -rf $(VENV) docs/_build recent_prune_demo.db recent_prune_demo.html

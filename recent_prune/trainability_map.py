@@ -108,7 +108,7 @@ def trainability_map(
         progress: As in :func:`recent_prune.probe.probe_many`.
 
     Returns:
-        A row a network: its two arguments under their names, ``trainable``, ``violation`` and
+        A row a network with its two arguments under their names, ``trainable``, ``violation`` and
         ``reason``; at the deepest layer ``retained`` (share of the input's variance) and
         ``relative_entropy`` (nats); ``cutoff`` and ``depth`` in layers, ``seconds`` of the probe;
         and ``error``, what went wrong with this network (then all else is missing), or None.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from ray import tune
 
 from recent_prune.ray import probed_trials
+from tests.markdown import ran
 from tests.ray.session import local_ray_session
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -34,13 +34,13 @@ def folders() -> Iterator[list[str]]:
 
 @pytest.mark.usefixtures("small_ray")
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_code_runs(capsys: pytest.CaptureFixture[str], folders: list[str]) -> None:
-    names: dict[str, object] = {"__name__": "__main__"}
+def test_code_runs(tmp_path: Path, folders: list[str]) -> None:
     printed, results = [], []
-    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        exec(block, names)
-        printed.append(capsys.readouterr().out)
-        results.append(names.get("results"))
+    for found in ran(README, tmp_path):
+        if found.block.language == "python":
+            names = found.names
+            printed.append(found.printed)
+            results.append(names.get("results"))
     study, sweep, many = names["study"], results[2], names["results"]
     assert isinstance(study, optuna.Study)
     assert len(study.trials) == 20

@@ -70,7 +70,7 @@ def probe(
         seed: Of everything random in the probe. Same seed, same result.
 
     Returns:
-        The profile over the layers. Activations that are NaN or infinite do not raise: the
+        The profile over the layers. Activations that are NaN or infinite do not raise; the
         result names the first such layer and its ``retained`` is 0 from there on.
 
     Raises:

@@ -113,7 +113,7 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
             with all runs that were kept there.
 
     Returns:
-        One row a probed trial in the order of their verdicts: ``trial_id``, the columns of
+        One row a probed trial in the order of their verdicts, with ``trial_id``, the columns of
         :func:`recent_prune.rules.summary` (missing where it could not be probed), and ``fault``,
         why it could not be probed (or None).
 

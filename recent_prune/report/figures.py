@@ -35,7 +35,7 @@ def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
         study: A study whose objective called ``probe_trial``. (A Tune run keeps no profiles.)
 
     Returns:
-        Two panels over the share of the depth, (0, 1]: relative entropy in nats, retained
+        Two panels over the share of the depth, (0, 1], of relative entropy in nats and retained
         share. An empty figure, with a warning, if no trial was probed.
     """
     figure = make_subplots(
@@ -151,8 +151,8 @@ def plot_saved_compute(study: Study | ResultGrid, reference: Study | ResultGrid)
         reference: The same trials run to their end without the pruner.
 
     Returns:
-        Lines of seconds over the number of finished trials: with the pruner (probes included),
-        without, and the probes alone.
+        Lines of seconds over the number of finished trials, with the pruner (probes included),
+        without, and of the probes alone.
     """
     table, full = trials_table(study), trials_table(reference)
     _probed(table)

@@ -28,8 +28,8 @@ def plot_reconstructions(result: ProbeResult | FrozenTrial, *, size: int = 110) 
         size: Of an image, pixels.
 
     Returns:
-        A row a sample: the input, then its reconstruction from the layers, shallow to deep, seven
-        at most. Grey levels and colours are those of the input.
+        A row a sample with the input, then its reconstruction from the layers, shallow to deep,
+        seven at most. Grey levels and colours are those of the input.
 
     Raises:
         ValueError: If the result has no reconstructions, or they are no images.

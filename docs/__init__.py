@@ -1,0 +1,1 @@
+"""The documentation: its pages, how Sphinx builds them, and their pictures."""
