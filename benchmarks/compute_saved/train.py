@@ -229,8 +229,9 @@ def main(
             for _ in track(pool.map(measure, tasks), total=len(tasks), description=name):
                 pass
         trained, probes = assembled(paths)
-        trained.to_parquet(FOLDER / f"{name}_trained.parquet", index=False)
-        probes.to_parquet(FOLDER / f"{name}_probed.parquet", index=False)
+        for kind, table in (("trained", trained), ("probed", probes)):
+            path = FOLDER / f"{name}_{kind}.parquet"
+            table.to_parquet(path, index=False, compression="zstd", compression_level=19)
         about = environment(images(SPACES[name].data, root))
         text = json.dumps(about, indent=2)
         (FOLDER / f"{name}_environment.json").write_text(text + "\n", encoding="utf-8")
