@@ -10,10 +10,11 @@ import optuna
 from optuna.trial import BaseTrial, Trial
 from torch.utils.data import DataLoader
 
-from recent_prune.optuna import probe_trial
+from recent_prune.optuna import probe_metrics, probe_trial
+from recent_prune.optuna.metrics import as_metrics
 from recent_prune.probe import ProbeResult, probe
 from recent_prune.probe.inputs import Inputs
-from recent_prune.rules import SUMMARY, RetainedInformationRule, Rule, Scalar, Verdict, summary
+from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 
 try:
@@ -143,8 +144,7 @@ class ReconstructionEntropyCallback(Callback):
         inputs = _Batches(trainer) if self._inputs is None else self._inputs
         if self._trial is not None and trainer.is_global_zero:
             verdict = probe_trial(self._trial, module, inputs, rule=self._rule)
-            attrs = self._trial.user_attrs
-            metrics = _metrics({name: attrs[f"recent_prune:{name}"] for name in SUMMARY})
+            metrics = probe_metrics(self._trial)
             prune = _should_prune(self._trial, verdict)
             return _Outcome(verdict, None, metrics, "prune" if prune else "train")
         result = probe(module, inputs)
@@ -152,7 +152,7 @@ class ReconstructionEntropyCallback(Callback):
         rule = None if self._trial is not None else self._rule
         verdict = (rule or RetainedInformationRule())(result)  # type: ignore[operator]
         action: _Action = "train" if verdict.trainable else self._on_condemned
-        return _Outcome(verdict, result, _metrics(summary(result, verdict)), action)
+        return _Outcome(verdict, result, as_metrics(summary(result, verdict)), action)
 
     def _act(self, trainer: Trainer, outcome: _Outcome) -> None:
         reason = outcome.verdict.reason
@@ -214,11 +214,3 @@ def _should_prune(trial: BaseTrial, verdict: Verdict) -> bool:
     if isinstance(trial, Trial) and len(trial.study.directions) > 1:  # Optuna forbids to ask
         return not verdict.trainable
     return trial.should_prune()
-
-
-def _metrics(numbers: Mapping[str, Scalar]) -> dict[str, float]:
-    return {
-        f"recent_prune/{name}": float(value)
-        for name, value in numbers.items()
-        if isinstance(value, (int, float))
-    }
