@@ -8,7 +8,8 @@ With random search each method sees the same configurations in the same order. A
 the best last accuracy that any of its trials reported, stopped ones included. Rungs begin after an
 epoch and grow by a factor of three. Intervals: 95 %, bootstrap over seeds (percentile), so they
 speak of other draws from the same table, not of other tables. Seconds of Tune's methods include
-those to start a worker for each trial that runs (``START_S``, as ``benchmarks/ray_gate`` measured).
+those to start workers (``START_S`` each, as ``benchmarks/ray_gate`` measured), the probe actor
+among them; every epoch lasts equally long on Tune's clock.
 
 Writes ``runs.csv`` (a row a run), ``results.md`` and the pictures.
 """
@@ -51,7 +52,7 @@ PLAIN = "wild_mnist, plain"
 """The networks of ``wild_mnist`` without norm and skips."""
 TRIALS = {"wild_mnist": 100}
 FEWER_TRIALS = 50
-"""Of spaces with 150 configurations, so that none is exhausted."""
+"""Of the smaller spaces, so that none is exhausted."""
 TUNE_CASES: tuple[tuple[str, Sampler], ...] = (
     ("wild_mnist", "random"),
     ("wild_mnist", "tpe"),
@@ -89,14 +90,16 @@ def with_tune(task: Task) -> list[dict[str, Any]]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     trained = table(name)
     runs: dict[str, list[Ran]] = {}
+    starts: dict[str, int] = {}
     with _tune():
         for scheduler, make in tune_replay.SCHEDULERS.items():
             for prefix, rule in (("", None), (f"{OURS} + ", RetainedInformationRule())):
                 method = f"{prefix}{scheduler}{report.TUNE}"
-                runs[method] = tune_replay.replay(
+                runs[method], workers = tune_replay.replay(
                     trained, make(trained.epochs), rule, sampler, seed, FEWER_TRIALS
                 )
-    return _rows(task, trained, runs, START_S)
+                starts[method] = workers + (rule is not None)  # the probe actor's
+    return _rows(task, trained, runs, starts)
 
 
 def with_certificate(seed: int) -> dict[str, Any]:
@@ -122,7 +125,10 @@ def _tune() -> Iterator[None]:
 
 
 def _rows(
-    task: Task, trained: Trained, runs: dict[str, list[Ran]], start_s: float = 0.0
+    task: Task,
+    trained: Trained,
+    runs: dict[str, list[Ran]],
+    starts: dict[str, int] | None = None,
 ) -> list[dict[str, Any]]:
     """A row a method; the first of them is without pruning.
 
@@ -130,7 +136,7 @@ def _rows(
         task: Space, sampler, seed.
         trained: The trainings.
         runs: Of each method.
-        start_s: Seconds that it takes to start a trial.
+        starts: Workers that each method started, `START_S` each.
     """
     name, sampler, seed = task
     target = outcome(trained, next(iter(runs.values()))).best - CLOSE
@@ -138,7 +144,7 @@ def _rows(
     for method, ran in runs.items():
         found = asdict(outcome(trained, ran))
         known = {"space": name, "sampler": sampler, "seed": seed, "method": method}
-        starting = {"flops": 0.0, "seconds": start_s * sum(trial.epochs > 0 for trial in ran)}
+        starting = {"flops": 0.0, "seconds": START_S * (starts or {}).get(method, 0)}
         for unit in UNITS:
             known |= {
                 f"total_{unit}": found["total"][unit] + starting[unit],

@@ -41,16 +41,21 @@ PEERS: dict[str, Callable[[int], BasePruner]] = {
 
 OURS = "ours"
 ONE_EPOCH = "1-Epoch, top 3"
+FIRST_BATCH = "gradient symptoms, first batch"
+"""The same bounds, asked after the first batch already."""
 
 
-def study(make: Callable[[int], BasePruner], rule: Rule | None) -> Method:
+def study(
+    make: Callable[[int], BasePruner], rule: Rule | None, *, first_batch: bool = False
+) -> Method:
     """An Optuna study with a pruner, with ours in front of it if there is a rule."""
 
     def run(trained: Trained, sampler: Sampler, seed: int, trials: int) -> list[Ran]:
         pruner = make(trained.epochs)
         if rule is not None:
             pruner = ReconstructionEntropyPruner(rule, wrapped_pruner=pruner)
-        return replay(new_study(trained, pruner, sampler, seed), trained, trials)
+        known = new_study(trained, pruner, sampler, seed)
+        return replay(known, trained, trials, first_batch=first_batch)
 
     return run
 
@@ -74,11 +79,13 @@ _RETAINED = RetainedInformationRule()
 
 METHODS: dict[str, Method] = {
     **{name: study(make, None) for name, make in PEERS.items()},
+    FIRST_BATCH: study(PEERS["gradient symptoms"], None, first_batch=True),
     ONE_EPOCH: one_epoch(None),
     OURS: study(PEERS["none"], _RETAINED),
     "ours, SaturationRule": study(PEERS["none"], SaturationRule()),
     **{
         f"{OURS} + {name}": study(make, _RETAINED) for name, make in PEERS.items() if name != "none"
     },
+    f"{OURS} + {FIRST_BATCH}": study(PEERS["gradient symptoms"], _RETAINED, first_batch=True),
     f"{OURS} + {ONE_EPOCH}": one_epoch(_RETAINED),
 }

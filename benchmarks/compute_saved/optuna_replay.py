@@ -37,6 +37,7 @@ class Ran:
         probed: Whether a probe was paid for.
         condemned: Whether the probe ended it.
         since: Epochs that were paid for earlier in the run, where a training is taken up again.
+        first_batch: Whether its first batch alone was paid for, which ended it.
     """
 
     index: int
@@ -44,6 +45,7 @@ class Ran:
     probed: bool = False
     condemned: bool = False
     since: int = 0
+    first_batch: bool = False
 
 
 class TableSampler(BaseSampler):
@@ -125,12 +127,23 @@ class SymptomPruner(BasePruner):
 
 
 def new_study(trained: Trained, pruner: BasePruner, sampler: Sampler, seed: int) -> Study:
-    """A study that draws from a table."""
-    drawing = TableSampler(trained, seed, sampler)
-    return optuna.create_study(direction="maximize", sampler=drawing, pruner=pruner)
+    """A study that draws from a table; by its name Hyperband assigns brackets."""
+    return optuna.create_study(
+        study_name=f"{trained.name}-{sampler}-{seed}",
+        direction="maximize",
+        sampler=TableSampler(trained, seed, sampler),
+        pruner=pruner,
+    )
 
 
-def replay(study: Study, trained: Trained, trials: int, epochs: int | None = None) -> list[Ran]:
+def replay(
+    study: Study,
+    trained: Trained,
+    trials: int,
+    epochs: int | None = None,
+    *,
+    first_batch: bool = False,
+) -> list[Ran]:
     """What a study would have done.
 
     Where its pruner is a `ReconstructionEntropyPruner`, `probe_trial` is called for each trial, and
@@ -141,6 +154,7 @@ def replay(study: Study, trained: Trained, trials: int, epochs: int | None = Non
         trained: The trainings.
         trials: Number of trials.
         epochs: Of a full training. Default: all.
+        first_batch: Whether the pruner is asked after the first batch as well.
     """
     sampler = study.sampler
     assert isinstance(sampler, TableSampler)
@@ -152,7 +166,7 @@ def replay(study: Study, trained: Trained, trials: int, epochs: int | None = Non
         with warnings.catch_warnings():
             # Optuna's median of trials that reported nothing but NaN.
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-            done = _run(trained, trial, index, whole)
+            done = _run(trained, trial, index, whole, first_batch)
         ran.append(done)
         if done.epochs < whole:
             study.tell(trial, state=TrialState.PRUNED)
@@ -161,7 +175,7 @@ def replay(study: Study, trained: Trained, trials: int, epochs: int | None = Non
     return ran
 
 
-def _run(trained: Trained, trial: optuna.Trial, index: int, whole: int) -> Ran:
+def _run(trained: Trained, trial: optuna.Trial, index: int, whole: int, first_batch: bool) -> Ran:
     probed = isinstance(trial.study.pruner, ReconstructionEntropyPruner)
     if probed:
         stored = trained.probes[index]
@@ -169,6 +183,10 @@ def _run(trained: Trained, trial: optuna.Trial, index: int, whole: int) -> Ran:
             probe_trial(trial, nn.Identity(), [])
         if trial.should_prune():
             return Ran(index, 0, probed, condemned=True)
+    if first_batch:
+        trial.set_user_attr(GRADIENTS, list(trained.first_gradients[index]))
+        if trial.should_prune():
+            return Ran(index, 0, probed, first_batch=True)
     for epoch in range(1, whole):
         finite = np.isfinite(trained.loss[index, epoch - 1])
         trial.set_user_attr(GRADIENTS, list(trained.gradients[index, epoch - 1]))

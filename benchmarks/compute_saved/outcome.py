@@ -47,7 +47,7 @@ class Outcome:
 
 
 def costs(trained: Trained, ran: Sequence[Ran], unit: str, epochs: int | None = None) -> Array:
-    """Of each trial, probe included.
+    """Of each trial, probe and a batch that ended it included.
 
     Args:
         trained: The trainings.
@@ -55,13 +55,15 @@ def costs(trained: Trained, ran: Sequence[Ran], unit: str, epochs: int | None = 
         unit: ``"flops"`` or ``"seconds"``.
         epochs: Count only so many of each trial.
     """
-    curves, probes = (getattr(trained, name) for name in (unit, f"probe_{unit}"))
+    names = (unit, f"probe_{unit}", f"first_{unit}")
+    curves, probes, batches = (getattr(trained, name) for name in names)
     found = np.zeros(len(ran))
     for i, trial in enumerate(ran):
         counted = min(trial.epochs, epochs or trial.epochs)
         found[i] = curves[trial.index, counted - 1] if counted > trial.since else 0.0
         found[i] -= curves[trial.index, trial.since - 1] if counted > trial.since > 0 else 0.0
         found[i] += probes[trial.index] if trial.probed else 0.0
+        found[i] += batches[trial.index] if trial.first_batch else 0.0
     return found
 
 

@@ -47,6 +47,10 @@ class Trained:
         probes: Results of the default probe.
         probe_seconds: Of each.
         probe_flops: Of each.
+        first_gradients: [configurations, 3], as ``gradients``, of the first batch before any
+            update.
+        first_seconds: Of that batch.
+        first_flops: Of that batch.
     """
 
     name: str
@@ -59,6 +63,9 @@ class Trained:
     probes: list[ProbeResult]
     probe_seconds: Array
     probe_flops: Array
+    first_gradients: Array
+    first_seconds: Array
+    first_flops: Array
 
     def __len__(self) -> int:
         """Number of configurations."""
@@ -121,6 +128,9 @@ class Trained:
             probes=[self.probes[i] for i in keep],
             probe_seconds=self.probe_seconds[keep],
             probe_flops=self.probe_flops[keep],
+            first_gradients=self.first_gradients[keep],
+            first_seconds=self.first_seconds[keep],
+            first_flops=self.first_flops[keep],
         )
 
 
@@ -138,7 +148,8 @@ def load(name: str, folder: Path = FOLDER) -> Trained:
     def curve(column: str) -> Array:
         return trained[column].to_numpy(float).reshape(count, -1)
 
-    gradients = [curve(f"gradient_{which}") for which in ("first", "last", "largest")]
+    which = ("first", "last", "largest")
+    gradients = [curve(f"gradient_{name}") for name in which]
     return Trained(
         name=name,
         parameters=_plain(probed[list(names)]),
@@ -150,6 +161,9 @@ def load(name: str, folder: Path = FOLDER) -> Trained:
         probes=[ProbeResult.from_dict(json.loads(text)) for text in probed["probe"]],
         probe_seconds=probed["probe_seconds"].to_numpy(float),
         probe_flops=probed["probe_flops"].to_numpy(float),
+        first_gradients=probed[[f"first_batch_gradient_{name}" for name in which]].to_numpy(float),
+        first_seconds=probed["first_batch_seconds"].to_numpy(float),
+        first_flops=probed["first_batch_flops"].to_numpy(float),
     )
 
 

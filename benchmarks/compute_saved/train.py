@@ -4,11 +4,12 @@
 
 Protocol: 12,000 training and 2,000 test images, averaged to half their size; batches of 128, the
 same order for every configuration. Kept for each epoch: test accuracy, mean training loss, seconds
-and floating point operations so far, and the size of the gradients of its last batch. Seconds are
-processor time of one thread, which other processes disturb little; operations are those of matrix
-products, convolutions and factorizations, of training only (evaluations, which all methods need,
-are not counted). A training whose loss is no longer finite is not continued; its later epochs are
-written as the last one, at the same price.
+and floating point operations so far, and the size of the gradients of its last batch; and the
+gradients of the first batch before any update. Seconds are processor time of one thread, which
+other processes disturb little; operations are those of matrix products, convolutions and
+factorizations, of training only (evaluations, which all methods need, are not counted). A training
+whose loss is no longer finite is not continued; its later epochs are written as the last one, at
+the same price.
 
 What was measured is kept under ``points/``, so an interrupted run goes on where it stopped. The
 tables of a space, ``SPACE_trained.parquet`` and ``SPACE_probed.parquet``, are written once it is
@@ -64,7 +65,8 @@ def train(configuration: Configuration, data: Images, epochs: int) -> pd.DataFra
     seconds = 0.0
     for epoch in range(1, epochs + 1):
         if rows and not math.isfinite(rows[-1]["loss"]):
-            rows.append({**rows[-1], "seconds": seconds / len(rows) * epoch})
+            known = rows[-1]["seconds"] / len(rows)
+            rows.append({**rows[-1], "seconds": known * epoch})
             continue
         before = time.process_time()
         total = torch.zeros(())
@@ -80,9 +82,7 @@ def train(configuration: Configuration, data: Images, epochs: int) -> pd.DataFra
                 "loss": float(total) / len(data.train),
                 "accuracy": accuracy(model, data),
                 "seconds": seconds,
-                "gradient_first": _rms(weights[0].grad),
-                "gradient_last": _rms(weights[-1].grad),
-                "gradient_largest": max(_rms(weight.grad) for weight in weights),
+                **_gradients(weights),
             }
         )
     table = pd.DataFrame(rows)
@@ -99,6 +99,23 @@ def probed(configuration: Configuration, data: Images) -> tuple[ProbeResult, flo
     before = time.process_time()
     result = probe(model, data.train)
     return result, time.process_time() - before, counter.get_total_flops()
+
+
+def first_batch(configuration: Configuration, data: Images) -> dict[str, float]:
+    """Gradients of the first batch, before any update, and what they cost."""
+    model = configuration.build(data.train[0])
+    weights = [p for p in model.parameters() if p.dim() >= 2]
+    before = time.process_time()
+    loss = nn.functional.cross_entropy(
+        model(data.train[:BATCH_SIZE]), data.train_labels[:BATCH_SIZE]
+    )
+    loss.backward()
+    seconds = time.process_time() - before
+    return {
+        **_gradients(weights),
+        "seconds": seconds,
+        "flops": training_flops(model, data.train[:BATCH_SIZE]),
+    }
 
 
 def training_flops(model: nn.Module, batch: Tensor) -> float:
@@ -144,6 +161,15 @@ def _optimizer(configuration: Configuration, model: nn.Module) -> torch.optim.Op
     return torch.optim.SGD(model.parameters(), configuration.learning_rate, momentum=0.9)
 
 
+def _gradients(weights: list[nn.Parameter]) -> dict[str, float]:
+    sizes = [_rms(weight.grad) for weight in weights]
+    return {
+        "gradient_first": sizes[0],
+        "gradient_last": sizes[-1],
+        "gradient_largest": max(sizes, key=lambda size: math.inf if math.isnan(size) else size),
+    }
+
+
 def _rms(gradient: Tensor | None) -> float:
     assert gradient is not None
     return float(gradient.double().square().mean().sqrt())
@@ -163,6 +189,7 @@ def measure(task: tuple[str, Configuration, Path, Path]) -> None:
         "probe": result.to_dict(),
         "probe_seconds": seconds,
         "probe_flops": flops,
+        "first_batch": first_batch(configuration, data),
         "trained": trained.to_dict("list"),
     }
     partial = path.with_suffix(".partial")
@@ -185,6 +212,7 @@ def assembled(points: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
                 "probe_seconds": known["probe_seconds"],
                 "probe_flops": known["probe_flops"],
                 "probe": json.dumps(known["probe"]),
+                **{f"first_batch_{k}": value for k, value in known["first_batch"].items()},
             }
         )
     return pd.concat(trained, ignore_index=True), pd.DataFrame(probes)

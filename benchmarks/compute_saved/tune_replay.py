@@ -62,8 +62,8 @@ def replay(
     sampler: Sampler,
     seed: int,
     trials: int,
-) -> list[Ran]:
-    """What a sweep with a scheduler would have done.
+) -> tuple[list[Ran], int]:
+    """What a sweep with a scheduler would have done, and how many workers it started.
 
     Args:
         trained: The trainings.
@@ -111,11 +111,12 @@ def replay(
     with (
         tempfile.TemporaryDirectory() as folder,
         contextlib.redirect_stdout(None),  # Tune prints tables
-        simulated(SLOTS, report, seed=seed),
+        simulated(SLOTS, report, seed=seed) as log,
     ):
         tuner(Path(folder), gate, **options).fit()
     known = [Ran(i, 0, probed=True, condemned=True) for i in condemned]
-    return known + [Ran(i, done, probed=rule is not None) for i, done in epochs.items()]
+    ran = [Ran(i, done, probed=rule is not None) for i, done in epochs.items()]
+    return known + ran, log.worker_starts
 
 
 def _key(trained: Trained, parameters: dict[str, Any]) -> tuple[Any, ...]:

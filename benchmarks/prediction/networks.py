@@ -74,7 +74,7 @@ class Specification:
             with torch.no_grad():
                 features = nn.Sequential(*layers).eval()(image[None]).shape[1]
         layers.append(nn.Linear(features, 10))
-        model = nn.Sequential(*layers)
+        model = nn.Sequential(*layers).train()  # the layers were shared with what ran above
         self._initialize(model)
         return model
 

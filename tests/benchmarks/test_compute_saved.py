@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.pruners import NopPruner, SuccessiveHalvingPruner
 
 from benchmarks.compute_saved import report
-from benchmarks.compute_saved.methods import METHODS, ONE_EPOCH, OURS, TOP
+from benchmarks.compute_saved.methods import FIRST_BATCH, METHODS, ONE_EPOCH, OURS, TOP
 from benchmarks.compute_saved.optuna_replay import Ran, Sampler, TableSampler, new_study, replay
 from benchmarks.compute_saved.outcome import cost_to, costs, outcome
 from benchmarks.compute_saved.spaces import SPACES
@@ -54,6 +56,9 @@ def trained() -> Trained:
         probes=[healthy if i < 20 else dead for i in range(40)],
         probe_seconds=np.full(40, 0.1),
         probe_flops=np.full(40, 1e8),
+        first_gradients=gradients[:, 0],
+        first_seconds=np.full(40, 0.01),
+        first_flops=np.full(40, 1e7),
     )
 
 
@@ -110,6 +115,19 @@ def test_symptoms_stop_what_vanishes_or_explodes(trained: Trained) -> None:
     assert [i for i in range(40) if epochs[i] == 1] == list(range(30, 39))
 
 
+def test_symptoms_are_there_at_the_first_batch(trained: Trained) -> None:
+    ran = METHODS[FIRST_BATCH](trained, "random", 0, 40)
+    assert sorted(r.index for r in ran if r.first_batch) == list(range(30, 39))
+    found = outcome(trained, ran)
+    kept = [i for i in range(40) if i not in range(30, 39)]
+    assert found.total["seconds"] == pytest.approx(trained.seconds[kept, -1].sum() + 9 * 0.01)
+
+
+def test_hyperband_does_the_same_again(trained: Trained) -> None:
+    runs = [METHODS["Hyperband"](trained, "random", 0, 40) for _ in range(3)]
+    assert runs[0] == runs[1] == runs[2]
+
+
 def test_a_loss_that_is_not_finite_is_reported_as_such(trained: Trained) -> None:
     epochs = {r.index: r.epochs for r in METHODS["NaN or below chance"](trained, "random", 0, 40)}
     assert epochs[39] == 1
@@ -163,11 +181,36 @@ def test_page_and_picture(trained: Trained) -> None:
     ]
     runs = pd.DataFrame(rows)
     certified = pd.DataFrame({"calibrated": [False], "why": ["Too few good trials."]})
-    text = report.page(runs, certified, {"wild_mnist": trained})
-    assert "| slow: late trainers lost by ours | 0 | 0 of 4 |" in text
+    text = report.page(runs, certified, {"wild_mnist": trained, "slow": trained})
+    assert "| slow: late trainers lost by ours | 0 | 0% of those drawn (4 networks) |" in text
     assert "Too few good trials." in text
     figure = report.pareto(runs, "slow")
     assert {trace.name for trace in figure.data} >= {"alone", "with ours in front"}
+
+
+def test_without_pruning_is_no_peer() -> None:
+    rows = [
+        {"seed": seed, "method": method, "to_target_flops": cost}
+        for seed in range(3)
+        for method, cost in {"none": 1.0, "ours": 1.0, "Median": 2.0, "ASHA (Tune)": 1.0}.items()
+    ]
+    assert report.best_peer(pd.DataFrame(rows)) == "Median"
+
+
+def test_networks_begin_in_training_mode() -> None:
+    for configuration in SPACES["benign"].sample()[:8]:
+        model = configuration.build(torch.zeros(1, 14, 14))
+        assert all(module.training for module in model.modules())
+
+
+def test_a_diverged_training_goes_on_at_the_same_price() -> None:
+    digits = load_digits()
+    small = Images("digits", digits.train, digits.train_labels, digits.test, digits.test_labels)
+    base = SPACES["slow"].sample()[0]
+    table = train(replace(base, learning_rate=1e30), small, 4)
+    assert not math.isfinite(table["loss"].iloc[-1])
+    assert table["seconds"].is_monotonic_increasing
+    assert table["seconds"].iloc[3] == pytest.approx(4 * table["seconds"].iloc[0])
 
 
 def test_spaces_have_their_own_configurations() -> None:

@@ -30,23 +30,25 @@ def small_ray() -> Iterator[None]:
 def test_without_a_scheduler_everything_is_trained_in_full(
     trained: Trained, sampler: Sampler
 ) -> None:
-    ran = tune_replay.replay(
+    ran, starts = tune_replay.replay(
         trained, tune_replay.SCHEDULERS["none"](trained.epochs), None, sampler, 0, 40
     )
     assert sorted(r.index for r in ran) == list(range(40))
     assert {r.epochs for r in ran} == {trained.epochs}
+    assert starts == 40
 
 
 @pytest.mark.parametrize("scheduler", ["ASHA", "HyperBand"])
 def test_ours_starts_only_what_passes(trained: Trained, scheduler: str) -> None:
     make = tune_replay.SCHEDULERS[scheduler]
-    alone = tune_replay.replay(trained, make(trained.epochs), None, "random", 0, 40)
-    gated = tune_replay.replay(
+    alone, _ = tune_replay.replay(trained, make(trained.epochs), None, "random", 0, 40)
+    gated, starts = tune_replay.replay(
         trained, make(trained.epochs), RetainedInformationRule(), "random", 0, 40
     )
     assert sorted(r.index for r in gated if r.condemned) == list(range(20, 40))
     assert sorted(r.index for r in gated if r.epochs) == list(range(20))
     assert all(r.probed for r in gated)
+    assert starts >= 20
     one, other = outcome(trained, alone), outcome(trained, gated)
     assert 0 < one.total["flops"] < trained.flops[:, -1].sum()
     assert other.first["flops"] < one.first["flops"]
