@@ -50,9 +50,9 @@ FOLDER = Path(__file__).parent
 SEEDS = 20
 PLAIN = "wild_mnist, plain"
 """The networks of ``wild_mnist`` without norm and skips."""
-TRIALS = {"wild_mnist": 100}
+TRIALS = {"wild_mnist": 100, "wild_cifar10": 30}
 FEWER_TRIALS = 50
-"""Of the smaller spaces, so that none is exhausted."""
+"""Of the other spaces, so that none is exhausted."""
 TUNE_CASES: tuple[tuple[str, Sampler], ...] = (
     ("wild_mnist", "random"),
     ("wild_mnist", "tpe"),

@@ -176,7 +176,7 @@ SPACES = {
     "wild_cifar10": Space(
         about="The same space on colour images",
         data="cifar10",
-        count=100,
+        count=60,
         epochs=10,
         seed=2,
         draw=_wild,
