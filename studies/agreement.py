@@ -38,6 +38,7 @@ def collected(folder: Path) -> pd.DataFrame:
                     "data": data,
                     "outputs": {"plain": "logits", "paper": "the paper's"}[str(loss)],
                     "train": f"{part['that train'].iloc[0]} of {part['networks'].iloc[0]}",
+                    "above": part["above"].iloc[0],
                 }
                 for measure in ("AUROC", "Spearman"):
                     for predictor in PREDICTORS:
@@ -52,10 +53,11 @@ def main() -> None:
     """Write ``agreement.md``."""
     text = (
         '# Predicted and trained\n\nOver the trained networks: AUROC for "trains" (test accuracy '
-        "above 0.4), and over σ_w² the Spearman correlation of the predicted depth with that of "
-        "the deepest network that trains; 95 % intervals by resampling σ_w². k: correlation "
-        "lengths of mean field that a trainable network is deep, fitted on the networks that it is "
-        f"judged by. Scales are those of each study.\n\n{markdown(collected(FOLDER))}\n"
+        "above that given), and over σ_w² the Spearman correlation of the predicted depth with "
+        "that of the deepest network that trains; 95 % intervals by resampling σ_w². k: "
+        "correlation lengths of mean field that a trainable network is deep, fitted on the "
+        "networks that it is judged by. Scales are those of each study.\n\n"
+        f"{markdown(collected(FOLDER))}\n"
     )
     (FOLDER / "agreement.md").write_text(text, encoding="utf-8")
     print(text)

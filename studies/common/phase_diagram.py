@@ -190,6 +190,7 @@ def agreement(diagram: Diagram, found: Measured) -> pd.DataFrame:
             xi = variance.map({v: diagram.correlation_length(v) for v in variance.unique()})
             table["mean field"] = np.log(xi / table["depth"])
             predictors.append("mean field")
+        fits = table["trains"].nunique() == 2
         for predictor in predictors:
             columns = _columns(table, predictor)
             rows.append(
@@ -199,9 +200,10 @@ def agreement(diagram: Diagram, found: Measured) -> pd.DataFrame:
                     "predictor": predictor,
                     "networks": len(table),
                     "that train": int(table["trains"].sum()),
+                    "above": diagram.training.enough,
                     "AUROC": _with_interval(columns, _auroc),
                     "Spearman": _with_interval(columns, _spearman),
-                    "k": f"{_fitted_k(table):.1f}" if predictor == "mean field" else "",
+                    "k": f"{_fitted_k(table):.1f}" if fits and predictor == "mean field" else "",
                 }
             )
     return pd.DataFrame(rows)

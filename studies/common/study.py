@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -84,6 +84,9 @@ class Study:
         quick: Annotated[bool, typer.Option("--quick", help="As --scale quick.")] = False,
         train: Annotated[bool, typer.Option(help="Whether to train, too.")] = True,
         data: Annotated[Data | None, typer.Option(help="Default: that of the scale.")] = None,
+        enough: Annotated[
+            float | None, typer.Option(help="Accuracy that counts as trained. Default: 0.4.")
+        ] = None,
         data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
         device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
         out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
@@ -93,6 +96,8 @@ class Study:
         if name not in self.scales:
             raise typer.BadParameter(f"'{name}' is not one of {', '.join(self.scales)}.")
         chosen = self.scales[name]
+        if enough is not None:
+            chosen = replace(chosen, training=replace(chosen.training, enough=enough))
         images = pooled(load(data or chosen.data, data_root), chosen.pool)
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 

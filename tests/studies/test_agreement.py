@@ -19,6 +19,7 @@ def test_a_line_a_network_data_set_and_loss(tmp_path: Path) -> None:
             "predictor": predictor,
             "networks": 9,
             "that train": 4,
+            "above": 0.4,
             "AUROC": f"0.{i}",
             "Spearman": "",
             "k": "6.5" if predictor == "mean field" else "",
