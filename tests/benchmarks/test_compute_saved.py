@@ -14,6 +14,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.pruners import NopPruner, SuccessiveHalvingPruner
 
 from benchmarks.compute_saved import report
+from benchmarks.compute_saved.curves import best_so_far, figure
 from benchmarks.compute_saved.methods import FIRST_BATCH, METHODS, ONE_EPOCH, OURS, TOP
 from benchmarks.compute_saved.optuna_replay import Ran, Sampler, TableSampler, new_study, replay
 from benchmarks.compute_saved.outcome import cost_to, costs, outcome
@@ -254,3 +255,17 @@ def test_tables_come_back_from_parquet(tmp_path: Path, monkeypatch: pytest.Monke
     assert known.parameters[0]["learning_rate"] == sample[0].learning_rate
     again = train(sample[0], small, 2)
     assert again["accuracy"].tolist() == known.accuracy[0, :2].tolist()
+
+
+def test_the_best_value_so_far(trained: Trained) -> None:
+    ran = [Ran(30, 0, probed=True, condemned=True), Ran(30, 1), Ran(2, EPOCHS), Ran(31, 1)]
+    # The trials end at 0.1e9, 31.1e9, 58.1e9 and 90.1e9 operations.
+    found = best_so_far(trained, ran, np.asarray([0.0, 1e8, 31.1e9, 60e9, 1e12]))
+    assert np.isnan(found[:2]).all()
+    assert found[2] == trained.accuracy[30, 0]
+    assert found[3] == found[4] == trained.final[2]
+
+
+def test_curves_of_methods_with_ours_and_without(trained: Trained) -> None:
+    names = [line.name for line in figure(trained, 40, 2).data]
+    assert names[:4] == ["none", OURS, "SuccessiveHalving", f"{OURS} + SuccessiveHalving"]
