@@ -51,8 +51,7 @@ def map_(
 
     For example:
 
-        recent-prune map recent_prune.networks:mlp --x weight_variance=0.5:4 --y depth=2:100
-        -a inputs=64 -a outputs=10 -a width=64 --data digits
+        recent-prune map my_model.py:build --x gain=0.5:4 --y depth=2:100 --data digits
     """
     with errors_in_one_line(context.obj):
         from recent_prune.cli.factory import arguments, axis, inputs, named

@@ -86,8 +86,7 @@ def probe(
 
         recent-prune probe my_model.py:build --data mnist --arg depth=50
 
-        recent-prune probe recent_prune.networks:mlp -a inputs=64 -a outputs=10 -a depth=50
-        -a width=64 -a weight_variance=0.5 --data digits
+        recent-prune probe torchvision.models:resnet18 --data folder_of_images
     """
     with errors_in_one_line(context.obj):
         from recent_prune import probe as probe_
