@@ -20,7 +20,7 @@ import typer
 from rich.progress import track
 
 from benchmarks.compute_saved.measure import FEWER_TRIALS, FOLDER, PLAIN, SEEDS, TRIALS, table
-from benchmarks.compute_saved.methods import METHODS, ONE_EPOCH, OURS
+from benchmarks.compute_saved.methods import METHODS, ONE_EPOCH, with_ours
 from benchmarks.compute_saved.optuna_replay import Ran
 from benchmarks.compute_saved.outcome import costs, values
 from benchmarks.compute_saved.spaces import SPACES
@@ -51,8 +51,7 @@ def figure(trained: Trained, trials: int, seeds: int) -> go.Figure:
         whole = METHODS["none"](trained, "random", seed, trials)
         bases.append(costs(trained, whole, "flops").sum())
     for method, colour in zip(SHOWN, COLOURS, strict=True):
-        ours = OURS if method == "none" else f"{OURS} + {method}"
-        for name, dash in ((method, "dash"), (ours, "solid")):
+        for name, dash in ((method, "dash"), (with_ours(method), "solid")):
             found = np.stack(
                 [
                     best_so_far(

@@ -45,6 +45,11 @@ FIRST_BATCH = "gradient symptoms, first batch"
 """The same bounds, asked after the first batch already."""
 
 
+def with_ours(method: str) -> str:
+    """The name of a method with ours in front of it."""
+    return OURS if method == "none" else f"{OURS} + {method}"
+
+
 def study(
     make: Callable[[int], BasePruner], rule: Rule | None, *, first_batch: bool = False
 ) -> Method:

@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from scipy.stats import bootstrap
 
-from benchmarks.compute_saved.methods import ONE_EPOCH, OURS
+from benchmarks.compute_saved.methods import ONE_EPOCH, OURS, with_ours
 from benchmarks.compute_saved.table import LATE, Array, Trained
 from benchmarks.tables import markdown
 from recent_prune import RetainedInformationRule
@@ -53,7 +53,7 @@ def claims(runs: pd.DataFrame, tables: Mapping[str, Trained]) -> pd.DataFrame:
     for space in ("wild_mnist", "wild_mnist, plain", "wild_cifar10"):
         part = runs[(runs["space"] == space) & (runs["sampler"] == "random")]
         peer = best_peer(part)
-        pair = _pair(part, f"{OURS} + {peer}", peer)
+        pair = _pair(part, with_ours(peer), peer)
         rows += [
             _claim(
                 f"{space}: ours + {peer} against {peer}, first epochs and probes",
@@ -129,7 +129,7 @@ def pareto(part: pd.DataFrame, space: str) -> go.Figure:
         shown[str(method)] = cost, float(known["regret"].mean())
     alone = [m for m in shown if not m.startswith(OURS)]
     for method in alone:
-        ours = OURS if method == "none" else f"{OURS} + {method}"
+        ours = with_ours(method)
         if ours in shown:
             x, y = zip(shown[method], shown[ours], strict=True)
             figure.add_scatter(
@@ -193,7 +193,7 @@ def _in_front(runs: pd.DataFrame) -> pd.DataFrame:
     for (space, sampler), part in runs.groupby(["space", "sampler"], sort=False):
         methods = list(part["method"].unique())
         for method in methods:
-            ours = OURS if method == "none" else f"{OURS} + {method}"
+            ours = with_ours(method)
             if method.startswith(OURS) or ours not in methods:
                 continue
             row = {"space": space, "search": sampler, "in front of": method}

@@ -1,6 +1,6 @@
 """Train every configuration of a space in full, probe it once, and keep both.
 
-    python -m benchmarks.compute_saved.train --data-root FOLDER   # an hour and a half on two cores
+    python -m benchmarks.compute_saved.train --data-root FOLDER   # two hours on two cores
 
 Protocol: 12,000 training and 2,000 test images, averaged to half their size; batches of 128, the
 same order for every configuration. Kept for each epoch: test accuracy, mean training loss, seconds

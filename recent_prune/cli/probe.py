@@ -125,8 +125,7 @@ def _profile(result: ProbeResult) -> Table:
     table.add_column("retained", justify="right")
     table.add_column("of the input's variance", width=20)
     table.add_column("entropy (nats)", justify="right")
-    count = min(ROWS, result.depth)
-    for i in sorted({round(k * (result.depth - 1) / max(count - 1, 1)) for k in range(count)}):
+    for i in result.spread(ROWS):
         table.add_row(
             str(i + 1),
             result.layers[i],

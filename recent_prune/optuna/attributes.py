@@ -85,8 +85,7 @@ def is_condemned(trial: FrozenTrial) -> bool:
 
 
 def _profile(result: ProbeResult) -> Mapping[str, Sequence[float | None]]:
-    count = min(result.depth, PROFILE_LAYERS)
-    index = sorted({round(i * (result.depth - 1) / max(count - 1, 1)) for i in range(count)})
+    index = result.spread(PROFILE_LAYERS)
     return {
         "layer": [i + 1 for i in index],
         "retained": [_json(result.retained[i]) for i in index],

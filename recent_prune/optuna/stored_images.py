@@ -44,7 +44,7 @@ def check(samples: Tensor) -> None:
         ValueError: If they are too many or too large.
     """
     shape = tuple(samples.shape)
-    if len(samples) > MOST_SAMPLES or samples[0].numel() > MOST_FEATURES:
+    if not 0 < len(samples) <= MOST_SAMPLES or samples[0].numel() > MOST_FEATURES:
         raise ValueError(
             f"`reconstruct` must be at most {MOST_SAMPLES} samples of at most {MOST_FEATURES} "
             f"features, since a study's storage keeps them, but got {shape}."
@@ -55,8 +55,7 @@ def to_attribute(result: ProbeResult) -> dict[str, Any]:
     """What is kept of a result with reconstructions."""
     found = result.reconstructions
     assert found is not None
-    count = min(MOST_LAYERS, result.depth)
-    layers = sorted({round(i * (result.depth - 1) / max(count - 1, 1)) for i in range(count)})
+    layers = result.spread(MOST_LAYERS)
     pictures = torch.cat([found.inputs[None], found.by_layer[layers]]).float().cpu()
     low, high = float(found.inputs.min()), float(found.inputs.max())
     levels = ((pictures.nan_to_num(low) - low) / max(high - low, 1e-12)).clamp(0, 1)

@@ -118,6 +118,11 @@ class ProbeResult:
         """Number of probed layers."""
         return len(self.layers)
 
+    def spread(self, most: int) -> list[int]:
+        """Indices of at most so many layers, evenly spread, the first and the deepest included."""
+        count = min(most, self.depth)
+        return sorted({round(i * (self.depth - 1) / max(count - 1, 1)) for i in range(count)})
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types only (NaN → None, infinity → ``"inf"``); no reconstructions.
 

@@ -11,11 +11,11 @@ from plotly.subplots import make_subplots
 from torch import Tensor
 
 from recent_prune.optuna import attributes
-from recent_prune.optuna.stored_images import from_attribute
+from recent_prune.optuna.stored_images import MOST_LAYERS, from_attribute
 from recent_prune.probe import ProbeResult
 
-SHOWN = 7
-"""Layers shown at most, first and deepest included."""
+SHOWN = MOST_LAYERS
+"""Layers shown at most, first and deepest included: as many as a trial stores."""
 
 
 def plot_reconstructions(result: ProbeResult | FrozenTrial, *, size: int = 110) -> go.Figure:
@@ -74,8 +74,7 @@ def _known(
         return stored.inputs, list(stored.by_layer), stored.layers, stored.retained
     if result.reconstructions is None:
         raise ValueError("`result` has no reconstructions: probe with reconstruct=samples.")
-    count = min(SHOWN, result.depth)
-    shown = sorted({round(i * (result.depth - 1) / max(count - 1, 1)) for i in range(count)})
+    shown = result.spread(SHOWN)
     return (
         result.reconstructions.inputs,
         [result.reconstructions.by_layer[i] for i in shown],

@@ -47,7 +47,7 @@ def test_a_trial_keeps_them() -> None:
     assert attributes.RECONSTRUCTIONS not in other.user_attrs
 
 
-@pytest.mark.parametrize("shape", [(5, 64), (1, 3, 224, 224)])
+@pytest.mark.parametrize("shape", [(5, 64), (1, 3, 224, 224), (0, 64)])
 def test_too_much_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="`reconstruct` must be at most 4 samples of at most 4096"):
         check(torch.zeros(shape))
