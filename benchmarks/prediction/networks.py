@@ -124,7 +124,17 @@ def test_sample() -> list[Specification]:
     return _families(2027, 20_000, (120, 30, 50, 40, 60))
 
 
-SAMPLES = {"tuning": tuning_sample, "validation": validation_sample, "test": test_sample}
+def holdout_sample() -> list[Specification]:
+    """300 more, from further seeds."""
+    return _families(2028, 30_000, (120, 30, 50, 40, 60))
+
+
+SAMPLES = {
+    "tuning": tuning_sample,
+    "validation": validation_sample,
+    "test": test_sample,
+    "holdout": holdout_sample,
+}
 
 
 def _families(seed: int, first: int, counts: tuple[int, ...]) -> list[Specification]:

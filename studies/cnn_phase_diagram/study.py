@@ -74,6 +74,17 @@ SCALES = {
         trained_depths=(5, 15, 30, 50),
         training=Training(epochs=6, samples=3000, learning_rate=0.03),
     ),
+    "one_pass": Scale(  # as `small`, with the paper's updates; a quarter of an hour a network
+        data=Data.MNIST,
+        pool=2,
+        size=16,
+        depth=130,
+        weight_variances=(0.25, 0.75, 0.9),
+        updates=None,
+        trained_variances=(),
+        trained_depths=(),
+        training=PAPERS_TRAINING,
+    ),
     "full": Scale(
         data=Data.MNIST,
         pool=1,

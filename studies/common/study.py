@@ -89,6 +89,7 @@ class Study:
         ] = None,
         data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
         device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
+        seed: Annotated[int, typer.Option(help="Of the networks and their cascades.")] = 0,
         out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     ) -> None:
         """Measure, draw and compare; what was measured before is not measured again."""
@@ -105,7 +106,7 @@ class Study:
             return self.build(images, chosen, weight_variance, depth)
 
         diagram = Diagram(
-            name=f"{name}_{(data or chosen.data).value}",
+            name=f"{name}_{(data or chosen.data).value}" + (f"_seed{seed}" if seed else ""),
             build=build,
             images=images,
             bias_variance=self.bias_variance,
@@ -116,10 +117,11 @@ class Study:
             trained=(chosen.trained_variances, chosen.trained_depths) if train else ((), ()),
             training=chosen.training,
             device=where,
+            seed=seed,
         )
         folder = out or self.folder / "results"
         # Points of other settings under the same name are others.
-        settings = hashlib.sha256(repr(chosen).encode()).hexdigest()[:8]
+        settings = hashlib.sha256(repr((chosen, seed)).encode()).hexdigest()[:8]
         found = measured(diagram, folder / "points" / settings)
         text = report(diagram, found)
         (folder / f"{diagram.name}.md").write_text(text, encoding="utf-8")

@@ -96,6 +96,17 @@ SCALES = {
         trained_depths=(),
         training=PAPERS_TRAINING,
     ),
+    "wide_one_pass": Scale(  # the paper's own setting where the boundary is deepest
+        data=Data.MNIST,
+        pool=1,
+        size=0,
+        depth=185,
+        weight_variances=(1.4, 1.5, 1.55),
+        updates=None,
+        trained_variances=(),
+        trained_depths=(),
+        training=PAPERS_TRAINING,
+    ),
     "full": Scale(
         data=Data.MNIST,
         pool=1,
