@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recent_prune import networks
 from recent_prune.probe import Backward, Cascade, ProbeResult, Ridge, probe, probe_many
-from recent_prune.rules import RetainedInformationRule, SaturationRule, Verdict
+from recent_prune.rules import RetainedInformationRule, SaturationRule, TrainabilityRule, Verdict
 
 __version__ = "0.1.0"
 
@@ -28,6 +28,7 @@ __all__ = [
     "RetainedInformationRule",
     "Ridge",
     "SaturationRule",
+    "TrainabilityRule",
     "Verdict",
     "networks",
     "probe",

@@ -21,7 +21,7 @@ FAMILIES = {
     "cnn_phase_diagram": "tanh CNN",
     "resnet_phase_diagram": "tanh ResNet",
 }
-PREDICTORS = ("retained information", "paper's cutoff", "mean field")
+PREDICTORS = ("trainability", "retained information", "paper's cutoff", "mean field")
 
 
 def collected(folder: Path) -> pd.DataFrame:

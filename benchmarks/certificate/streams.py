@@ -12,7 +12,10 @@ import numpy as np
 import optuna
 import pandas as pd
 
+from benchmarks.prediction.evaluate import DEFAULT, log_odds
+from benchmarks.prediction.score import NUMBERS
 from recent_prune.rules.certified import Judgement
+from recent_prune.rules.trainability import trainability_model
 
 PREDICTION = Path(__file__).parent.parent / "prediction"
 
@@ -94,18 +97,22 @@ def drifting(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judg
 
 
 def trained(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judgement, None]:
-    """Networks that were really trained (``benchmarks/prediction``), drawn with replacement."""
+    """Networks that were really trained (``benchmarks/prediction``), drawn with replacement.
+
+    Of the samples that the score was not fitted to.
+    """
     tables = [
         pd.read_csv(PREDICTION / f"trained_{name}_digits.csv").merge(
             pd.read_csv(PREDICTION / f"scores_{name}_digits.csv"), on="index"
         )
-        for name in ("validation", "test")
+        for name in ("test", "holdout")
     ]
     table = pd.concat(tables, ignore_index=True)
+    table[DEFAULT] = log_odds(trainability_model(), table[list(NUMBERS)])
     best = table["accuracy"].max()
     for row in numbers.integers(len(table), size=trials):
         known = table.iloc[int(row)]
-        score = float(np.clip(known["probe (default)"], -50, 50))
+        score = float(np.clip(known[DEFAULT], -50, 50))
         features = {"score": score, "depth": math.log(known["depth"])}
         parameters = {
             "weight_variance": float(known["weight_variance"]),

@@ -16,7 +16,7 @@ from optuna.pruners import (
 
 from benchmarks.compute_saved.optuna_replay import Ran, Sampler, SymptomPruner, new_study, replay
 from benchmarks.compute_saved.table import Trained
-from recent_prune import RetainedInformationRule, SaturationRule
+from recent_prune import RetainedInformationRule, SaturationRule, TrainabilityRule
 from recent_prune.optuna import ReconstructionEntropyPruner
 from recent_prune.rules import Rule
 
@@ -88,6 +88,8 @@ METHODS: dict[str, Method] = {
     ONE_EPOCH: one_epoch(None),
     OURS: study(PEERS["none"], _RETAINED),
     "ours, SaturationRule": study(PEERS["none"], SaturationRule()),
+    "ours, TrainabilityRule": study(PEERS["none"], TrainabilityRule()),
+    "ours, TrainabilityRule(0.5)": study(PEERS["none"], TrainabilityRule(0.5)),
     **{
         f"{OURS} + {name}": study(make, _RETAINED) for name, make in PEERS.items() if name != "none"
     },

@@ -5,7 +5,9 @@
 Protocol: a network *trains* if its best accuracy exceeds 0.5, and is *good* if it comes within 0.1
 of the best of the sample. Scores come from ``scores_SAMPLE_DATA.csv`` (see `score`), labels and the
 accuracy after a few steps of real training from ``trained_SAMPLE_DATA.csv``. AUROC for "trains";
-intervals: 95 %, bootstrap over networks (percentile, 2,000 draws), differences paired.
+intervals: 95 %, bootstrap over networks (percentile, 2,000 draws), differences paired. The default
+probe is scored by `TrainabilityRule`, whose curves were fitted to the tuning and the validation
+sample: there, its figures are in-sample (`fit` has the cross-validated ones).
 
 The **hard band** holds the networks of which the free predictors are not sure: where the
 regression on the hyperparameters (out of fold) gives a probability between 0.1 and 0.9, or where
@@ -26,15 +28,21 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 import typer
+from scipy.special import expit
 from scipy.stats import bootstrap, rankdata
 from sklearn.metrics import roc_curve
 
 from benchmarks.prediction.free import hyperparameters
-from benchmarks.prediction.score import DEFAULT, ESTIMATORS, RETAINED, RULES
+from benchmarks.prediction.score import ESTIMATORS, NUMBERS, RULES
 from benchmarks.tables import markdown
+from recent_prune.rules.additive import AdditiveModel
+from recent_prune.rules.trainability import trainability_model
 
 FOLDER = Path(__file__).parent
+DEFAULT = "probe (default), `TrainabilityRule`"
 EPOCH = "cascade, one epoch"
+TRAINABILITY = {f"TrainabilityRule({least:g})": least for least in (0.1, 0.3, 0.5)}
+DEFAULT_RULE = "RetainedInformationRule(0.005)"
 REGRESSION = "regression on the hyperparameters"
 FREE = [
     REGRESSION,
@@ -59,6 +67,13 @@ FEWEST = 10
 
 Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
+
+
+def log_odds(model: AdditiveModel, numbers: pd.DataFrame) -> Column:
+    """Of each network; −1e38 where a number is not finite."""
+    rows = [{str(k): float(v) for k, v in row.items()} for row in numbers.to_dict("records")]
+    finite = np.isfinite(numbers.to_numpy(float)).all(axis=1)
+    return np.where(finite, [model(row) for row in rows], -1e38)
 
 
 def auroc(trains: Mask, score: Column, axis: int = -1) -> Column:
@@ -121,7 +136,7 @@ def prediction_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFram
     """AUROC of every predictor in every part of the sample."""
     trains = (table["accuracy"] > 0.5).to_numpy()
     rows = []
-    for name in [DEFAULT, RETAINED, *list(ESTIMATORS)[1:], *FREE, *REAL]:
+    for name in [DEFAULT, *ESTIMATORS, *FREE, *REAL]:
         if name not in table or table[name].isna().all():
             continue
         row = {"predictor": REAL.get(name, name)}
@@ -139,7 +154,7 @@ def prediction_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFram
 def comparison_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFrame:
     """The default probe minus its rivals, on the networks that both have scores for."""
     trains = (table["accuracy"] > 0.5).to_numpy()
-    rivals = [name for name in (RETAINED, EPOCH, *FREE, "first_epoch") if name in table]
+    rivals = [n for n in (*ESTIMATORS, *FREE, "first_epoch") if n in table]
     rows = []
     for name in rivals:
         row = {"the default probe minus …": REAL.get(name, name)}
@@ -156,9 +171,9 @@ def rules_table(table: pd.DataFrame) -> pd.DataFrame:
     trains = table["accuracy"] > 0.5
     good = table["accuracy"] > table["accuracy"].max() - 0.1
     rows = []
-    for rule in RULES:
+    for rule in (*TRAINABILITY, *RULES):
         for family, part in [("all", table), *table.groupby("family")]:
-            if family != "all" and rule != "RetainedInformationRule(0.005)":
+            if family != "all" and rule not in (DEFAULT_RULE, "TrainabilityRule(0.3)"):
                 continue
             condemned = part[rule].astype(bool)
             t, g = trains[part.index], good[part.index]
@@ -175,13 +190,17 @@ def rules_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(
-    sample: Annotated[str, typer.Option(help="tuning, validation or test")] = "test",
+    sample: Annotated[str, typer.Option(help="tuning, validation, test or holdout")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
 ) -> None:
     """Write ``results_SAMPLE_DATA.md``."""
     trained = pd.read_csv(FOLDER / f"trained_{sample}_{data}.csv")
     scores = pd.read_csv(FOLDER / f"scores_{sample}_{data}.csv")
-    table = trained.merge(scores, on="index").replace([np.inf, -np.inf], [1e38, -1e38])
+    table = trained.merge(scores, on="index")
+    table[DEFAULT] = log_odds(trainability_model(), table[list(NUMBERS)])
+    for rule, least in TRAINABILITY.items():
+        table[rule] = expit(table[DEFAULT]) < least
+    table = table.replace([np.inf, -np.inf], [1e38, -1e38])
     trains = (table["accuracy"] > 0.5).to_numpy()
     table[REGRESSION] = hyperparameters(table, trains)
     plain = table["family"].isin(["plain MLP", "plain CNN"]).to_numpy()

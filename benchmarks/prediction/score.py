@@ -4,15 +4,16 @@
 
 Each network is built again at its initialization; the probes see the training images. Writes
 ``scores_SAMPLE_DATA.csv``, one row a network, from which `evaluate` makes the tables; networks
-already in it are skipped. The score of a probe is that of `RetainedInformationRule.score`; the
-cascade has no Jacobian norms, so there it is the retained share at the deepest layer. The cascade
-takes stacks of layers and blocks, and has no score for networks that it refuses.
+already in it are skipped. Estimators are compared by `retained_score`; of the default one the
+numbers are kept that `TrainabilityRule` looks at, so that `fit` and `evaluate` need no probe. The
+cascade takes stacks of layers and blocks, and has no score for networks that it refuses.
 """
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import fields
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,9 +27,10 @@ import recent_prune as rp
 from benchmarks.prediction import free
 from benchmarks.prediction.networks import Specification
 from benchmarks.prediction.train import FOLDER, images
+from recent_prune.rules.trainability import profile_numbers
 
 ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
-    "probe (default)": rp.Ridge(),
+    "probe, retained share alone": rp.Ridge(),
     "probe, 96 samples": rp.Ridge(samples=96),
     "probe, 384 samples": rp.Ridge(samples=384),
     "probe, floors 1e-2, 1e-6, 1e-10": rp.Ridge(noise_floors=(1e-2, 1e-6, 1e-10)),
@@ -37,8 +39,9 @@ ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
     "cascade, one epoch": rp.Cascade(),
     "cascade, 200 updates": rp.Cascade(updates=200),
 }
-DEFAULT = "probe (default)"
 RETAINED = "probe, retained share alone"
+NUMBERS = ("retained", "mean_retained", "size", "response", "variance")
+"""Columns that hold `profile_numbers` of the default probe."""
 RULES: dict[str, rp.RetainedInformationRule | rp.SaturationRule] = {
     **{
         f"RetainedInformationRule({bound:g})": rp.RetainedInformationRule(bound)
@@ -46,6 +49,18 @@ RULES: dict[str, rp.RetainedInformationRule | rp.SaturationRule] = {
     },
     "SaturationRule()": rp.SaturationRule(),
 }
+
+
+def retained_score(result: rp.ProbeResult) -> float:
+    """The retained share at the deepest layer.
+
+    Activations that exceed the bound of `RetainedInformationRule` rank below all others, the larger
+    the lower, and those that are not finite last.
+    """
+    if result.nonfinite_layer is not None:
+        return -1e38
+    rms, bound = result.activation_rms[-1], rp.RetainedInformationRule().max_activation_rms
+    return -rms if rms > bound * max(result.input_rms, 1.0) else result.retained[-1]
 
 
 def score(task: tuple[dict[str, Any], str, Path | None, bool]) -> dict[str, Any]:
@@ -63,11 +78,13 @@ def score(task: tuple[dict[str, Any], str, Path | None, bool]) -> dict[str, Any]
             result = rp.probe(model, data.train, estimator=settings)
         except ValueError:
             continue
-        found[estimator] = max(rp.RetainedInformationRule().score(result), -1e38)
+        found[estimator] = retained_score(result)
         found[f"{estimator}, seconds"] = result.seconds
-        if estimator == DEFAULT:
-            still = replace(result, jacobian_norm=(1.0,) * result.depth)
-            found[RETAINED] = max(rp.RetainedInformationRule().score(still), -1e38)
+        if estimator == RETAINED:
+            found |= {
+                name: value if math.isfinite(value) else math.inf
+                for name, value in profile_numbers(result).items()
+            }
             found |= {rule: not judge(result).trainable for rule, judge in RULES.items()}
     found["mean field"] = free.mean_field(specification, float(data.train.square().mean()))
     batch, labels = data.train[:160], data.train_labels[:160]
@@ -79,7 +96,7 @@ def score(task: tuple[dict[str, Any], str, Path | None, bool]) -> dict[str, Any]
 
 
 def main(
-    sample: Annotated[str, typer.Option(help="tuning, validation or test")] = "test",
+    sample: Annotated[str, typer.Option(help="tuning, validation, test or holdout")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds MNIST/raw.")] = None,
     cascades: Annotated[bool, typer.Option(help="Score with the cascades (slow).")] = True,

@@ -35,12 +35,18 @@ class RuleName(StrEnum):
 
     RETAINED = "retained"
     SATURATION = "saturation"
+    TRAINABILITY = "trainability"
 
     def rule(self) -> Rule:
         """The rule with its defaults."""
-        from recent_prune.rules import RetainedInformationRule, SaturationRule
+        from recent_prune.rules import RetainedInformationRule, SaturationRule, TrainabilityRule
 
-        return RetainedInformationRule() if self is RuleName.RETAINED else SaturationRule()
+        rules: dict[RuleName, Rule] = {
+            RuleName.RETAINED: RetainedInformationRule(),
+            RuleName.SATURATION: SaturationRule(),
+            RuleName.TRAINABILITY: TrainabilityRule(),
+        }
+        return rules[self]
 
 
 FactoryArgument = Annotated[

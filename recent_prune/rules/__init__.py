@@ -3,6 +3,7 @@
 from recent_prune.rules.retained_information import RetainedInformationRule
 from recent_prune.rules.saturation import SaturationRule
 from recent_prune.rules.summary import SUMMARY, Scalar, summary
+from recent_prune.rules.trainability import TrainabilityRule
 from recent_prune.rules.verdict import MAX_VIOLATION, Rule, Verdict
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Rule",
     "SaturationRule",
     "Scalar",
+    "TrainabilityRule",
     "Verdict",
     "summary",
 ]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from recent_prune.rules.retained_information import RetainedInformationRule
+from recent_prune.rules.trainability import TrainabilityRule
 
 if TYPE_CHECKING:
     from recent_prune.probe import ProbeResult
@@ -38,7 +38,7 @@ def probe_features(result: ProbeResult) -> dict[str, float]:
     """What a probe says of an initialization, in finite numbers.
 
     Returns:
-        ``score``, that of :class:`RetainedInformationRule`; ``retained``, the logarithm of the
+        ``score``, that of :class:`TrainabilityRule`; ``retained``, the logarithm of the
         share at the deepest layer; ``least_retained``, that of the layer that retains least;
         ``growth``, the logarithm of the activations' root mean square, deepest over first layer;
         ``stretch``, the e-foldings by which a small perturbation grows; ``saturation``, the cutoff
@@ -47,7 +47,7 @@ def probe_features(result: ProbeResult) -> dict[str, float]:
     """
     rms, jacobian = result.activation_rms, result.jacobian_norm
     features = {
-        "score": RetainedInformationRule().score(result),
+        "score": TrainabilityRule.score(result),
         "retained": _log(result.retained[-1], 1e-4),
         "least_retained": _log(min(result.retained), 1e-4),
         "growth": _log_ratio(rms[-1], rms[0]),

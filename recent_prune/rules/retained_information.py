@@ -13,15 +13,8 @@ if TYPE_CHECKING:
 
 LARGEST_FLOAT32 = 3.4e38
 
-STRETCH = 0.02
-"""Weight of an e-folding in the score. From 0.005 to 0.05 the AUROC on the validation sample of
-``benchmarks/prediction`` moves by less than 0.01."""
-
 LEAST_RETAINED = 1e-6
 """Where nothing is retained, it counts as this much: zero has no logarithm."""
-
-LEAST_JACOBIAN = 1e-30
-"""A perturbation that leaves no trace has no logarithm."""
 
 
 @dataclass(frozen=True)
@@ -97,27 +90,6 @@ class RetainedInformationRule:
         else:
             reason = f"{retained:.2%} of the input is retained at {deepest!r}."
         return Verdict(violation <= 0, violation, reason)
-
-    def score(self, result: ProbeResult) -> float:
-        """Rank initializations: the higher, the more likely to train.
-
-        The retained share at the deepest layer, minus ``STRETCH`` for each e-folding by which the
-        mean square of a small perturbation grows or fades from the first layer to the last (the
-        averaged partial Jacobian norm of Doshi et al., arXiv 2111.12143). Activations that exceed
-        the bound rank below all others, the larger the lower, and those that are not finite last.
-
-        It ranks; a threshold on it is not safe: GELU networks train in which perturbations fade by
-        25 e-foldings (``benchmarks/prediction``), so the verdict does not use it.
-        """
-        if result.nonfinite_layer is not None:
-            return -math.inf
-        rms, bound = result.activation_rms[-1], self._bound(result)
-        if rms > bound:
-            return -rms
-        first, last = (max(result.jacobian_norm[i], LEAST_JACOBIAN) for i in (0, -1))
-        stretch = abs(math.log(last / first))
-        # Tokens cannot be perturbed.
-        return result.retained[-1] - (0 if math.isnan(stretch) else STRETCH * stretch)
 
     def _bound(self, result: ProbeResult) -> float:
         # Inputs that are large themselves do not explode.

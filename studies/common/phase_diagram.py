@@ -90,7 +90,8 @@ class Measured:
             ``differential_entropy`` (nats; the cascade's), ``retained`` (ridge),
             ``gram_entropy``, and of the whole network ``cutoff`` and ``seconds``.
         training: A line a trained network: ``weight_variance``, ``depth``, ``loss``,
-            ``accuracy``, ``score`` (of the `RetainedInformationRule`, > 0 where trainable).
+            ``accuracy``; of its probe ``retained`` at the deepest layer, and ``score``, the
+            log-odds of the `TrainabilityRule`.
     """
 
     profiles: pd.DataFrame
@@ -157,7 +158,8 @@ def trained(diagram: Diagram, weight_variance: float, depth: int, loss: str) -> 
         "depth": depth,
         "loss": loss,
         "accuracy": accuracy,
-        "score": rp.RetainedInformationRule().score(result),
+        "retained": result.retained[-1],
+        "score": max(rp.TrainabilityRule.score(result), -1e9),
     }
     return pd.DataFrame([row])
 
@@ -188,8 +190,9 @@ def agreement(diagram: Diagram, found: Measured) -> pd.DataFrame:
         variance = table["weight_variance"]
         nearest = variance.map(lambda v: cutoffs.index[np.abs(cutoffs.index - v).argmin()])
         table["paper's cutoff"] = np.log((nearest.map(cutoffs) + 0.5) / table["depth"])
-        table["retained information"] = table["score"]
-        predictors = ["retained information", "paper's cutoff"]
+        table["retained information"] = table["retained"]
+        table["trainability"] = table["score"]
+        predictors = ["trainability", "retained information", "paper's cutoff"]
         if diagram.bias_variance is not None:
             xi = variance.map({v: diagram.correlation_length(v) for v in variance.unique()})
             table["mean field"] = np.log(xi / table["depth"])

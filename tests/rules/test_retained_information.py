@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recent_prune.rules import RetainedInformationRule
-from recent_prune.rules.retained_information import STRETCH
 from tests.rules.results import result
 
 shares = st.floats(0, 1)
@@ -110,24 +109,3 @@ def test_non_finite_activations_get_the_greatest_violation() -> None:
 def test_refuses_bad_settings(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         RetainedInformationRule(**arguments)
-
-
-def test_score_is_what_is_retained_less_the_stretch() -> None:
-    rule = RetainedInformationRule()
-    assert rule.score(result([0.9, 0.5])) == 0.5
-    fading = rule.score(result([0.9, 0.5], jacobian_norm=(1.0, math.exp(-10))))
-    growing = rule.score(result([0.9, 0.5], jacobian_norm=(math.exp(-2), math.exp(8))))
-    assert fading == pytest.approx(0.5 - 10 * STRETCH) == pytest.approx(growing)
-    assert rule.score(result([0.9, 0.5], jacobian_norm=(math.nan, math.nan))) == 0.5
-    assert rule.score(result([0.9, 0.5], jacobian_norm=(1.0, 0.0))) < 0
-
-
-def test_exploded_networks_rank_last_and_broken_ones_behind_them() -> None:
-    rule = RetainedInformationRule()
-    scores = [
-        rule.score(result([0.9], activation_rms=(1e4,))),
-        rule.score(result([0.9], activation_rms=(1e9,))),
-        rule.score(result([0.0], nonfinite_layer="tanh1", activation_rms=(math.inf,))),
-    ]
-    assert scores == [-1e4, -1e9, -math.inf]
-    assert rule.score(result([0.9], activation_rms=(1e4,), input_rms=100.0)) == 0.9

@@ -4,6 +4,7 @@ from recent_prune.optuna import probe_trial
 from recent_prune.optuna import ReconstructionEntropyPruner
 from recent_prune.rules import RetainedInformationRule
 from recent_prune.rules import SaturationRule
+from recent_prune.rules import TrainabilityRule
 from recent_prune.rules.certified import CertifiedRule
 
 
@@ -12,6 +13,7 @@ __all__ = [
     "ReconstructionEntropyPruner",
     "RetainedInformationRule",
     "SaturationRule",
+    "TrainabilityRule",
     "audit",
     "calibrated",
     "probe_trial",
