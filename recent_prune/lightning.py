@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from recent_prune.optuna import probe_metrics, probe_trial
 from recent_prune.optuna.metrics import as_metrics
-from recent_prune.probe import ProbeResult, probe
+from recent_prune.probe import Backward, ProbeResult, probe
 from recent_prune.probe.inputs import Inputs
 from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
@@ -76,6 +76,8 @@ class ReconstructionEntropyCallback(Callback):
             An iterable that can be passed only once would lose those batches: give others.
         rule: From a probe's result to a verdict, with a trial also a :class:`CertifiedRule`.
             Default: :class:`RetainedInformationRule`, with a trial the rule of its study's pruner.
+        backward: As in :func:`recent_prune.probe.probe`; the training batches hold the labels.
+            Default: none.
         on_condemned: Without a trial, what happens to a network that cannot train: ``"stop"`` ends
             ``fit`` before its first step (whatever ``min_epochs`` and ``min_steps``), ``"warn"``
             trains it all the same, ``"raise"`` raises a RuntimeError with the reason.
@@ -95,6 +97,7 @@ class ReconstructionEntropyCallback(Callback):
         *,
         inputs: Inputs | None = None,
         rule: Rule | CertifiedRule | None = None,
+        backward: Backward | None = None,
         on_condemned: OnCondemned = "stop",
     ) -> None:
         if trial is not None and not isinstance(trial, BaseTrial):
@@ -113,6 +116,7 @@ class ReconstructionEntropyCallback(Callback):
         self._trial = trial
         self._inputs = inputs
         self._rule = rule
+        self._backward = backward
         self._on_condemned = on_condemned
         self._minima: tuple[int | None, int | None] | None = None
 
@@ -143,11 +147,13 @@ class ReconstructionEntropyCallback(Callback):
     def _probed(self, trainer: Trainer, module: LightningModule) -> _Outcome:
         inputs = _Batches(trainer) if self._inputs is None else self._inputs
         if self._trial is not None and trainer.is_global_zero:
-            verdict = probe_trial(self._trial, module, inputs, rule=self._rule)
+            verdict = probe_trial(
+                self._trial, module, inputs, rule=self._rule, backward=self._backward
+            )
             metrics = probe_metrics(self._trial)
             prune = _should_prune(self._trial, verdict)
             return _Outcome(verdict, None, metrics, "prune" if prune else "train")
-        result = probe(module, inputs)
+        result = probe(module, inputs, backward=self._backward)
         # With a trial this is another rank, which has no say.
         rule = None if self._trial is not None else self._rule
         verdict = (rule or RetainedInformationRule())(result)  # type: ignore[operator]

@@ -14,11 +14,12 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
 from recent_prune.lightning import OnCondemned, ReconstructionEntropyCallback
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes
-from recent_prune.probe import probe
+from recent_prune.probe import Backward, probe
 from recent_prune.rules import RetainedInformationRule, SaturationRule
 from recent_prune.rules.certified import CertifiedRule
 from tests.networks import Noisy, mlp
@@ -49,7 +50,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         self.steps.append(batch[1])
-        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+        return cross_entropy(self(batch[0]), batch[1])
 
     def validation_step(self, batch: Any, index: int) -> None:
         self.sane += self.trainer.sanity_checking
@@ -224,6 +225,15 @@ class TestWithoutTrial:
         assert row["step"] == "0"
 
 
+def test_gradients_are_those_of_the_batches_and_their_labels() -> None:
+    callback = ReconstructionEntropyCallback(backward=Backward(cross_entropy))
+    module = fit(callback, mlp())
+    assert callback.result is not None
+    expected = probe(Classifier(mlp()), loader(), backward=Backward(cross_entropy))
+    assert callback.result.gradients == expected.gradients is not None
+    assert len(module.steps) == 4
+
+
 class TestTrial:
     def test_prunes_and_keeps(self, tmp_path: Path) -> None:
         study = optuna.create_study(pruner=ReconstructionEntropyPruner())
@@ -265,6 +275,11 @@ class TestTrial:
         trial = optuna.trial.FixedTrial({})
         assert len(fit(ReconstructionEntropyCallback(trial), mlp(**BAD)).steps) == 4
         assert trial.user_attrs[attributes.TRAINABLE] is False
+
+    def test_gradients_are_stored(self) -> None:
+        trial = optuna.create_study(pruner=ReconstructionEntropyPruner()).ask()
+        fit(ReconstructionEntropyCallback(trial, backward=Backward(cross_entropy)), mlp())
+        assert trial.user_attrs[attributes.GRADIENTS]["layer"] == [1, 2, 3, 4]
 
     def test_the_rule_may_be_given(self) -> None:
         strict = RetainedInformationRule(min_retained=0.999)

@@ -13,7 +13,8 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from recent_prune.optuna import stored_images
-from recent_prune.probe import ProbeResult
+from recent_prune.probe import GradientProfile, ProbeResult
+from recent_prune.probe.result import spread
 from recent_prune.rules import Verdict, summary
 
 CONSTRAINT = "recent_prune"
@@ -39,6 +40,11 @@ SECONDS = "recent_prune:seconds"
 PROFILE = "recent_prune:profile"
 """Profiles over depth, four digits, at most 64 layers, so below 2 KiB, e.g.
 {"layer": [1, 2], "retained": [0.91, 0.33], "relative_entropy": [0.1, 0.3]}."""
+GRADIENTS = "recent_prune:gradients"
+"""How the gradients arrive, where asked for with ``backward``: by weighted layer that trains, the
+head included, in the order of execution, four digits, at most 64 layers, so below 2 KiB; None where
+not finite. E.g. {"layer": [1, 2], "gradient_rms": [4.4e-15, 0.012], "update_ratio": [6e-09, 0.007],
+"loss": 2.31}; without a learning rate there is no ``update_ratio``."""
 
 RECONSTRUCTIONS = "recent_prune:reconstructions"
 """Of the samples asked for, 8 bits a feature, see :mod:`recent_prune.optuna.stored_images`."""
@@ -69,6 +75,8 @@ def to_attributes(number: int, result: ProbeResult, verdict: Verdict) -> dict[st
     }
     trainable = known.pop(TRAINABLE)
     known[PROFILE] = _profile(result)
+    if result.gradients is not None:
+        known[GRADIENTS] = _gradients(result.gradients)
     if result.reconstructions is not None:
         known[RECONSTRUCTIONS] = stored_images.to_attribute(result)
     return {**known, TRIAL: number, TRAINABLE: trainable}
@@ -86,11 +94,25 @@ def is_condemned(trial: FrozenTrial) -> bool:
 
 def _profile(result: ProbeResult) -> Mapping[str, Sequence[float | None]]:
     index = result.spread(PROFILE_LAYERS)
-    return {
-        "layer": [i + 1 for i in index],
-        "retained": [_json(result.retained[i]) for i in index],
-        "relative_entropy": [_json(result.relative_entropy[i]) for i in index],
-    }
+    return _by_layer(
+        index, {"retained": result.retained, "relative_entropy": result.relative_entropy}
+    )
+
+
+def _gradients(gradients: GradientProfile) -> Mapping[str, Sequence[float | None] | float | None]:
+    # Without the weights' own sizes, which would not fit into 2 KiB.
+    profiles = {"gradient_rms": gradients.gradient_rms}
+    if gradients.update_ratio is not None:
+        profiles["update_ratio"] = gradients.update_ratio
+    index = spread(len(gradients.layers), PROFILE_LAYERS)
+    return {**_by_layer(index, profiles), "loss": _json(gradients.loss)}
+
+
+def _by_layer(
+    index: Sequence[int], profiles: Mapping[str, Sequence[float]]
+) -> dict[str, Sequence[float | None]]:
+    chosen = {name: [_json(values[i]) for i in index] for name, values in profiles.items()}
+    return {"layer": [i + 1 for i in index], **chosen}
 
 
 def _json(value: float) -> float | None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from recent_prune.optuna import attributes, stored_images
 from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
-from recent_prune.probe import probe
+from recent_prune.probe import Backward, probe
 from recent_prune.probe.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import RetainedInformationRule, Rule, Verdict
@@ -27,6 +27,7 @@ def probe_trial(
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
     reconstruct: Tensor | None = None,
+    backward: Backward | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> Verdict:
@@ -61,6 +62,9 @@ def probe_trial(
         reconstruct: Samples [k, …], k ≤ 4, of at most 4,096 features, that are reconstructed from
             seven layers at most and stored in the trial, for
             :class:`recent_prune.report.StudyReport` to show. Default: none.
+        backward: As in :func:`recent_prune.probe.probe`. The gradients are stored in the trial
+            (``recent_prune:gradients``), and a rule of your own may judge by them
+            (``result.gradients``); those of this package do not. Default: none.
         rtol: As in :func:`recent_prune.probe.probe`.
         seed: As in :func:`recent_prune.probe.probe`.
 
@@ -81,6 +85,7 @@ def probe_trial(
         estimator=estimator,
         layers=layers,
         reconstruct=reconstruct,
+        backward=backward,
         rtol=rtol,
         seed=seed,
     )

@@ -86,7 +86,7 @@ class GradientProfile:
 
 
 def gradient_profile(
-    model: nn.Module, batch: Tensor, labels: Tensor | None, settings: Backward
+    model: nn.Module, batch: Tensor, labels: Tensor, settings: Backward
 ) -> GradientProfile:
     """One forward and one backward pass; no ``.grad`` is touched.
 
@@ -97,13 +97,8 @@ def gradient_profile(
         settings: Loss, learning rate and optimizer.
 
     Raises:
-        ValueError: If there are no labels, no weights that train, or the loss is no scalar.
+        ValueError: If there are no weights that train, or the loss is no scalar.
     """
-    if labels is None:
-        raise ValueError(
-            "`backward` needs labels: give Backward(labels=…) with a tensor, or `inputs` whose "
-            "batches are (inputs, labels)."
-        )
     stride = -(-len(batch) // SAMPLES)
     batch, labels = batch[::stride], labels[::stride]
     order: list[str] = []

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import torch
@@ -16,14 +17,23 @@ from torch import Tensor, nn
 
 from recent_prune.probe.activations import check_layers, check_model
 from recent_prune.probe.cascade import Cascade
+from recent_prune.probe.gradients import Backward
 from recent_prune.probe.gram import LayerGram
-from recent_prune.probe.inputs import Inputs, Samples, gather
-from recent_prune.probe.isolation import device_of, forked_random_states, isolated
+from recent_prune.probe.inputs import Inputs, Samples
+from recent_prune.probe.isolation import device_of, isolated
 from recent_prune.probe.measures import LayerMeasures
 from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.observation import Observation, observe
 from recent_prune.probe.perturbation import PERTURBED, with_perturbed
-from recent_prune.probe.probing import Estimator, input_rms, probe_samples, resolved, warn_of_noise
+from recent_prune.probe.probing import (
+    Estimator,
+    gathered,
+    gradients_of,
+    input_rms,
+    probe_samples,
+    resolved,
+    warn_of_noise,
+)
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
 from recent_prune.probe.stack import architecture, observe_stacked, state_bytes
@@ -46,6 +56,7 @@ def probe_many(
     *,
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
+    backward: Backward | None = None,
     rtol: float = 0.005,
     seed: int = 0,
     progress: bool | None = None,
@@ -57,7 +68,7 @@ def probe_many(
     solved together. Results are those of :func:`probe` within rounding: ``retained`` to 1e-3, the
     cutoff where no layer sits on its tolerance. What cannot be stacked is probed one by one, and
     so are all models with the cascade, single ones of an architecture, and on a CPU those of more
-    than 2 MiB, which gain nothing there.
+    than 2 MiB, which gain nothing there. Backward passes, where asked for, are made one by one.
 
     A model that cannot be probed does not harm the others: its place holds the exception.
 
@@ -67,6 +78,7 @@ def probe_many(
         inputs: As in :func:`probe`, gathered once.
         estimator: As in :func:`probe`.
         layers: As in :func:`probe`.
+        backward: As in :func:`probe`, with the same labels for all models.
         rtol: As in :func:`probe`.
         seed: As in :func:`probe`.
         progress: Whether to show a progress bar (needs ``rich``). Default: if standard error is a
@@ -74,11 +86,13 @@ def probe_many(
 
     Returns:
         For each model, in order, its result, or the exception that :func:`probe` would raise.
-        ``seconds`` is the model's share of the time of its stack.
+        ``seconds`` is the model's share of the time of its stack, and its own backward pass.
 
     Raises:
-        TypeError: If ``inputs`` hold no tensors, or ``models`` is a model or a mapping.
-        ValueError: If ``inputs`` cannot be probed, or an argument is out of its range.
+        TypeError: If ``inputs`` hold no tensors, ``models`` is a model or a mapping, or
+            ``backward`` no :class:`Backward`.
+        ValueError: If ``inputs`` cannot be probed, labels are missing, or an argument is out of
+            its range.
 
     Example:
         >>> import recent_prune as rp
@@ -94,9 +108,8 @@ def probe_many(
         raise TypeError(f"`models` must be a list of models, but got {type(models).__name__}.")
     check_layers(layers)
     chosen = resolved(estimator)
-    with forked_random_states([], seed):  # a data loader shuffles
-        samples = gather(inputs, chosen.samples)
-    one_by_one = _OneByOne(samples, chosen, layers, rtol, seed)
+    samples = gathered(inputs, chosen.samples, backward, seed)
+    one_by_one = _OneByOne(samples, chosen, layers, backward, rtol, seed)
     probing = _Stacked(one_by_one, chosen) if isinstance(chosen, Ridge) else one_by_one
     outcomes: dict[int, Outcome] = {}
     with _progress(progress, len(models) if isinstance(models, Sized) else None) as advance:
@@ -137,6 +150,7 @@ class _OneByOne:
     samples: Samples
     estimator: Ridge | Cascade
     layers: Sequence[str] | None
+    backward: Backward | None
     rtol: float
     seed: int
 
@@ -153,11 +167,12 @@ class _OneByOne:
                 self.samples,
                 self.estimator,
                 layers=self.layers,
+                backward=self.backward,
                 rtol=self.rtol,
                 seed=self.seed,
             )
         except Exception as error:
-            return error
+            return _light(error)
 
 
 class _Stacked:
@@ -177,12 +192,28 @@ class _Stacked:
 
     def outcomes(self, group: _Group) -> dict[int, Outcome]:
         try:
-            return self._results(group)
+            results = self._results(group)
         except Exception:
             # What cannot be stacked, or cannot be probed: one by one the model at fault is found.
             return self._one_by_one.outcomes(group)
+        # Only now, with the memory of the stacks free again.
+        return {index: self._looked_back(model, results[index]) for index, model in group}
 
-    def _results(self, group: _Group) -> dict[int, Outcome]:
+    def _looked_back(self, model: nn.Module, result: ProbeResult) -> Outcome:
+        """The result with gradients, where asked for; by itself, so that it harms no other."""
+        backward, seed = self._one_by_one.backward, self._one_by_one.seed
+        if backward is None:
+            return result
+        start = time.perf_counter()
+        try:
+            samples = self._batch(device_of(model)).samples
+            gradients = gradients_of(model, samples, backward, seed)
+        except Exception as error:
+            return _light(error)
+        seconds = result.seconds + time.perf_counter() - start
+        return replace(result, gradients=gradients, seconds=seconds)
+
+    def _results(self, group: _Group) -> dict[int, ProbeResult]:
         """The first alone, which shows what a model needs; the others in stacks that fit."""
         results, memory = self._run(group[:1])
         device = device_of(group[0][1])
@@ -198,7 +229,7 @@ class _Stacked:
                 rest, size = [*part, *rest], len(part) // 2
         return results
 
-    def _run(self, part: _Group) -> tuple[dict[int, Outcome], int]:
+    def _run(self, part: _Group) -> tuple[dict[int, ProbeResult], int]:
         """Results of models that are run as one, and the bytes of memory that one of them took."""
         start = time.perf_counter()
         models = [model for _, model in part]
@@ -215,15 +246,15 @@ class _Stacked:
         measures = self._measures(observed, own)
         redundancy = {id(t): t.redundancy(self._ridge.relative_floor) for t in own}
         seconds = (time.perf_counter() - start) / len(part)
-        results: dict[int, Outcome] = {
+        results = {
             index: to_result(
                 self._ridge.name,
                 layer_measures,
-                batch.inputs[:0],
+                batch.samples.inputs[:0],
                 input_rms=batch.rms,
                 redundancy=redundancy[id(known)],
                 normalized=has_normalization(model),
-                samples=len(batch.inputs),
+                samples=len(batch.samples.inputs),
                 seconds=seconds,
                 rtol=self._one_by_one.rtol,
             )
@@ -247,23 +278,30 @@ class _Stacked:
 
     def _batch(self, device: torch.device) -> _Batch:
         if device not in self._batches:
-            inputs = self._one_by_one.samples.inputs.to(device)
+            samples = self._one_by_one.samples.to(device)
+            inputs = samples.inputs
             everything, perturbed, size = with_perturbed(inputs, PERTURBED)
             targets = Targets(inputs, 0, size) if inputs.is_floating_point() else None
             rms = input_rms(inputs)
-            self._batches[device] = _Batch(inputs, everything, perturbed, targets, rms)
+            self._batches[device] = _Batch(samples, everything, perturbed, targets, rms)
         return self._batches[device]
 
 
 @dataclass(frozen=True)
 class _Batch:
-    """The inputs on a device, with perturbed ones behind them, and as targets (but tokens)."""
+    """The samples on a device, with perturbed ones behind them, and as targets (but tokens)."""
 
-    inputs: Tensor
+    samples: Samples
     everything: Tensor
     perturbed: int
     targets: Targets | None
     rms: float
+
+
+def _light(error: Exception) -> Exception:
+    """The error without what its frames hold: activations, and the graphs of a backward pass."""
+    traceback.clear_frames(error.__traceback__)
+    return error
 
 
 def _bytes(grams: Sequence[LayerGram]) -> int:

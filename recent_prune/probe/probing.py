@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from recent_prune.probe.activations import check_model
 from recent_prune.probe.cascade import Cascade
-from recent_prune.probe.gradients import Backward, gradient_profile
+from recent_prune.probe.gradients import Backward, GradientProfile, gradient_profile
 from recent_prune.probe.inputs import Inputs, Samples, gather
 from recent_prune.probe.isolation import device_of, forked_random_states, isolated
 from recent_prune.probe.modules import has_normalization, unwrapped
@@ -91,12 +91,8 @@ def probe(
         False
     """
     start = time.perf_counter()
-    if backward is not None and not isinstance(backward, Backward):
-        raise TypeError(f"`backward` must be a Backward, but got {type(backward).__name__}.")
     chosen = resolved(estimator)
-    labels, labelled = (None, False) if backward is None else (backward.labels, True)
-    with forked_random_states([], seed):  # a data loader shuffles
-        samples = gather(inputs, chosen.samples, labels, labelled)
+    samples = gathered(inputs, chosen.samples, backward, seed)
     result = probe_samples(
         model,
         samples,
@@ -128,12 +124,13 @@ def probe_samples(
     start = time.perf_counter() if start is None else start
     check_model(model)
     model = unwrapped(model)
-    batch, labels = samples.to(device_of(model))
+    samples = samples.to(device_of(model))
+    batch = samples.inputs
     shown = _shown(reconstruct, batch)
     with isolated(model, seed):
         everything = torch.cat([batch, shown])
         measures, redundancy = estimator.measure(model, everything, len(shown), layers)
-        gradients = None if backward is None else gradient_profile(model, batch, labels, backward)
+    gradients = None if backward is None else gradients_of(model, samples, backward, seed)
     return to_result(
         estimator.name,
         measures,
@@ -146,6 +143,42 @@ def probe_samples(
         rtol=rtol,
         gradients=gradients,
     )
+
+
+def gathered(inputs: Inputs, samples: int | None, backward: Backward | None, seed: int) -> Samples:
+    """Samples to probe, at most so many, with labels if there is to be a backward pass.
+
+    Raises:
+        TypeError: If ``backward`` is something else, or as :func:`gather`.
+        ValueError: If labels are needed and missing, or as :func:`gather`.
+    """
+    if backward is not None and not isinstance(backward, Backward):
+        raise TypeError(f"`backward` must be a Backward, but got {type(backward).__name__}.")
+    labels = None if backward is None else backward.labels
+    with forked_random_states([], seed):  # a data loader shuffles
+        found = gather(inputs, samples, labels, labelled=backward is not None)
+    if backward is not None and found.labels is None:
+        raise ValueError(
+            "`backward` needs labels: give Backward(labels=…) with a tensor, or `inputs` whose "
+            "batches are (inputs, labels)."
+        )
+    return found
+
+
+def gradients_of(
+    model: nn.Module, samples: Samples, backward: Backward, seed: int
+) -> GradientProfile:
+    """The backward pass, isolated on its own: whatever ran before, the same gradients.
+
+    Args:
+        model: Unwrapped.
+        samples: With labels, on the model's device.
+        backward: Loss, learning rate and optimizer.
+        seed: Of everything random.
+    """
+    assert samples.labels is not None  # or `gathered` has raised
+    with isolated(model, seed):
+        return gradient_profile(model, samples.inputs, samples.labels, backward)
 
 
 def resolved(estimator: Estimator) -> Ridge | Cascade:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from ray import tune
 from torch import nn
 
-from recent_prune.probe import probe
+from recent_prune.probe import Backward, probe
 from recent_prune.probe.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
@@ -28,6 +28,7 @@ def probe_and_report(
     rule: Rule | None = None,
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
+    backward: Backward | None = None,
     rtol: float = 0.005,
 ) -> Verdict:
     """Probe within a trial and, if it cannot train, report that to the scheduler, which stops it.
@@ -58,6 +59,9 @@ def probe_and_report(
         rule: Default: :class:`RetainedInformationRule`.
         estimator: As in :func:`recent_prune.probe.probe`.
         layers: As in :func:`recent_prune.probe.probe`.
+        backward: As in :func:`recent_prune.probe.probe`, for a rule of your own that looks at
+            ``result.gradients``; the rules of this package do not, and gradients are not
+            reported. Default: none.
         rtol: As in :func:`recent_prune.probe.probe`.
 
     Returns:
@@ -72,7 +76,7 @@ def probe_and_report(
             f"`rule` must be a function of the probe's result (no class, and no CertifiedRule, "
             f"which the scheduler takes), but got {rule!r}."
         )
-    result = probe(model, inputs, estimator=estimator, layers=layers, rtol=rtol)
+    result = probe(model, inputs, estimator=estimator, layers=layers, backward=backward, rtol=rtol)
     verdict = (rule or RetainedInformationRule())(result)
     if not verdict.trainable:
         names = [metric] if isinstance(metric, str) else metric

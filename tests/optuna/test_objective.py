@@ -8,10 +8,11 @@ import pytest
 import torch
 from optuna.storages import RetryHeartbeatStaleTrialCallback
 from optuna.trial import FixedTrial, Trial, TrialState
+from torch.nn.functional import cross_entropy
 
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
-from recent_prune.probe import Ridge, probe
-from recent_prune.rules import RetainedInformationRule, SaturationRule
+from recent_prune.probe import Backward, ProbeResult, Ridge, probe
+from recent_prune.rules import RetainedInformationRule, SaturationRule, Verdict
 from tests.networks import mlp
 from tests.optuna.studies import DIGITS, build, condemned
 
@@ -54,6 +55,70 @@ def test_attributes_stay_small_json_for_deep_networks_and_infinite_activations()
     assert profile["layer"][-1] == 300
     assert profile["relative_entropy"][-1] is None
     assert trial.user_attrs[attributes.VIOLATION] == 1.0
+
+
+BACKWARD = Backward(cross_entropy, DIGITS.train_labels, learning_rate=0.1)
+
+
+def test_gradients_are_stored_where_asked_for() -> None:
+    trial, plain = new_study().ask(), new_study().ask()
+    model = mlp(depth=3)
+    found = probe(model, DIGITS.train, backward=BACKWARD).gradients
+    assert found is not None
+    assert found.update_ratio is not None
+    with_gradients = probe_trial(trial, model, DIGITS.train, backward=BACKWARD)
+    stored = trial.user_attrs[attributes.GRADIENTS]
+    assert set(stored) == {"layer", "gradient_rms", "update_ratio", "loss"}
+    assert stored["layer"] == [1, 2, 3, 4]  # the head included
+    assert stored["gradient_rms"] == pytest.approx(found.gradient_rms, rel=1e-3)
+    assert stored["update_ratio"] == pytest.approx(found.update_ratio, rel=1e-3)
+    assert stored["loss"] == pytest.approx(found.loss, rel=1e-3)
+    assert probe_trial(plain, model, DIGITS.train) == with_gradients
+    assert set(trial.user_attrs) - set(plain.user_attrs) == {attributes.GRADIENTS}
+
+
+def test_without_a_learning_rate_no_ratio_is_stored() -> None:
+    trial = new_study().ask()
+    backward = Backward(cross_entropy, DIGITS.train_labels)
+    probe_trial(trial, mlp(depth=3), DIGITS.train, backward=backward)
+    assert set(trial.user_attrs[attributes.GRADIENTS]) == {"layer", "gradient_rms", "loss"}
+
+
+@pytest.mark.parametrize("weight_variance", [0.05, 5.0])
+def test_gradients_of_deep_networks_stay_small_json(weight_variance: float) -> None:
+    trial = new_study().ask()
+    model = mlp(depth=150, weight_variance=weight_variance).double()
+    data = DIGITS.train.double()
+    probe_trial(trial, model, data, backward=BACKWARD)
+    stored = trial.user_attrs[attributes.GRADIENTS]
+    assert 1024 < len(json.dumps(stored, allow_nan=False)) < 2048
+    assert len(stored["layer"]) == len(stored["gradient_rms"]) == len(stored["update_ratio"]) == 64
+    assert (stored["layer"][0], stored["layer"][-1]) == (1, 151)
+
+
+def test_gradients_that_are_not_finite_are_stored_as_null() -> None:
+    trial = new_study().ask()
+    model = mlp(depth=5, activation="relu", weight_variance=1e30)
+    probe_trial(trial, model, DIGITS.train, backward=BACKWARD)
+    stored = trial.user_attrs[attributes.GRADIENTS]
+    json.dumps(stored, allow_nan=False)
+    assert stored["loss"] is None
+    assert None in stored["gradient_rms"]
+
+
+def test_a_rule_may_judge_by_gradients() -> None:
+    def rule(result: ProbeResult) -> Verdict:
+        assert result.gradients is not None
+        arrives = result.gradients.gradient_rms[0] > 1e-6
+        return Verdict(arrives, 0.0 if arrives else 1.0, "By the first gradient.")
+
+    def trainable(weight_variance: float) -> bool:
+        model = mlp(depth=24, weight_variance=weight_variance)
+        trial = new_study().ask()
+        return probe_trial(trial, model, DIGITS.train, rule=rule, backward=BACKWARD).trainable
+
+    assert trainable(1.76)
+    assert not trainable(0.1)
 
 
 def test_the_rule_is_the_argument_or_the_pruner_or_the_default() -> None:
@@ -172,6 +237,8 @@ def test_errors_of_the_probe_reach_the_user_and_leave_no_verdict() -> None:
     trial = new_study().ask()
     with pytest.raises(ValueError, match="at least 16 samples, but got 3"):
         probe_trial(trial, mlp(), DIGITS.train[:3])
+    with pytest.raises(ValueError, match="`backward` needs labels"):
+        probe_trial(trial, mlp(), DIGITS.train, backward=Backward(cross_entropy))
     assert trial.user_attrs == {}
     assert trial.constraints == {}
 

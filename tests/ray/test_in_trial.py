@@ -12,8 +12,13 @@ from ray.tune.schedulers import (
     ASHAScheduler,
 )
 from ray.tune.search.optuna import OptunaSearch
+from torch.nn.functional import cross_entropy
 
-from recent_prune.ray import ReconstructionEntropyScheduler
+from recent_prune.data import load_digits
+from recent_prune.probe import Backward, ProbeResult, probe
+from recent_prune.ray import ReconstructionEntropyScheduler, probe_and_report
+from recent_prune.rules import Verdict
+from tests.networks import mlp
 from tests.ray.simulation import (
     improving,
     simulated,
@@ -99,3 +104,17 @@ class TestWithinTheTrial:
             (False, "COMPLETE"),
         }
         assert all(t.constraints == {"recent_prune": 0.5} for t in trials if t.params["doomed"])
+
+
+def test_a_rule_may_judge_by_gradients() -> None:
+    seen: list[ProbeResult] = []
+
+    def rule(result: ProbeResult) -> Verdict:
+        seen.append(result)
+        return Verdict(True, 0.0, "Whatever it is.")
+
+    digits = load_digits()
+    backward = Backward(cross_entropy, digits.train_labels)
+    probe_and_report(mlp(), digits.train, metric="score", rule=rule, backward=backward)
+    expected = probe(mlp(), digits.train, backward=backward)
+    assert seen[0].gradients == expected.gradients is not None
