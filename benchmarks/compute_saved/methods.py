@@ -89,7 +89,6 @@ METHODS: dict[str, Method] = {
     OURS: study(PEERS["none"], _RETAINED),
     "ours, SaturationRule": study(PEERS["none"], SaturationRule()),
     "ours, TrainabilityRule": study(PEERS["none"], TrainabilityRule()),
-    "ours, TrainabilityRule(0.5)": study(PEERS["none"], TrainabilityRule(0.5)),
     **{
         f"{OURS} + {name}": study(make, _RETAINED) for name, make in PEERS.items() if name != "none"
     },

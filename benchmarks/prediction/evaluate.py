@@ -173,7 +173,7 @@ def rules_table(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for rule in (*TRAINABILITY, *RULES):
         for family, part in [("all", table), *table.groupby("family")]:
-            if family != "all" and rule not in (DEFAULT_RULE, "TrainabilityRule(0.3)"):
+            if family != "all" and rule not in (DEFAULT_RULE, "TrainabilityRule(0.5)"):
                 continue
             condemned = part[rule].astype(bool)
             t, g = trains[part.index], good[part.index]

@@ -42,6 +42,13 @@ RIDGE = 0.1
 """Penalty on the square of each rise between two knots, beside a sum of log-likelihoods."""
 ROUGHNESS = 1.0
 """Penalty on the square of the difference between neighbouring rises: curves bend slowly."""
+AXES = {
+    "retained": "retained at the deepest layer",
+    "mean_retained": "retained, mean over layers",
+    "size": "ln size of its activations",
+    "response": "ln response to a perturbation",
+    "variance": "ln share that varies",
+}
 LEAST_PROBABILITIES = (0.05, 0.1, 0.2, 0.3, 0.5)
 
 Array = npt.NDArray[np.float64]
@@ -148,20 +155,27 @@ def thresholds(table: pd.DataFrame, probability: Array) -> pd.DataFrame:
 def figure(model: AdditiveModel, numbers: pd.DataFrame) -> go.Figure:
     """The curves, with marks where the networks of the sample lie."""
     figure = make_subplots(rows=1, cols=len(model.curves), shared_yaxes=True)
+    bottom = min(min(curve.heights) for curve in model.curves.values()) - 0.5
     for column, (name, curve) in enumerate(model.curves.items(), start=1):
         figure.add_scatter(x=curve.knots, y=curve.heights, mode="lines", row=1, col=column)
         figure.add_scatter(
             x=numbers[name],
-            y=np.full(len(numbers), min(min(c.heights) for c in model.curves.values()) - 0.4),
+            y=np.full(len(numbers), bottom),
             mode="markers",
             marker={"symbol": "line-ns-open", "size": 7, "opacity": 0.3},
             row=1,
             col=column,
         )
-        figure.update_xaxes(title=name.replace("_", " "), row=1, col=column)
+        figure.update_xaxes(title=AXES[name], row=1, col=column)
     figure.update_yaxes(title="log-odds, nats", row=1, col=1)
     figure.update_traces(line_color="#0072b2", marker_color="#0072b2")
-    return figure.update_layout(width=1200, height=340, showlegend=False, template="simple_white")
+    return figure.update_layout(
+        width=1200,
+        height=300,
+        margin={"t": 10, "b": 10, "l": 10, "r": 10},
+        showlegend=False,
+        template="simple_white",
+    )
 
 
 def main() -> None:
