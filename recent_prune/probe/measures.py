@@ -11,7 +11,7 @@ from torch import Tensor
 
 from recent_prune.probe.entropies import (
     differential_entropy,
-    relative_entropy,
+    relative_entropies,
     von_neumann_entropy,
 )
 from recent_prune.probe.gram import LayerGram
@@ -65,11 +65,7 @@ def measure(
         shown: Reconstructions of the samples asked for, [k, D] each, or None.
         perturbation: Mean square of what the perturbed inputs were moved by.
     """
-    b, m = reconstructions.shape[:2]
-    entropies = relative_entropy(
-        inputs.expand(b, *inputs.shape).flatten(0, 1), reconstructions.flatten(0, 1)
-    )
-    entropies = entropies.reshape(b, m).double()
+    entropies = relative_entropies(inputs, reconstructions).double()
     # Rows of signed data can sum to zero; only images in [0, ∞) are normalised.
     nonnegative = bool((inputs >= 0).all())
     differential = torch.vmap(lambda r: differential_entropy(r, normalize=nonnegative))
