@@ -16,6 +16,10 @@ from recent_prune.probe.entropies import (
 )
 from recent_prune.probe.gram import LayerGram
 
+LEAST_NORM = 1e-18
+"""Of a sample's activations, in units of the layer's largest: weaker ones count as zeros, since
+their squares leave float32."""
+
 
 @dataclass(frozen=True)
 class LayerMeasures:
@@ -114,8 +118,12 @@ def jacobian_norms(grams: Sequence[LayerGram], perturbation: float) -> Tensor:
 
 def gram_entropies(grams: Sequence[LayerGram]) -> Tensor:
     """The Gram entropy of each layer's activations, [b], see :func:`gram_entropy`."""
-    density = torch.stack([g.directions for g in grams]).double()
-    return von_neumann_entropy(density) / math.log(density.shape[-1])
+    products = torch.stack([g.directions for g in grams]).double()
+    norms = products.diagonal(dim1=1, dim2=2).sqrt()
+    norms = torch.where(norms < LEAST_NORM, 1, norms)
+    n = products.shape[-1]
+    density = products / (n * norms[:, :, None] * norms[:, None, :])
+    return von_neumann_entropy(density) / math.log(n)
 
 
 def retained_share(inputs: Tensor, reconstructions: Tensor, mean: Tensor) -> float:
