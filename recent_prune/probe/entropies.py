@@ -44,9 +44,24 @@ def relative_entropy(inputs: Tensor, reconstructions: Tensor) -> Tensor:
             "`inputs` and `reconstructions` must have the same shape, but got "
             f"{tuple(inputs.shape)} and {tuple(reconstructions.shape)}."
         )
-    p = _as_distributions(inputs, "inputs")
-    q = _as_distributions(reconstructions, "reconstructions")
-    return (p * (p / q).log()).sum(dim=1)
+    return relative_entropies(
+        _as_rows(inputs, "inputs"), _as_rows(reconstructions, "reconstructions")
+    )
+
+
+def relative_entropies(inputs: Tensor, reconstructions: Tensor) -> Tensor:
+    """:func:`relative_entropy` of the same inputs [m, D] with respect to many reconstructions.
+
+    Args:
+        inputs: [m, D].
+        reconstructions: […, m, D].
+
+    Returns:
+        […, m].
+    """
+    p = _as_distributions(inputs)
+    # In place: fresh memory costs more than the arithmetic.
+    return (p / _as_distributions(reconstructions)).log_().mul_(p).sum(dim=-1)
 
 
 def differential_entropy(samples: Tensor, *, normalize: bool = True) -> Tensor:
@@ -139,7 +154,7 @@ def _as_rows(samples: Tensor, name: str, minimum: int = 1) -> Tensor:
     return samples.flatten(1)
 
 
-def _as_distributions(samples: Tensor, name: str) -> Tensor:
-    rows = _as_rows(samples, name)
-    shifted = rows - rows.amin(dim=1, keepdim=True) + OFFSET
-    return shifted / shifted.sum(dim=1, keepdim=True)
+def _as_distributions(rows: Tensor) -> Tensor:
+    shifted = rows - rows.amin(dim=-1, keepdim=True) + OFFSET
+    shifted /= shifted.sum(dim=-1, keepdim=True)
+    return shifted

@@ -10,8 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recent_prune.probe.entropies import row_directions
-
 DIRECTIONS = 64
 """The Gram entropy takes this many samples at most: its eigenvalues cost n³ a layer."""
 
@@ -31,7 +29,8 @@ class LayerGram(NamedTuple):
             d < n, otherwise K = H Hᵀ / d [n, n].
         scale: Largest absolute activation, []; NaN or infinite where any is.
         second_moment: Mean square of the activations divided by ``scale``, [].
-        directions: Gram matrix of the directions of a part of the rows, trace 1, [g, g].
+        directions: Gram matrix of a part of the rows, divided by ``scale`` and each centred by its
+            own mean, [g, g].
         variance: Mean square of H, [].
         cross: H_shown Hᵀ / d, [k, n].
         response: Mean square of how far the activations move for the perturbed samples, in units
@@ -66,18 +65,22 @@ def layer_gram(activation: Tensor, shown: int, max_features: int, perturbed: int
     # Scaled, so that neither sums nor squares overflow or vanish.
     rows = rows / scale.clamp_min(torch.finfo(rows.dtype).tiny)
     d = rows.shape[1]
-    fit, others, moved = rows.split([n, shown, perturbed])
-    mean = fit.mean(dim=0)
-    centred = fit - mean
-    variance = centred.square().mean()
-    directions = row_directions(fit[:: -(-len(fit) // DIRECTIONS)])
+    # The first feature taken off, equal features are exactly zero.
+    some = rows[: n : -(-n // DIRECTIONS)]
+    some = some - some[:, :1]
+    some -= some.mean(dim=1, keepdim=True)
+    mean = rows[:n].mean(dim=0)
+    fit, others, moved = (rows - mean).split([n, shown, perturbed])
+    narrow = d < n
+    kernel = fit / math.sqrt(d) if narrow else (fit @ fit.mT).div_(d)
+    variance = fit.square().mean() if narrow else kernel.diagonal().mean()
     return LayerGram(
-        kernel=centred / math.sqrt(d) if d < len(fit) else centred @ centred.mT / d,
+        kernel=kernel,
         scale=scale,
         second_moment=variance + mean.square().mean(),
-        directions=directions @ directions.mT / len(directions),
+        directions=some @ some.mT,
         variance=variance,
-        cross=(others - mean) @ centred.mT / d,
+        cross=others @ fit.mT / d,
         response=(moved - fit[:perturbed]).square().mean(),
     )
 

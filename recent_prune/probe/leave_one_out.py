@@ -31,7 +31,7 @@ LEAST_SHARE = 0.01
 reconstruction is the one at the largest floor, which is next to the mean of all samples."""
 
 BLOCK = 48
-"""Triangular matrices up to this size are inverted as a whole."""
+"""Matrices up to this size are factorized as a whole."""
 
 
 class LeaveOneOut:
@@ -73,7 +73,8 @@ class LeaveOneOut:
         best, judged = self._best(), targets.judged
         weights = self._system.rows(best, judged) / self._leverage[best][:, judged, None]
         missed = weights.to(targets.rows.dtype) @ targets.rows
-        return targets.judged_rows - targets.scale * missed
+        # In place: fresh memory costs more than the arithmetic.
+        return missed.mul_(-targets.scale).add_(targets.judged_rows)
 
     def shown(self) -> list[Tensor | None]:
         """Reconstructions of the shown samples at that floor, [k, F] a layer, or None."""
@@ -163,23 +164,29 @@ def _inverse_roots(kernels: Tensor, layer: Tensor, floor: Tensor) -> tuple[Tenso
     while True:
         system = kernels[layer].div_(floor[:, None, None])
         system.diagonal(dim1=1, dim2=2).add_(1)
-        factors, failed = torch.linalg.cholesky_ex(system)
+        roots, failed = _inverse_root(system)
         if not bool(failed.any()):
-            return _inverse(factors), floor
+            return roots, floor
         # Products of lower precision, such as TF32, have larger rounding errors.
-        floor = torch.where(failed > 0, floor * 10, floor)
+        floor = torch.where(failed, floor * 10, floor)
 
 
-def _inverse(lower: Tensor) -> Tensor:
-    """Inverses of lower triangular matrices [p, q, q], by blocks: products are what is fast."""
-    q = lower.shape[1]
+def _inverse_root(system: Tensor) -> tuple[Tensor, Tensor]:
+    """Inverses R of the Cholesky factors of matrices [p, q, q], and which have none, [p].
+
+    By blocks, since products are what is fast: with R₁ of A₁₁ and B = A₂₁ R₁ᵀ, R₂ is that of
+    A₂₂ − B Bᵀ, and R₂₁ = −R₂ B R₁.
+    """
+    q = system.shape[1]
     if q <= BLOCK:
-        ones = torch.eye(q, dtype=lower.dtype, device=lower.device)
-        whole: Tensor = torch.linalg.solve_triangular(lower, ones, upper=False)
-        return whole
+        factors, failed = torch.linalg.cholesky_ex(system)
+        ones = torch.eye(q, dtype=system.dtype, device=system.device)
+        return torch.linalg.solve_triangular(factors, ones, upper=False), failed > 0
     h = q // 2
-    first, last = _inverse(lower[:, :h, :h]), _inverse(lower[:, h:, h:])
-    inverse = torch.zeros_like(lower)
-    inverse[:, :h, :h], inverse[:, h:, h:] = first, last
-    inverse[:, h:, :h] = -last @ (lower[:, h:, :h] @ first)
-    return inverse
+    first, failed = _inverse_root(system[:, :h, :h])
+    below = system[:, h:, :h] @ first.mT
+    last, also = _inverse_root(system[:, h:, h:] - below @ below.mT)
+    roots = torch.zeros_like(system)
+    roots[:, :h, :h], roots[:, h:, h:] = first, last
+    roots[:, h:, :h] = -last @ (below @ first)
+    return roots, failed | also

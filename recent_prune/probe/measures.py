@@ -11,10 +11,14 @@ from torch import Tensor
 
 from recent_prune.probe.entropies import (
     differential_entropy,
-    relative_entropy,
+    relative_entropies,
     von_neumann_entropy,
 )
 from recent_prune.probe.gram import LayerGram
+
+LEAST_NORM = 1e-18
+"""Of a sample's activations, in units of the layer's largest: weaker ones count as zeros, since
+their squares leave float32."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +69,7 @@ def measure(
         shown: Reconstructions of the samples asked for, [k, D] each, or None.
         perturbation: Mean square of what the perturbed inputs were moved by.
     """
-    b, m = reconstructions.shape[:2]
-    entropies = relative_entropy(
-        inputs.expand(b, *inputs.shape).flatten(0, 1), reconstructions.flatten(0, 1)
-    )
-    entropies = entropies.reshape(b, m).double()
+    entropies = relative_entropies(inputs, reconstructions).double()
     # Rows of signed data can sum to zero; only images in [0, ∞) are normalised.
     nonnegative = bool((inputs >= 0).all())
     differential = torch.vmap(lambda r: differential_entropy(r, normalize=nonnegative))
@@ -118,8 +118,12 @@ def jacobian_norms(grams: Sequence[LayerGram], perturbation: float) -> Tensor:
 
 def gram_entropies(grams: Sequence[LayerGram]) -> Tensor:
     """The Gram entropy of each layer's activations, [b], see :func:`gram_entropy`."""
-    density = torch.stack([g.directions for g in grams]).double()
-    return von_neumann_entropy(density) / math.log(density.shape[-1])
+    products = torch.stack([g.directions for g in grams]).double()
+    norms = products.diagonal(dim1=1, dim2=2).sqrt()
+    norms = torch.where(norms < LEAST_NORM, 1, norms)
+    n = products.shape[-1]
+    density = products / (n * norms[:, :, None] * norms[:, None, :])
+    return von_neumann_entropy(density) / math.log(n)
 
 
 def retained_share(inputs: Tensor, reconstructions: Tensor, mean: Tensor) -> float:

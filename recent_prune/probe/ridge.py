@@ -156,8 +156,8 @@ class Ridge:
             kernel = grams[same[0]].kernel
             workspace = WORKSPACE.get(kernel.device.type, WORKSPACE["cpu"])
             # Three matrices a floor (the system, its factor and the inverse of that), and about
-            # eight of the size of the reconstructions for their entropies.
-            numbers = 3 * len(self.noise_floors) * shape.numel() + 8 * reconstructed
+            # four of the size of the reconstructions for their entropies.
+            numbers = 3 * len(self.noise_floors) * shape.numel() + 4 * reconstructed
             size = max(workspace // (numbers * kernel.itemsize), 1)
             for start in range(0, len(same), size):
                 yield same[start : start + size]

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recent_prune.probe import differential_entropy, gram_entropy, relative_entropy
+from recent_prune.probe.entropies import relative_entropies
 from tests.conftest import Reference
 
 Array = npt.NDArray[np.float64]
@@ -87,6 +88,12 @@ class TestRelativeEntropy:
         torch.testing.assert_close(images, relative_entropy(p, q))
         assert torch.equal(p, before[0])
         assert torch.equal(q, before[1])
+
+    def test_many_reconstructions_are_as_if_one_by_one(self) -> None:
+        p = random_samples(0)
+        many = torch.stack([random_samples(seed) - 0.3 for seed in (1, 2, 3)])
+        one_by_one = torch.stack([relative_entropy(p, q) for q in many])
+        torch.testing.assert_close(relative_entropies(p, many), one_by_one)
 
     def test_nan_stays_in_its_sample(self) -> None:
         p = random_samples(0)

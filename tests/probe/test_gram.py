@@ -43,6 +43,18 @@ def test_gram_entropy_is_that_of_every_third_sample() -> None:
     assert len(activations[::3]) == DIRECTIONS
 
 
+def test_gram_entropy_of_samples_without_direction() -> None:
+    """Constant samples, also of a number that has no exact mean, and all but vanishing ones."""
+    activations = sample(20, 40).float()
+    activations[3], activations[5] = 0, 0.1
+    activations[7] *= 1e-22
+    activations[8] *= 1e-6
+    without = activations.clone()
+    without[7] = 0
+    entropies = gram_entropies([layer_gram(activations, 0, 100)])
+    assert float(entropies) == pytest.approx(float(gram_entropy(without)), rel=1e-5)
+
+
 def test_no_activation_has_neither_size_nor_entropy() -> None:
     dead = layer_gram(torch.zeros(20, 4), 0, 100)
     rms, share = activation_sizes([dead])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from recent_prune.probe.gram import layer_gram
-from recent_prune.probe.leave_one_out import BLOCK, LeaveOneOut, _inverse, _inverse_roots
+from recent_prune.probe.leave_one_out import BLOCK, LeaveOneOut, _inverse_root, _inverse_roots
 from recent_prune.probe.targets import COMPONENTS, Targets
 
 Array = npt.NDArray[np.float64]
@@ -144,6 +144,13 @@ def test_products_of_low_precision_still_have_a_factor() -> None:
 
 
 @pytest.mark.parametrize("size", [1, BLOCK, BLOCK + 1, 3 * BLOCK + 7])
-def test_inverse_by_blocks(size: int) -> None:
-    lower = torch.tril(sample(0, size, size)) / size + 2 * torch.eye(size).double()
-    torch.testing.assert_close(_inverse(lower[None])[0], torch.linalg.inv(lower))
+def test_inverse_root_by_blocks(size: int) -> None:
+    rows = sample(0, size, size)
+    system = rows @ rows.T / size + torch.eye(size).double()
+    for broken in {0, size // 2, size - 1}:
+        indefinite = system.clone()
+        indefinite[broken, broken] = -1
+        roots, failed = _inverse_root(torch.stack([system, indefinite]))
+        assert failed.tolist() == [False, True]
+        expected = torch.linalg.inv(torch.linalg.cholesky(system))
+        torch.testing.assert_close(roots[0], expected)
