@@ -27,7 +27,7 @@ READ_OFF = (0.25, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 0.97)
 """σ_w² at which the paper's figure was read off."""
 
 
-def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> nn.Module:
+def build(images: Images, scale: Scale, weight_variance: float, depth: int, seed: int) -> nn.Module:
     """As the paper's, with the scale's number of channels."""
     channels, height, width = images.train.shape[1:]
     return networks.cnn(
@@ -37,6 +37,7 @@ def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> n
         channels=scale.size,
         weight_variance=weight_variance,
         bias_variance=BIAS_VARIANCE,
+        seed=seed,
     )
 
 

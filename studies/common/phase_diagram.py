@@ -59,7 +59,6 @@ class Diagram:
         trained: σ_w² and depths of those that are trained as well, if any.
         training: How.
         device: Where.
-        seed: Of each network's weights and of its cascade: all σ_w² share the random numbers.
     """
 
     name: str
@@ -73,7 +72,6 @@ class Diagram:
     trained: tuple[tuple[float, ...], tuple[int, ...]]
     training: Training
     device: torch.device
-    seed: int = 0
 
     def correlation_length(self, weight_variance: float) -> float:
         """Mean field's ξ, layers."""
@@ -118,7 +116,6 @@ def measured(diagram: Diagram, folder: Path) -> Measured:
 
 def profile(diagram: Diagram, weight_variance: float) -> pd.DataFrame:
     """The profiles of one network."""
-    torch.manual_seed(diagram.seed)
     model = diagram.build(weight_variance, diagram.depth).to(diagram.device)
     images = diagram.images.train.to(diagram.device)
     start = time.perf_counter()
@@ -149,7 +146,6 @@ def profile(diagram: Diagram, weight_variance: float) -> pd.DataFrame:
 
 def trained(diagram: Diagram, weight_variance: float, depth: int, loss: str) -> pd.DataFrame:
     """What one network reaches, and the score of its probe."""
-    torch.manual_seed(diagram.seed)
     model = diagram.build(weight_variance, depth).to(diagram.device)
     result = rp.probe(model, diagram.images.train[:2000].to(diagram.device))
     accuracy = accuracy_reached(model, diagram.images, diagram.training, loss, diagram.device)

@@ -55,8 +55,8 @@ COARSE_GRID = tuple(np.round(np.arange(0.25, 4.01, 0.25), 2).tolist())
 
 PAPERS_TRAINING = Training(epochs=200, samples=60_000, learning_rate=1e-3)
 
-Build = Callable[[Images, Scale, float, int], nn.Module]
-"""From images, a scale, σ_w² and a depth to a network."""
+Build = Callable[[Images, Scale, float, int, int], nn.Module]
+"""From images, a scale, σ_w², a depth and a seed to a network."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Study:
         ] = None,
         data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
         device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
-        seed: Annotated[int, typer.Option(help="Of the networks and their cascades.")] = 0,
+        seed: Annotated[int, typer.Option(help="Of the networks.")] = 0,
         out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     ) -> None:
         """Measure, draw and compare; what was measured before is not measured again."""
@@ -103,7 +103,7 @@ class Study:
         where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
         def build(weight_variance: float, depth: int) -> nn.Module:
-            return self.build(images, chosen, weight_variance, depth)
+            return self.build(images, chosen, weight_variance, depth, seed)
 
         diagram = Diagram(
             name=f"{name}_{(data or chosen.data).value}" + (f"_seed{seed}" if seed else ""),
@@ -117,7 +117,6 @@ class Study:
             trained=(chosen.trained_variances, chosen.trained_depths) if train else ((), ()),
             training=chosen.training,
             device=where,
-            seed=seed,
         )
         folder = out or self.folder / "results"
         # Points of other settings under the same name are others.

@@ -23,7 +23,7 @@ from studies.dnn_phase_diagram.study import BIAS_VARIANCE, SCALES
 OUTPUTS = 10
 
 
-def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> nn.Module:
+def build(images: Images, scale: Scale, weight_variance: float, depth: int, seed: int) -> nn.Module:
     """From as many units as the input has features to as many as there are classes."""
     features = images.train[0].numel()
     widths = np.linspace(scale.size or features, OUTPUTS, depth + 1)[:-1].round().astype(int)
@@ -34,6 +34,7 @@ def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> n
         width=widths.tolist(),
         weight_variance=weight_variance,
         bias_variance=BIAS_VARIANCE,
+        seed=seed,
     )
 
 

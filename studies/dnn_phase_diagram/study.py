@@ -27,7 +27,7 @@ READ_OFF = (0.3, 0.6, 0.85, 1.1, 1.25, 1.4, 1.5, 1.55)
 """σ_w² at which the paper's figure was read off."""
 
 
-def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> nn.Module:
+def build(images: Images, scale: Scale, weight_variance: float, depth: int, seed: int) -> nn.Module:
     """As wide as the input, unless the scale says otherwise."""
     features = images.train[0].numel()
     return networks.mlp(
@@ -37,6 +37,7 @@ def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> n
         width=scale.size or features,
         weight_variance=weight_variance,
         bias_variance=BIAS_VARIANCE,
+        seed=seed,
     )
 
 

@@ -25,7 +25,7 @@ BIAS_VARIANCE = 2e-5
 """σ_b², the paper's."""
 
 
-def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> nn.Module:
+def build(images: Images, scale: Scale, weight_variance: float, depth: int, seed: int) -> nn.Module:
     """As the paper's, with the scale's number of channels."""
     channels, height, width = images.train.shape[1:]
     return networks.resnet(
@@ -35,6 +35,7 @@ def build(images: Images, scale: Scale, weight_variance: float, depth: int) -> n
         channels=scale.size,
         weight_variance=weight_variance,
         bias_variance=BIAS_VARIANCE,
+        seed=seed,
     )
 
 

@@ -38,6 +38,6 @@ def test_a_line_a_network_data_set_and_loss(tmp_path: Path) -> None:
 
 
 def test_shrinking_networks_shrink_linearly() -> None:
-    model = build(load_digits(), SHRINKING["quick"], 1.0, 6)
+    model = build(load_digits(), SHRINKING["quick"], 1.0, 6, 0)
     widths = [m.out_features for m in model.modules() if hasattr(m, "out_features")]
     assert widths == [64, 55, 46, 37, 28, 19, 10]
