@@ -32,6 +32,16 @@ def test_one_that_does_not() -> None:
     assert len([line for line in run.output.splitlines() if line.startswith("│")]) == 16
 
 
+def test_other_rules() -> None:
+    arguments = [*BUILD, "-a", "depth=60", "-a", "gain=0.3", "--rule"]
+    told = {
+        rule: CliRunner().invoke(app, [*arguments, rule]) for rule in ("saturation", "trainability")
+    }
+    assert {run.exit_code for run in told.values()} == {3}
+    assert told["saturation"].output.startswith("Will not train. The relative entropy saturates")
+    assert told["trainability"].output.startswith("Will not train. Of networks with such a profile")
+
+
 def test_json_for_scripts() -> None:
     run = CliRunner().invoke(app, [*BUILD, "-a", "depth=60", "-a", "gain=0.3", "--json"])
     assert run.exit_code == 3
