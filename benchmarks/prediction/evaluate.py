@@ -42,6 +42,7 @@ FOLDER = Path(__file__).parent
 DEFAULT = "probe (default), `TrainabilityRule`"
 EPOCH = "cascade, one epoch"
 TRAINABILITY = {f"TrainabilityRule({least:g})": least for least in (0.1, 0.3, 0.5)}
+BINS = (-0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 DEFAULT_RULE = "RetainedInformationRule(0.005)"
 REGRESSION = "regression on the hyperparameters"
 FREE = [
@@ -166,6 +167,23 @@ def comparison_table(table: pd.DataFrame, parts: dict[str, Mask]) -> pd.DataFram
     return pd.DataFrame(rows)
 
 
+def calibration_table(table: pd.DataFrame) -> pd.DataFrame:
+    """How many train of the networks to which `TrainabilityRule` gives about the same chance."""
+    probability = pd.Series(expit(table[DEFAULT]), index=table.index)
+    rows = []
+    for bounds, said in probability.groupby(pd.cut(probability, BINS), observed=True):
+        trains = table.loc[said.index, "accuracy"] > 0.5
+        rows.append(
+            {
+                "probability": f"{max(bounds.left, 0):.1f} to {bounds.right:.1f}",
+                "mean": f"{said.mean():.2f}",
+                "networks": len(said),
+                "that train": f"{trains.mean():.0%}",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
 def rules_table(table: pd.DataFrame) -> pd.DataFrame:
     """What each rule, on the default probe, would have pruned, by family."""
     trains = table["accuracy"] > 0.5
@@ -223,6 +241,8 @@ def main(
             markdown(comparison_table(table, parts)),
             "By family:",
             markdown(prediction_table(table, families).drop(columns="median seconds")),
+            "Of networks to which `TrainabilityRule` gives a probability, how many train:",
+            markdown(calibration_table(table)),
             "What the rules prune, with the default probe (good: within 0.1 of the best accuracy "
             "of the sample; mediocre: trains to something worse):",
             markdown(rules_table(table)),
