@@ -15,7 +15,6 @@ import pandas as pd
 from benchmarks.prediction.evaluate import DEFAULT, log_odds
 from benchmarks.prediction.score import NUMBERS
 from recent_prune.rules.certified import Judgement
-from recent_prune.rules.trainability import trainability_model
 
 PREDICTION = Path(__file__).parent.parent / "prediction"
 
@@ -108,7 +107,7 @@ def trained(numbers: np.random.Generator, trials: int) -> Generator[Drawn, Judge
         for name in ("test", "holdout")
     ]
     table = pd.concat(tables, ignore_index=True)
-    table[DEFAULT] = log_odds(trainability_model(), table[list(NUMBERS)])
+    table[DEFAULT] = log_odds(table[list(NUMBERS)])
     best = table["accuracy"].max()
     for row in numbers.integers(len(table), size=trials):
         known = table.iloc[int(row)]

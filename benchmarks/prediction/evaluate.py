@@ -35,8 +35,8 @@ from sklearn.metrics import roc_curve
 from benchmarks.prediction.free import hyperparameters
 from benchmarks.prediction.score import ESTIMATORS, NUMBERS, RULES
 from benchmarks.tables import markdown
+from recent_prune.rules import trainability
 from recent_prune.rules.additive import AdditiveModel
-from recent_prune.rules.trainability import trainability_model
 
 FOLDER = Path(__file__).parent
 DEFAULT = "probe (default), `TrainabilityRule`"
@@ -70,11 +70,12 @@ Mask = npt.NDArray[np.bool_]
 Column = npt.NDArray[np.float64]
 
 
-def log_odds(model: AdditiveModel, numbers: pd.DataFrame) -> Column:
-    """Of each network; −1e38 where a number is not finite."""
+def log_odds(numbers: pd.DataFrame, model: AdditiveModel | None = None) -> Column:
+    """Of each network; −1e38 where a number is not finite, and for dead ones."""
     rows = [{str(k): float(v) for k, v in row.items()} for row in numbers.to_dict("records")]
     finite = np.isfinite(numbers.to_numpy(float)).all(axis=1)
-    return np.where(finite, [model(row) for row in rows], -1e38)
+    found = [trainability.log_odds(row, model) for row in rows]
+    return np.where(finite, np.maximum(found, -1e38), -1e38)
 
 
 def auroc(trains: Mask, score: Column, axis: int = -1) -> Column:
@@ -215,7 +216,7 @@ def main(
     trained = pd.read_csv(FOLDER / f"trained_{sample}_{data}.csv")
     scores = pd.read_csv(FOLDER / f"scores_{sample}_{data}.csv")
     table = trained.merge(scores, on="index")
-    table[DEFAULT] = log_odds(trainability_model(), table[list(NUMBERS)])
+    table[DEFAULT] = log_odds(table[list(NUMBERS)])
     for rule, least in TRAINABILITY.items():
         table[rule] = expit(table[DEFAULT]) < least
     table = table.replace([np.inf, -np.inf], [1e38, -1e38])

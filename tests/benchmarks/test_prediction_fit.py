@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,7 +10,6 @@ from benchmarks.prediction import fit as fitting
 from benchmarks.prediction.evaluate import auroc, log_odds
 from benchmarks.prediction.fit import cross_validated, fit, sample
 from benchmarks.prediction.score import NUMBERS
-from recent_prune.rules import trainability
 from recent_prune.rules.trainability import trainability_model
 
 
@@ -60,11 +57,14 @@ def test_agrees_with_a_logistic_regression_where_that_is_the_truth(
 
 def test_the_shipped_curves_are_those_of_the_kept_tables() -> None:
     table = sample()
-    refitted = fit(table[list(NUMBERS)], table["trains"].to_numpy())
-    for name, curve in trainability_model().curves.items():
-        assert curve.knots == refitted.curves[name].knots
-        assert curve.heights == pytest.approx(refitted.curves[name].heights, abs=0.02)
-    assert Path(trainability.__file__).with_name("trainability.json").exists()
+    for response, names in ((True, NUMBERS), (False, [n for n in NUMBERS if n != "response"])):
+        shipped = trainability_model(response=response)
+        refitted = fit(table[list(names)], table["trains"].to_numpy())
+        assert list(shipped.curves) == list(names)
+        assert shipped.intercept == pytest.approx(refitted.intercept, abs=0.02)
+        for name, curve in shipped.curves.items():
+            assert curve.knots == refitted.curves[name].knots
+            assert curve.heights == pytest.approx(refitted.curves[name].heights, abs=0.02)
 
 
 def test_networks_that_are_judged_by_others_are_judged_well() -> None:
@@ -76,7 +76,7 @@ def test_networks_that_are_judged_by_others_are_judged_well() -> None:
 def test_numbers_that_are_not_finite_rank_last() -> None:
     table = sample()[list(NUMBERS)].head(2).copy()
     table.loc[0, "size"] = np.inf
-    found = log_odds(trainability_model(), table)
+    found = log_odds(table)
     assert found[0] == -1e38
     assert abs(found[1]) < 100
 

@@ -39,7 +39,7 @@ def test_other_rules() -> None:
     }
     assert {run.exit_code for run in told.values()} == {3}
     assert told["saturation"].output.startswith("Will not train. The relative entropy saturates")
-    assert told["trainability"].output.startswith("Will not train. Of networks with such a profile")
+    assert told["trainability"].output.startswith("Will not train. It trains with a prob")
 
 
 def test_json_for_scripts() -> None:

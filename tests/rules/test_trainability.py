@@ -5,6 +5,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit
 from torch import Tensor, nn
 
 import recent_prune as rp
@@ -49,11 +50,20 @@ def test_condemns_what_is_dead_from_the_first_layer_on(size: float, moved: float
     )
     assert all(math.isfinite(number) for number in profile_numbers(dead).values())
     assert rule.probability(dead) < 0.05
+    assert not rule(dead).trainable
 
 
-def test_tokens_cannot_be_perturbed() -> None:
-    tokens = result([0.9, 0.3], jacobian_norm=(math.nan, math.nan))
-    assert profile_numbers(tokens)["response"] == 0.0
+def test_tokens_are_judged_without_a_response() -> None:
+    nan = (math.nan, math.nan)
+    assert "response" not in profile_numbers(result([0.9, 0.3], jacobian_norm=nan))
+    small = {"activation_rms": (0.3, 0.3), "relative_variance": (0.3, 0.3)}
+    healthy = result([0.5, 0.3], jacobian_norm=nan, **small)
+    lost = result([0.01, 0.0], jacobian_norm=nan, **small)
+    assert rule.probability(healthy) > 0.9
+    assert rule.probability(lost) < rule.probability(healthy) - 0.05
+    same = result([0.0, 0.0], jacobian_norm=nan, relative_variance=(0.1, 1e-14))
+    assert rule.probability(same) == 0
+    assert "how little the deepest activations differ" in rule(same).reason
 
 
 def test_large_inputs_do_not_explode() -> None:
@@ -79,7 +89,7 @@ def test_verdicts_are_those_of_the_probability(
     )
     probability = rule.probability(known)
     assert 0 <= probability <= 1
-    assert probability == pytest.approx(1 / (1 + math.exp(-rule.score(known))))
+    assert probability == pytest.approx(expit(rule.score(known)))
     assert rule(known).trainable == (probability >= rule.min_probability)
     # A stricter rule never keeps what a lenient one condemns.
     assert rule(known).trainable or not TrainabilityRule(0.7)(known).trainable
@@ -104,11 +114,23 @@ def test_not_finite_ranks_last_and_is_condemned() -> None:
     assert rule(broken).reason == "The activations of 'tanh2' are not finite."
 
 
-def test_noise_is_not_judged() -> None:
-    noise = result([0.001, 0.0], redundancy=0.1)
-    verdict = rule(noise)
+def test_of_noise_only_what_is_certain_is_judged() -> None:
+    noise = {"redundancy": 0.1}
+    verdict = rule(result([0.001, 0.0], **noise))
     assert verdict.trainable
     assert verdict.reason.startswith("The inputs cannot be recovered from themselves")
+    assert not rule(result([0.5, 0.5], jacobian_norm=(1.0, 0.0), **noise)).trainable
+    assert not rule(result([0.5, 0.5], activation_rms=(1.0, 1e7), **noise)).trainable
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_explosion_bounds_the_odds_of_shallow_networks(depth: int) -> None:
+    """No shallow network that it was fitted to had exploded."""
+    known = [result([0.7] * depth, activation_rms=(size,) * depth) for size in (1e5, 1e7, 1e9)]
+    chances = [rule.probability(one) for one in known]
+    assert chances == sorted(chances, reverse=True)
+    assert chances[0] > 0.5 > chances[1] > 10 * chances[2]
+    assert "the size of the deepest activations (root mean square 1e+07)" in rule(known[1]).reason
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, -0.1, math.nan])
@@ -149,7 +171,7 @@ def test_real_networks(
     )
     verdict = rule(rp.probe(model, digits))
     assert verdict.trainable == trains
-    assert verdict.reason.startswith("Of networks with such a profile ")
+    assert verdict.reason.startswith("It trains with a probability of ")
     assert against in verdict.reason
 
 
