@@ -40,7 +40,6 @@ from recent_prune.rules.additive import AdditiveModel
 
 FOLDER = Path(__file__).parent
 DEFAULT = "probe (default), `TrainabilityRule`"
-EPOCH = "cascade, one epoch"
 TRAINABILITY = {f"TrainabilityRule({least:g})": least for least in (0.1, 0.3, 0.5)}
 BINS = (-0.001, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0)
 DEFAULT_RULE = "RetainedInformationRule(0.005)"

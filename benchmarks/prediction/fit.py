@@ -111,10 +111,10 @@ def _short(values: Sequence[float] | Array) -> list[float]:
     return [float(f"{value:.4g}") for value in values]
 
 
-def sample(names: Sequence[str] = SAMPLES) -> pd.DataFrame:
+def sample() -> pd.DataFrame:
     """Networks whose activations are finite: their numbers, ``trains`` and ``good``."""
     parts = []
-    for name in names:
+    for name in SAMPLES:
         labels = pd.read_csv(FOLDER / f"trained_{name}_digits.csv")
         labels["trains"] = labels["accuracy"] > 0.5
         labels["good"] = labels["accuracy"] > labels["accuracy"].max() - 0.1

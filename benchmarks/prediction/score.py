@@ -29,8 +29,9 @@ from benchmarks.prediction.networks import Specification
 from benchmarks.prediction.train import FOLDER, images
 from recent_prune.rules.trainability import profile_numbers
 
+RETAINED = "probe, retained share alone"
 ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
-    "probe, retained share alone": rp.Ridge(),
+    RETAINED: rp.Ridge(),
     "probe, 96 samples": rp.Ridge(samples=96),
     "probe, 384 samples": rp.Ridge(samples=384),
     "probe, floors 1e-2, 1e-6, 1e-10": rp.Ridge(noise_floors=(1e-2, 1e-6, 1e-10)),
@@ -39,7 +40,6 @@ ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
     "cascade, one epoch": rp.Cascade(),
     "cascade, 200 updates": rp.Cascade(updates=200),
 }
-RETAINED = "probe, retained share alone"
 NUMBERS = ("retained", "mean_retained", "size", "response", "variance")
 """Columns that hold `profile_numbers` of the default probe."""
 RULES: dict[str, rp.RetainedInformationRule | rp.SaturationRule] = {
