@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 3
 
 .PHONY: demo test lint types docs help clean
 

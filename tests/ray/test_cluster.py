@@ -187,15 +187,19 @@ class _Replaces(tune.Callback):
     done: ClassVar[bool]
 
     @classmethod
-    def prepare(cls, cluster: Cluster, resources: dict[str, float]) -> None:
+    @contextlib.contextmanager
+    def prepared(cls, cluster: Cluster, resources: dict[str, float]) -> Iterator[None]:
+        """With a node that alone has the resources."""
         cls.cluster, cls.resources, cls.done = cluster, resources, False
         cls.node = cluster.add_node(num_cpus=1, resources=resources)
+        yield
+        cluster.remove_node(cls.node)
 
     def replace(self) -> None:
         if not self.done:
-            type(self).done = True
             self.cluster.remove_node(self.node, allow_graceful=False)
-            self.cluster.add_node(num_cpus=1, resources=self.resources)
+            type(self).node = self.cluster.add_node(num_cpus=1, resources=self.resources)
+            type(self).done = True
 
 
 class _WhileItProbes(_Replaces):
@@ -217,7 +221,6 @@ class _WhileTrialsRun(_Replaces):
 def test_a_node_that_dies_while_it_probes(
     cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
 ) -> None:
-    _WhileItProbes.prepare(cluster, {"probes": 1})
     _WhileItProbes.probing = tmp_path / "probing"
     scheduler = ReconstructionEntropyScheduler(
         build,
@@ -227,7 +230,8 @@ def test_a_node_that_dies_while_it_probes(
         start_timeout_s=60.0,
         timeout_s=20.0,
     )
-    results, started = fit(tmp_path, scheduler, 4, [_WhileItProbes()], slow_probe=1.0)
+    with _WhileItProbes.prepared(cluster, {"probes": 1}):
+        results, started = fit(tmp_path, scheduler, 4, [_WhileItProbes()], slow_probe=1.0)
     assert _WhileItProbes.done
     check(results, started)
     assert "0 could not be probed" in scheduler.debug_string()
@@ -238,11 +242,11 @@ def test_a_node_that_dies_while_trials_run_on_it(
     cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
 ) -> None:
     """They are tried again, and not probed again."""
-    _WhileTrialsRun.prepare(cluster, {"weak": 1})
     scheduler = ReconstructionEntropyScheduler(build, digits, wrapped=make())
-    results, started = fit(
-        tmp_path, scheduler, 4, [_WhileTrialsRun()], resources={"cpu": 1, "weak": 0.5}
-    )
+    with _WhileTrialsRun.prepared(cluster, {"weak": 1}):
+        results, started = fit(
+            tmp_path, scheduler, 4, [_WhileTrialsRun()], resources={"cpu": 1, "weak": 0.5}
+        )
     assert _WhileTrialsRun.done
     check(results, started)
     assert len(probed_trials(results)) == 4
