@@ -208,7 +208,7 @@ def rules_table(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main(
-    sample: Annotated[str, typer.Option(help="tuning, validation, test or holdout")] = "test",
+    sample: Annotated[str, typer.Option(help="A key of networks.SAMPLES.")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
 ) -> None:
     """Write ``results_SAMPLE_DATA.md``."""

@@ -96,7 +96,7 @@ def score(task: tuple[dict[str, Any], str, Path | None, bool]) -> dict[str, Any]
 
 
 def main(
-    sample: Annotated[str, typer.Option(help="tuning, validation, test or holdout")] = "test",
+    sample: Annotated[str, typer.Option(help="A key of networks.SAMPLES.")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds MNIST/raw.")] = None,
     cascades: Annotated[bool, typer.Option(help="Score with the cascades (slow).")] = True,

@@ -104,7 +104,7 @@ def label(task: tuple[Specification, str, Path | None]) -> dict[str, Any]:
 
 
 def main(
-    sample: Annotated[str, typer.Option(help="tuning, validation, test or holdout")] = "test",
+    sample: Annotated[str, typer.Option(help="A key of networks.SAMPLES.")] = "test",
     data: Annotated[str, typer.Option(help="digits or mnist")] = "digits",
     data_root: Annotated[Path | None, typer.Option(help="Folder that holds MNIST/raw.")] = None,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,

@@ -259,7 +259,7 @@ class ProbePool:
         for future in ready:
             worker = waited[future]
             try:
-                answer = ray.get(future)
+                answer = ray.get(future, timeout=self._limits.timeout_s)  # its node may be gone
             except Exception as error:
                 self._failed(worker, described(getattr(error, "cause", None) or error))
                 continue

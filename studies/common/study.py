@@ -17,6 +17,7 @@ from recent_prune.data import Images
 from studies.common.figures import phase_diagram, write
 from studies.common.images import Data, load, pooled
 from studies.common.phase_diagram import Diagram, agreement, measured, report
+from studies.common.precision import convolutions
 from studies.common.training import Training
 
 
@@ -90,6 +91,9 @@ class Study:
         data_root: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
         device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
         seed: Annotated[int, typer.Option(help="Of the networks.")] = 0,
+        tf32: Annotated[
+            bool, typer.Option("--tf32", help="Round in convolutions as GPUs do by default.")
+        ] = False,
         out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     ) -> None:
         """Measure, draw and compare; what was measured before is not measured again."""
@@ -106,7 +110,9 @@ class Study:
             return self.build(images, chosen, weight_variance, depth, seed)
 
         diagram = Diagram(
-            name=f"{name}_{(data or chosen.data).value}" + (f"_seed{seed}" if seed else ""),
+            name=f"{name}_{(data or chosen.data).value}"
+            + ("_tf32" if tf32 else "")
+            + (f"_seed{seed}" if seed else ""),
             build=build,
             images=images,
             bias_variance=self.bias_variance,
@@ -121,7 +127,8 @@ class Study:
         folder = out or self.folder / "results"
         # Points of other settings under the same name are others.
         settings = hashlib.sha256(repr((chosen, seed)).encode()).hexdigest()[:8]
-        found = measured(diagram, folder / "points" / settings)
+        with convolutions(tf32=tf32):
+            found = measured(diagram, folder / "points" / settings)
         text = report(diagram, found)
         (folder / f"{diagram.name}.md").write_text(text, encoding="utf-8")
         found.profiles.to_csv(folder / f"{diagram.name}_profiles.csv", index=False)
