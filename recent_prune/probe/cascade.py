@@ -16,7 +16,7 @@ Source: arXiv 2406.12916, section 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,6 +37,9 @@ SEEN = 512
 
 CHECK = 100
 """Steps between two looks at whether the profile has settled."""
+
+AT_ONCE = 2**26
+"""Bytes of activations on their way back to the input at a time, at most (or one depth's)."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,8 @@ class Cascade:
         activations = _in(chain.activations(judged)[:depth], precision)
         inputs, known = _in([judged[: len(judged) - shown], samples], precision)
         some = samples[:: -(-len(samples) // SEEN)]
-        bound(reconstruction_layers, [some, *chain.activations(some)])
+        parts = some.tensor_split(-(-len(some) // self.batch_size))
+        bound(reconstruction_layers, ([x, *chain.activations(x)] for x in parts))
         fit(
             reconstruction_layers,
             (_in([x, *chain.activations(x)], precision) for x in self._batches(samples)),
@@ -166,16 +170,19 @@ class Cascade:
 
 
 def bound(
-    reconstruction_layers: Sequence[ReconstructionLayer], activations: Sequence[Tensor]
+    reconstruction_layers: Sequence[ReconstructionLayer], batches: Iterable[Sequence[Tensor]]
 ) -> None:
     """Let those layers end in a tanh whose targets lie within [−1, 1].
 
     Args:
         reconstruction_layers: R_1, …, R_L; their ``bounded`` is set.
-        activations: a_0 (the inputs), a_1, …, of samples that stand for all.
+        batches: Activations a_0 (the inputs), a_1, …, of samples that together stand for all.
     """
-    for layer, before in zip(reconstruction_layers, activations, strict=False):
-        layer.bounded = bool((before.abs() <= 1).all())
+    for layer in reconstruction_layers:
+        layer.bounded = True
+    for activations in batches:
+        for layer, before in zip(reconstruction_layers, activations, strict=False):
+            layer.bounded &= bool((before.abs() <= 1).all())
 
 
 def fit(
@@ -223,20 +230,35 @@ def cascade(
 ) -> list[Tensor]:
     """Reconstruct the input from every depth: x̂_1, …, x̂_L, each [n, …].
 
-    All depths that pass through a reconstruction layer pass together, so it takes L calls on
-    growing batches instead of L²/2.
+    As many depths as fit into ``AT_ONCE`` pass through a reconstruction layer together: where all
+    do, it takes L calls on growing batches instead of L²/2.
 
     Args:
         reconstruction_layers: R_1, …, R_L.
         activations: a_1, …, a_L, each [n, …].
     """
+    largest = max(activation.nbytes for activation in activations)
+    together = max(AT_ONCE // max(largest, 1), 1)
+    found: list[Tensor] = []
+    for first in range(0, len(activations), together):
+        found += _cascade(reconstruction_layers, activations[: first + together], first)
+    return found
+
+
+def _cascade(
+    reconstruction_layers: Sequence[ReconstructionLayer], activations: Sequence[Tensor], first: int
+) -> tuple[Tensor, ...]:
+    """Reconstruct the input from all but the first of the activations given."""
     n = len(activations[0])
     pending = activations[-1][:0]
-    for layer, activation in zip(
-        reversed(reconstruction_layers), reversed(activations), strict=True
-    ):
-        pending = layer(torch.cat([activation, pending.reshape(-1, *activation.shape[1:])]))
-    return list(pending.split(n))
+    for number in reversed(range(len(activations))):
+        activation = activations[number]
+        pending = pending.reshape(-1, *activation.shape[1:])
+        if number >= first:
+            pending = torch.cat([activation, pending])
+        pending = reconstruction_layers[number](pending)
+    reconstructions: tuple[Tensor, ...] = pending.split(n)
+    return reconstructions
 
 
 def _in(tensors: Sequence[Tensor], precision: torch.dtype) -> list[Tensor]:

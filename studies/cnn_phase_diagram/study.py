@@ -86,6 +86,17 @@ SCALES = {
         trained_depths=(),
         training=PAPERS_TRAINING,
     ),
+    "wide_one_pass": Scale(  # a quarter of an hour a network
+        data=Data.MNIST,
+        pool=2,
+        size=64,
+        depth=130,
+        weight_variances=(0.5, 0.85, 0.9),
+        updates=None,
+        trained_variances=(),
+        trained_depths=(),
+        training=PAPERS_TRAINING,
+    ),
     "deep_one_pass": Scale(  # five minutes a network
         data=Data.MNIST,
         pool=2,

@@ -92,7 +92,7 @@ def decoder(model: nn.Module, images: Tensor, updates: int) -> Decoder:
     with torch.no_grad():
         chain = Chain(model, images[:100])
         layers = [ReconstructionLayer(layer) for layer in chain.layers]
-        bound(layers, [images[:500], *chain.activations(images[:500])])
+        bound(layers, [[images[:500], *chain.activations(images[:500])]])
 
         def batches() -> list[list[Tensor]]:
             draws = torch.randint(len(images), (updates, 64))

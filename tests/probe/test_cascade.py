@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe import Cascade, Ridge, probe, reconstruction_stack, relative_entropy
+from recent_prune.probe import cascade as cascade_module
 from recent_prune.probe.cascade import bound, cascade, fit, held_out_mask
 from recent_prune.probe.chain import Chain
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
@@ -47,7 +48,7 @@ def test_agrees_with_authors(reference: Reference) -> None:
     with torch.no_grad():
         chain = Chain(model, test)
         layers = authors_reconstruction_layers(reference, chain)
-        bound(layers, [test, *chain.activations(test)])
+        bound(layers, [[test, *chain.activations(test)]])
         fit(layers, ([x, *chain.activations(x)] for x in train.split(32)), learning_rate=1e-3)
         reconstructions = cascade(layers, chain.activations(test))
     for l, reconstruction in enumerate(reconstructions):  # noqa: E741
@@ -92,8 +93,15 @@ def paper_resnet() -> nn.Sequential:
     return nn.Sequential(*stem, *(PaperBlock() for _ in range(3)), nn.Flatten(), nn.Linear(64, 10))
 
 
+@pytest.mark.parametrize("at_once", [2**26, 30_000, 1])
 @pytest.mark.parametrize("build", [cnn, paper_resnet, Residual, lambda: mlp(depth=4)])
-def test_agrees_with_textbook_twin(digits: Tensor, build: Callable[[], nn.Module]) -> None:
+def test_agrees_with_textbook_twin(
+    digits: Tensor,
+    build: Callable[[], nn.Module],
+    at_once: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cascade_module, "AT_ONCE", at_once)
     model = build()
     with torch.no_grad():
         chain = Chain(model, digits[:50])
@@ -102,7 +110,7 @@ def test_agrees_with_textbook_twin(digits: Tensor, build: Callable[[], nn.Module
     ours, twins = ([ReconstructionLayer(layer) for layer in chain.layers] for _ in range(2))
     for a, b in zip(ours, twins, strict=True):
         b.load_state_dict(a.state_dict())
-    bound(ours, batches[0])
+    bound(ours, batches[:1])
     fit(ours, iter(batches), learning_rate=1e-3)
     textbook_fit(twins, batches, 1e-3)
     with torch.no_grad():
@@ -147,7 +155,7 @@ def test_stacked_convolutions_are_trained_as_if_alone(
 ) -> None:
     """As on a GPU, where all stacks pay."""
     monkeypatch.setattr(reconstruction_stack, "_pays", lambda _: True)
-    test_agrees_with_textbook_twin(digits, paper_resnet)
+    test_agrees_with_textbook_twin(digits, paper_resnet, 2**26, monkeypatch)
     layers = [ReconstructionLayer(layer) for layer in Chain(paper_resnet(), digits[:20]).layers]
     assert [stack._places for stack in stacked(layers)] == [[0], [1, 2], [3], [4]]
 
