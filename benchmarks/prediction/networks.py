@@ -4,8 +4,8 @@ Estimator and thresholds were chosen on the **tuning** sample (plain MLPs). The 
 sample (several families, other seeds) was drawn afterwards; it changed the noise floors once, and
 the weight of the score was chosen on it.
 The **test** sample was drawn after that and was looked at while `TrainabilityRule` was designed;
-the **holdout** sample was drawn then, and changed what the rule does with dead networks. The
-**confirmation** sample was drawn when the rule was as it is.
+the **holdout** sample was drawn then, and a review after its evaluation changed what the rule does
+with dead networks. The **confirmation** sample was drawn when the rule was as it is.
 """
 
 from __future__ import annotations
