@@ -96,6 +96,16 @@ def test_without_training(tmp_path: Path) -> None:
     looked_at(tmp_path / "other_digits.html", maps=4)
 
 
+def test_tf32_is_a_result_of_its_own(tmp_path: Path) -> None:
+    for tf32 in (False, True):
+        tiny("cnn").run(quick=True, train=False, device="cpu", tf32=tf32, seed=1, out=tmp_path)
+    exact, rounded = (
+        pd.read_csv(tmp_path / f"quick_digits{name}_seed1_profiles.csv") for name in ("", "_tf32")
+    )
+    difference = (exact["relative_entropy"] - rounded["relative_entropy"]).abs()
+    assert 0 < difference.max() < 0.01
+
+
 def test_a_scale_that_is_unknown() -> None:
     with pytest.raises(typer.BadParameter, match="'huge' is not one of quick"):
         tiny("dnn").run(scale="huge")
