@@ -248,7 +248,7 @@ def cascade(
 def _cascade(
     reconstruction_layers: Sequence[ReconstructionLayer], activations: Sequence[Tensor], first: int
 ) -> tuple[Tensor, ...]:
-    """Reconstruct the input from all but the first of the activations given."""
+    """Reconstruct the input from all activations but the ``first`` shallowest."""
     n = len(activations[0])
     pending = activations[-1][:0]
     for number in reversed(range(len(activations))):
