@@ -122,7 +122,8 @@ def test_actors_start_on_demand_and_are_released_when_idle(
     make: Callable[..., ProbePool], tmp_path: Path
 ) -> None:
     before = actors()
-    pool = make(actors=2, batch_size=1)
+    # One that still starts, as nobody polls, is given up only after this time.
+    pool = make(actors=2, batch_size=1, start_timeout_s=60.0)
     assert pool.poll() == []
     assert not set(actors()) - set(before)
     for number in range(2):
