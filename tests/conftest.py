@@ -27,8 +27,10 @@ hypothesis.settings.load_profile("default")
 Reference = dict[str, npt.NDArray[np.float64]]
 HERE = Path(__file__).parent
 
-# Ray hangs at times for reasons of its own. pytest then ends the worker (pyproject.toml), and xdist
-# starts another one that tries the test again: whether it passes there decides.
+# A test with a real Ray hangs once in a while; one cause, without any code of ours, is described in
+# ray/test_cluster.py, others are not known. pytest then ends the worker and prints its stacks
+# (pyproject.toml), and xdist starts another one that tries the test again: whether it passes there
+# decides.
 _hung: dict[str, bool] = {}  # whether it passed when it was tried again
 _failed: set[str] = set()
 

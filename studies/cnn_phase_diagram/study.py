@@ -42,19 +42,18 @@ def build(images: Images, scale: Scale, weight_variance: float, depth: int, seed
     )
 
 
-ONE_PASS = (
-    Scale(  # as `small`, with the paper's updates; 1.5 minutes a network, 8 if wide, 6 if deep
-        data=Data.MNIST,
-        pool=2,
-        size=16,
-        depth=130,
-        weight_variances=tuple(v for v in READ_OFF if v <= 0.9),  # the others need more depth
-        updates=None,
-        trained_variances=(),
-        trained_depths=(),
-        training=PAPERS_TRAINING,
-    )
+ONE_PASS = Scale(
+    data=Data.MNIST,
+    pool=2,
+    size=16,
+    depth=130,
+    weight_variances=tuple(v for v in READ_OFF if v <= 0.9),  # the others need more depth
+    updates=None,
+    trained_variances=(),
+    trained_depths=(),
+    training=PAPERS_TRAINING,
 )
+"""As `small`, with the paper's updates; 1.5 minutes a network, 10 to 15 if wide or deep."""
 
 SCALES = {
     "quick": Scale(

@@ -192,8 +192,10 @@ class _Replaces(tune.Callback):
         """With a node that alone has the resources."""
         cls.cluster, cls.resources, cls.done = cluster, resources, False
         cls.node = cluster.add_node(num_cpus=1, resources=resources)
-        yield
-        cluster.remove_node(cls.node)
+        try:
+            yield
+        finally:
+            cluster.remove_node(cls.node)
 
     def replace(self) -> None:
         if not self.done:
