@@ -197,9 +197,17 @@ def telling_parameters(probed: pd.DataFrame) -> tuple[str, str] | None:
     for column in _parameters(probed):
         values = pd.to_numeric(probed[column], errors="coerce")
         if values.nunique() > 2:
-            found[column] = abs(float(values.corr(retained, method="spearman")))
-    best = sorted(found, key=lambda column: -found[column] if found[column] >= 0 else 0.0)[:2]
+            found[column] = _rank_correlation(values, retained)
+    best = sorted(found, key=lambda column: -found[column])[:2]
     return (_plain(best[0]), _plain(best[1])) if len(best) == 2 else None
+
+
+def _rank_correlation(first: pd.Series, second: pd.Series) -> float:
+    """Spearman's, without its sign; 0 where one side is constant and it is not defined."""
+    both = pd.DataFrame({"first": first, "second": second}).dropna()
+    if (both.nunique() < 2).any():
+        return 0.0
+    return abs(float(both["first"].corr(both["second"], method="spearman")))
 
 
 def _plain(column: str) -> str:

@@ -27,8 +27,10 @@ def study() -> Study:
     return run(12)
 
 
-def made_up(trials: int, dead: int, seconds: float = 0.0, layers: int = 3) -> Study:
-    """A study with so many trials, the first of them condemned."""
+def made_up(
+    trials: int, dead: int, seconds: float = 0.0, layers: int = 3, retained: float | None = None
+) -> Study:
+    """A study with so many trials, the first of them condemned; `retained` grows unless given."""
     study = optuna.create_study(direction="maximize", study_name="made up")
     distribution = optuna.distributions.FloatDistribution(0, 1e9)
     for number in range(trials):
@@ -43,7 +45,7 @@ def made_up(trials: int, dead: int, seconds: float = 0.0, layers: int = 3) -> St
                 attributes.TRAINABLE: kept,
                 attributes.TRIAL: number,
                 attributes.REASON: REASON,
-                attributes.RETAINED: 0.1 + number / 1e4,
+                attributes.RETAINED: 0.1 + number / 1e4 if retained is None else retained,
                 attributes.RELATIVE_ENTROPY: 0.4,
                 attributes.CUTOFF: 3,
                 attributes.DEPTH: layers,
@@ -86,6 +88,16 @@ def test_verdicts_are_drawn_over_what_they_depend_on() -> None:
     assert (figure.layout.xaxis.title.text, figure.layout.yaxis.title.text) == ("lr", "gain")
     with pytest.raises(ValueError, match="`params` must name parameters of"):
         StudyReport.of(made_up(30, 5), params=("lr", "width"))
+
+
+@pytest.mark.parametrize("lost", [0.0, None])
+def test_trials_that_all_retain_the_same_are_drawn_too(lost: float | None) -> None:
+    study = made_up(3, 3, retained=0.0)  # no rank correlation: warnings are errors here
+    other = made_up(1, 0, retained=0.4).trials[0]
+    other.user_attrs[attributes.RETAINED] = lost
+    study.add_trial(other)
+    figure, _ = StudyReport.of(study).figures[0]
+    assert {figure.layout.xaxis.title.text, figure.layout.yaxis.title.text} == {"depth", "gain"}
 
 
 @pytest.mark.parametrize(
