@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import contextlib
-import os
 import random
 import signal
 import subprocess
@@ -145,17 +143,22 @@ def test_processes_that_are_killed_lose_no_record_and_count_none_twice(
 ) -> None:
     path = tmp_path / "study.db"
     storage = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgresql")
-    create(storage)
+    study = create(storage)
     command = [sys.executable, "-m", "tests.optuna.certified_study", storage, "20"]
     workers = [subprocess.Popen(command, cwd=ROOT) for _ in range(8)]
     numbers = random.Random(0)
-    for count, worker in zip((20, 40, 60), numbers.sample(workers, 3), strict=True):
-        end = time.monotonic() + 120
-        while len(create(storage).trials) < count and time.monotonic() < end:
-            time.sleep(0.2 * numbers.random())
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(worker.pid, signal.SIGKILL)
-    codes = [worker.wait(timeout=240) for worker in workers]
+    try:
+        for count, worker in zip((20, 40, 60), numbers.sample(workers, 3), strict=True):
+            end = time.monotonic() + 120
+            # Of one study, since each that is opened keeps a connection until it is collected.
+            while len(study.get_trials(deepcopy=False)) < count and time.monotonic() < end:
+                time.sleep(0.2 * numbers.random())
+            worker.kill()
+        codes = [worker.wait(timeout=240) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
     assert codes.count(-signal.SIGKILL) >= 2
     create(storage).optimize(objective, n_trials=10)
     study = create(storage)

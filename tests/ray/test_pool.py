@@ -157,8 +157,10 @@ def test_an_actor_that_nobody_asks_any_more_is_released(make: Callable[..., Prob
     before = actors()
     pool = make(idle_s=0.5, timeout_s=1.0, start_timeout_s=30.0)
     pool.submit(Candidate("a", {"hangs": True}))
-    while not set(actors()) - set(before):
+    end = time.monotonic() + PATIENCE_S
+    while not set(actors()) - set(before) and time.monotonic() < end:
         pool.poll(0.1)
+    assert set(actors()) - set(before)
     pool.poll(1.0)  # it probes now, and then the driver is gone
     assert gone(before)
 
