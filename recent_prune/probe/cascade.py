@@ -62,7 +62,8 @@ class Cascade:
         samples: How many samples are used at most; default None: all.
         tolerance: Ends the fit early, once the relative entropy of no layer (mean over the
             held-out samples) has changed by more than this share in 100 steps. Default None: all
-            updates, as in the paper.
+            updates, as in the paper, since a profile goes on changing slowly: on MNIST 0.05 ends
+            after a third to a half of a pass, with entropies up to a quarter off.
 
     Raises:
         ValueError: If an attribute is out of its range.
