@@ -27,34 +27,6 @@ hypothesis.settings.load_profile("default")
 Reference = dict[str, npt.NDArray[np.float64]]
 HERE = Path(__file__).parent
 
-# A test with a real Ray hangs once in a while; one cause, without any code of ours, is described in
-# ray/test_cluster.py, others are not known. pytest then ends the worker and prints its stacks
-# (pyproject.toml), and xdist starts another one that tries the test again: whether it passes there
-# decides.
-_hung: dict[str, bool] = {}  # whether it passed when it was tried again
-_failed: set[str] = set()
-
-
-def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when not in ("setup", "call", "teardown"):  # of a worker that was ended
-        _hung[report.nodeid] = False
-    elif report.failed:
-        _failed.add(report.nodeid)
-    elif report.when == "call" and report.nodeid in _hung:
-        _hung[report.nodeid] = True
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    only_hung = _hung and not _failed and all(_hung.values())
-    if only_hung and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
-        session.exitstatus = pytest.ExitCode.OK
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for test, passed in _hung.items():
-        again = "passed" if passed else "did not pass"
-        terminalreporter.write_line(f"{test} hung or crashed, and {again} when it was tried again.")
-
 
 @pytest.fixture(autouse=True, scope="session")
 def _one_thread() -> None:

@@ -39,7 +39,7 @@ CHECK = 100
 """Steps between two looks at whether the profile has settled."""
 
 AT_ONCE = 2**26
-"""Bytes of activations on their way back to the input at a time, at most (or one depth's)."""
+"""Bytes of activations that set out for the input at a time, at most (or one depth's)."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,8 @@ class Cascade:
         activations = _in(chain.activations(judged)[:depth], precision)
         inputs, known = _in([judged[: len(judged) - shown], samples], precision)
         some = samples[:: -(-len(samples) // SEEN)]
-        parts = some.tensor_split(-(-len(some) // self.batch_size))
+        # Not one sample alone: batch normalisation cannot use it.
+        parts = some.tensor_split(max(len(some) // self.batch_size, 1))
         bound(reconstruction_layers, ([x, *chain.activations(x)] for x in parts))
         fit(
             reconstruction_layers,

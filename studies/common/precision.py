@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CONVOLUTIONS = ("conv2d", "conv_transpose2d")
+CONVOLUTIONS: dict[str, Callable[..., Tensor]] = {
+    "conv2d": F.conv2d,
+    "conv_transpose2d": F.conv_transpose2d,
+}
 
 
 @contextmanager
@@ -26,10 +29,9 @@ def convolutions(*, tf32: bool) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(setattr, torch.backends.cudnn, "allow_tf32", before)
         torch.backends.cudnn.allow_tf32 = tf32
-        if tf32:
-            for name in CONVOLUTIONS:
-                rounding = _rounding(getattr(F, name))
-                stack.enter_context(mock.patch.object(F, name, rounding))
+        for name, convolve in CONVOLUTIONS.items():
+            chosen = _rounding(convolve) if tf32 else convolve
+            stack.enter_context(mock.patch.object(F, name, chosen))
         yield
 
 
@@ -37,11 +39,13 @@ def to_tf32(values: Tensor) -> Tensor:
     """Round float32 to TF32's 11 significant bits, ties to even; gradients pass unchanged."""
     scaled = values * (2**13 + 1)  # Dekker's splitting (1971): 24 − 13 bits are kept
     rounded = scaled - (scaled - values)
-    return values + (rounded - values).detach()
+    error = torch.where(scaled.isfinite(), rounded - values, 0)  # as it is beyond 4e34
+    return values + error.detach()
 
 
 def _rounding(convolve: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def convolve_rounded(inputs: Tensor, weight: Tensor, *args: object, **kwargs: object) -> Tensor:
-        return convolve(to_tf32(inputs), to_tf32(weight), *args, **kwargs)
+    # Named as PyTorch's own, which may be given by name.
+    def convolve_rounded(input: Tensor, weight: Tensor, *args: object, **kwargs: object) -> Tensor:  # noqa: A002
+        return convolve(to_tf32(input), to_tf32(weight), *args, **kwargs)
 
     return convolve_rounded

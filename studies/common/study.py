@@ -92,7 +92,8 @@ class Study:
         device: Annotated[str, typer.Option(help="Default: a GPU, where there is one.")] = "",
         seed: Annotated[int, typer.Option(help="Of the networks.")] = 0,
         tf32: Annotated[
-            bool, typer.Option("--tf32", help="Round in convolutions as GPUs do by default.")
+            bool,
+            typer.Option("--tf32", help="Round in 2-d convolutions (nothing else) as GPUs do."),
         ] = False,
         out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
     ) -> None:

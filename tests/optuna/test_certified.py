@@ -147,14 +147,14 @@ def test_processes_that_are_killed_lose_no_record_and_count_none_twice(
     command = [sys.executable, "-m", "tests.optuna.certified_study", storage, "20"]
     workers = [subprocess.Popen(command, cwd=ROOT) for _ in range(8)]
     numbers = random.Random(0)
+    end = time.monotonic() + 300
     try:
         for count, worker in zip((20, 40, 60), numbers.sample(workers, 3), strict=True):
-            end = time.monotonic() + 120
             # Of one study, since each that is opened keeps a connection until it is collected.
             while len(study.get_trials(deepcopy=False)) < count and time.monotonic() < end:
                 time.sleep(0.2 * numbers.random())
             worker.kill()
-        codes = [worker.wait(timeout=240) for worker in workers]
+        codes = [worker.wait(timeout=max(end - time.monotonic(), 1)) for worker in workers]
     finally:
         for worker in workers:
             worker.kill()

@@ -219,6 +219,15 @@ def test_ends_once_the_profile_has_settled(digits: Tensor, monkeypatch: pytest.M
     assert drawn == 1000
 
 
+@pytest.mark.parametrize("count", [135, 136, 137])
+def test_batch_normalisation_never_sees_one_sample_alone(digits: Tensor, count: int) -> None:
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 2)
+    )
+    result = probe(model, digits[:count], estimator=Cascade(updates=5, batch_size=2))
+    assert result.depth == 1
+
+
 def test_same_seed_same_result(digits: Tensor) -> None:
     one, same, other = (probe(mlp(), digits, estimator=QUICK, seed=seed) for seed in (1, 1, 2))
     assert one == same

@@ -25,6 +25,11 @@ def test_eleven_bits_are_kept(values: Tensor) -> None:
     torch.testing.assert_close(to_tf32(values), rounded_by_bits(values), rtol=0, atol=0)
 
 
+def test_what_is_too_large_to_be_split_stays() -> None:
+    values = torch.tensor([1e38, -1e38, torch.inf, -torch.inf, torch.nan])
+    torch.testing.assert_close(to_tf32(values), values, rtol=0, atol=0, equal_nan=True)
+
+
 def test_gradients_pass() -> None:
     values = torch.randn(10, requires_grad=True)
     to_tf32(values).square().sum().backward()
@@ -49,3 +54,14 @@ def test_convolutions_round_only_within(kind: type[nn.Conv2d]) -> None:
     convolve = F.conv2d if kind is nn.Conv2d else F.conv_transpose2d
     expected = convolve(to_tf32(images), to_tf32(layer.weight), layer.bias)
     torch.testing.assert_close(within, expected, rtol=0, atol=0)
+
+
+def test_the_innermost_decides() -> None:
+    layer, images = nn.Conv2d(3, 3, 3), torch.randn(4, 3, 8, 8)
+    before = layer(images)
+    with convolutions(tf32=True):
+        rounded = F.conv2d(input=images, weight=layer.weight, bias=layer.bias)
+        with convolutions(tf32=False):
+            torch.testing.assert_close(layer(images), before, rtol=0, atol=0)
+        torch.testing.assert_close(layer(images), rounded, rtol=0, atol=0)
+    assert not torch.equal(rounded, before)
