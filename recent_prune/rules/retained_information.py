@@ -47,8 +47,9 @@ class RetainedInformationRule:
         min_retained: In (0, 1).
         max_activation_rms: Positive, in units of the activations.
 
-    Defaults: 0.005 and 1e3, chosen in ``benchmarks/prediction``. On its test sample they catch 30
-    of 42 networks that do not train and lose 1 of 223 that come within 0.1 of the best accuracy.
+    Defaults: 0.005 and 1e3, chosen in ``benchmarks/prediction``. On three samples that had no part
+    in it they catch 132 of 170 networks that do not train and lose 7 of 869 that come within 0.1 of
+    the best accuracy, three of them residual ones for their activations: 1e5 is more careful.
 
     Raises:
         ValueError: If an attribute is out of its range.
