@@ -28,6 +28,7 @@ from recent_prune.data import Images
 from recent_prune.mean_field import correlation_length
 from recent_prune.probe.cascade import DEFAULT_UPDATES
 from studies.common.points import collected
+from studies.common.precision import convolutions
 from studies.common.training import LOSSES, Training, accuracy_reached
 
 FLOOR_SHARE = 0.15
@@ -59,6 +60,7 @@ class Diagram:
         trained: σ_w² and depths of those that are trained as well, if any.
         training: How.
         device: Where.
+        tf32: Whether 2-d convolutions are computed in TF32.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Diagram:
     trained: tuple[tuple[float, ...], tuple[int, ...]]
     training: Training
     device: torch.device
+    tf32: bool = False
 
     def correlation_length(self, weight_variance: float) -> float:
         """Mean field's ξ, layers."""
@@ -98,19 +101,20 @@ class Measured:
 
 def measured(diagram: Diagram, folder: Path) -> Measured:
     """Probe and train; what an interrupted run had measured is kept in ``folder``."""
-    profiles = collected(
-        {f"{diagram.name}_{variance:g}": variance for variance in diagram.weight_variances},
-        partial(profile, diagram),
-        folder / "probed",
-        f"Probing {diagram.name}",
-    )
     points = product(*diagram.trained, LOSSES) if all(diagram.trained) else ()
-    training = collected(
-        {f"{diagram.name}_{v:g}_{depth}_{loss}": (v, depth, loss) for v, depth, loss in points},
-        lambda point: trained(diagram, *point),
-        folder / "trained",
-        f"Training {diagram.name}",
-    )
+    with convolutions(tf32=diagram.tf32):
+        profiles = collected(
+            {f"{diagram.name}_{variance:g}": variance for variance in diagram.weight_variances},
+            partial(profile, diagram),
+            folder / "probed",
+            f"Probing {diagram.name}",
+        )
+        training = collected(
+            {f"{diagram.name}_{v:g}_{depth}_{loss}": (v, depth, loss) for v, depth, loss in points},
+            lambda point: trained(diagram, *point),
+            folder / "trained",
+            f"Training {diagram.name}",
+        )
     return Measured(profiles, training)
 
 
@@ -228,7 +232,8 @@ def report(diagram: Diagram, found: Measured) -> str:
     images = diagram.images
     return (
         f"{images.name}, {len(images.train)} images {tuple(images.train.shape[1:])}, depth "
-        f"{diagram.depth}, {diagram.updates or DEFAULT_UPDATES} updates; {platform.machine()}, "
+        f"{diagram.depth}, {diagram.updates or DEFAULT_UPDATES} updates"
+        f"{', 2-d convolutions in TF32' if diagram.tf32 else ''}; {platform.machine()}, "
         f"{diagram.device}, torch {torch.__version__}, median {seconds.median():.1f} s a network."
         f"\n\n{markdown(table)}\n"
         + (f"\n{markdown(agreement(diagram, found))}\n" if len(found.training) else "")

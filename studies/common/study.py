@@ -17,7 +17,6 @@ from recent_prune.data import Images
 from studies.common.figures import phase_diagram, write
 from studies.common.images import Data, load, pooled
 from studies.common.phase_diagram import Diagram, agreement, measured, report
-from studies.common.precision import convolutions
 from studies.common.training import Training
 
 
@@ -124,12 +123,12 @@ class Study:
             trained=(chosen.trained_variances, chosen.trained_depths) if train else ((), ()),
             training=chosen.training,
             device=where,
+            tf32=tf32,
         )
         folder = out or self.folder / "results"
         # Points of other settings under the same name are others.
         settings = hashlib.sha256(repr((chosen, seed)).encode()).hexdigest()[:8]
-        with convolutions(tf32=tf32):
-            found = measured(diagram, folder / "points" / settings)
+        found = measured(diagram, folder / "points" / settings)
         text = report(diagram, found)
         (folder / f"{diagram.name}.md").write_text(text, encoding="utf-8")
         found.profiles.to_csv(folder / f"{diagram.name}_profiles.csv", index=False)

@@ -104,6 +104,11 @@ def test_tf32_is_a_result_of_its_own(tmp_path: Path) -> None:
     )
     difference = (exact["relative_entropy"] - rounded["relative_entropy"]).abs()
     assert 0 < difference.max() < 0.01
+    assert (
+        "updates, 2-d convolutions in TF32; "
+        in (tmp_path / "quick_digits_tf32_seed1.md").read_text()
+    )
+    assert "TF32" not in (tmp_path / "quick_digits_seed1.md").read_text()
 
 
 def test_a_scale_that_is_unknown() -> None:
