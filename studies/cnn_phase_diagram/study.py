@@ -93,6 +93,7 @@ SCALES = {
     "wide_one_pass": replace(ONE_PASS, size=64, weight_variances=(0.5, 0.85, 0.9)),
     "deep_one_pass": replace(ONE_PASS, depth=430, weight_variances=(0.95, 0.97)),
     "wide_deep_one_pass": replace(ONE_PASS, size=64, depth=250, weight_variances=(0.95,)),
+    "wide_deepest_one_pass": replace(ONE_PASS, size=64, depth=430, weight_variances=(0.97,)),
     "full": Scale(
         data=Data.MNIST,
         pool=1,
