@@ -105,8 +105,8 @@ class TrainabilityRule:
     layers, with and without normalisation and skips. More retained information never counts
     against a network; depth, width and hyperparameters are not asked for.
 
-    It ranks networks better than the retained share alone: on 1,200 networks that were not
-    looked at before its curves were chosen, and on other data, other initializations and learning rates
+    It ranks networks better than the retained share alone: on 1,200 networks that were not looked
+    at before its curves were chosen, and on other data, other initializations and learning rates
     (README of the benchmark). It says a **probability**, that of reaching an accuracy of
     0.5 within 600 steps with the best of a few optimizers, for networks drawn as those were: where
     you draw others, take it as a rank. A number beyond all that were seen counts as the outermost
