@@ -15,12 +15,12 @@ STATUS = Path("/proc/self/status")
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
     """Wall clock of one call; a GPU is waited for before and after."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     start = time.perf_counter()
     run()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
     return time.perf_counter() - start
 
 

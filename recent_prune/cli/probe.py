@@ -165,8 +165,8 @@ def _epoch_s(model: nn.Module, samples: Tensor) -> float | None:
         if not isinstance(output, torch.Tensor):
             return None
         output.float().square().mean().backward()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         return time.perf_counter() - before
 
     known = [seconds() for _ in range(3)]  # the first warms up

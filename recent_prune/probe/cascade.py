@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.chain import Chain, ChainLayer
+from recent_prune.probe.devices import solvable
 from recent_prune.probe.entropies import relative_entropy
 from recent_prune.probe.gram import MAX_FEATURES, layer_gram
 from recent_prune.probe.measures import LayerMeasures, measure, not_finite, retained_share
@@ -277,7 +278,9 @@ def _measure(
     """Measure each cascade on the held-out inputs [m, D]; further reconstructions are shown."""
     m = len(inputs)
     measures = [not_finite(name) for name in names]
-    rows = [reconstruction.flatten(1) for reconstruction in reconstructions]
+    inputs, mean = solvable(inputs), solvable(mean)
+    activations = [solvable(activation) for activation in activations]
+    rows = [solvable(reconstruction).flatten(1) for reconstruction in reconstructions]
     # Finite activations may still be too large to be fitted: the squared error overflows.
     finite = [
         i

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from recent_prune.probe.devices import solvable
 from recent_prune.probe.modules import is_normalization, named_modules, own_weights
 
 Loss = Callable[[Any, Tensor], Tensor]
@@ -170,7 +171,7 @@ def _in_order(called: list[str], names: list[str]) -> list[str]:
 
 
 def _rms(parts: Iterable[Tensor]) -> float:
-    numbers = torch.cat([part.detach().double().flatten() for part in parts])
+    numbers = torch.cat([solvable(part.detach()).double().flatten() for part in parts])
     return _number(float(numbers.square().mean().sqrt()))
 
 

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from recent_prune.probe.devices import random_state, seed_random_state, set_random_state
+
 _ONE_AT_A_TIME = threading.RLock()
 """Two probes in step would each restore the random state (and of a shared model the mode) that the
 other one set."""
@@ -41,7 +43,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     # Not inference_mode: a tensor that a model caches on its first forward (positional tables)
     # would then be an inference tensor and break the training that follows.
     with (
-        forked_random_states(_cuda_devices(model), seed),
+        forked_random_states(_accelerators(model), seed),
         _restored(model),
         torch.inference_mode(False),
         torch.no_grad(),
@@ -64,8 +66,8 @@ def _tensors(model: nn.Module) -> Iterator[Tensor]:
     yield from model.buffers()
 
 
-def _cuda_devices(model: nn.Module) -> list[torch.device]:
-    return sorted({t.device for t in _tensors(model) if t.device.type == "cuda"}, key=str)
+def _accelerators(model: nn.Module) -> list[torch.device]:
+    return sorted({t.device for t in _tensors(model) if t.device.type != "cpu"}, key=str)
 
 
 @contextmanager
@@ -96,24 +98,27 @@ def forked_random_states(devices: list[torch.device], seed: int) -> Iterator[Non
     """Seed the random states of Python, NumPy and PyTorch and put them back on leaving.
 
     Threads take turns.
+
+    Args:
+        devices: Accelerators whose states are meant, besides that of the CPU.
+        seed: Of all of them.
     """
     with _ONE_AT_A_TIME:
         python, numpy = random.getstate(), np.random.get_state()
         cpu = torch.default_generator.get_state()
-        cuda = [(device, torch.cuda.get_rng_state(device)) for device in devices]
+        states = [(device, random_state(device)) for device in devices]
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)
             # Not torch.manual_seed: before CUDA is initialised it queues a seed for every GPU,
             # which would change the user's CUDA random state later.
             torch.default_generator.manual_seed(seed)
-            for device, _ in cuda:
-                with torch.cuda.device(device):
-                    torch.cuda.manual_seed(seed)
+            for device in devices:
+                seed_random_state(device, seed)
             yield
         finally:
             random.setstate(python)
             np.random.set_state(numpy)
             torch.default_generator.set_state(cpu)
-            for device, state in cuda:
-                torch.cuda.set_rng_state(state, device)
+            for device, state in states:
+                set_random_state(device, state)

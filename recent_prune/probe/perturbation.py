@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recent_prune.probe.devices import solvable
+
 PERTURBED = 16
 """Samples that are run a second time, perturbed: a tenth of the default probe."""
 
@@ -29,7 +31,8 @@ def with_perturbed(batch: Tensor, count: int) -> tuple[Tensor, int, float]:
     some = batch[: min(count, len(batch))]
     precise = some.to(torch.promote_types(some.dtype, torch.float32))
     # Not PyTorch's generator: with the same seed a model's weights would be the same numbers.
-    direction = torch.from_numpy(np.random.default_rng(0).standard_normal(some.shape)).to(precise)
+    numbers = np.random.default_rng(0).standard_normal(some.shape)
+    direction = torch.from_numpy(numbers).to(precise.dtype).to(precise.device)
     moved = (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
-    size = float((moved.double() - some.double()).square().mean())
+    size = float((solvable(moved).double() - solvable(some).double()).square().mean())
     return torch.cat([batch, moved]), len(some), size

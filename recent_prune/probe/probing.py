@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from recent_prune.probe.activations import check_model
 from recent_prune.probe.cascade import Cascade
+from recent_prune.probe.devices import solvable
 from recent_prune.probe.gradients import Backward, GradientProfile, gradient_profile
 from recent_prune.probe.inputs import Inputs, Samples, gather
 from recent_prune.probe.isolation import device_of, forked_random_states, isolated
@@ -216,7 +217,8 @@ def input_rms(batch: Tensor) -> float:
     """Root mean square of the inputs, 1 for tokens."""
     if not batch.is_floating_point():
         return 1.0
-    return float(torch.linalg.vector_norm(batch.double()) / math.sqrt(batch.numel()))
+    norm = torch.linalg.vector_norm(solvable(batch).double())
+    return float(norm / math.sqrt(batch.numel()))
 
 
 def warn_of_noise(redundancy: float) -> None:

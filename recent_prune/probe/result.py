@@ -25,7 +25,7 @@ _OPTIONAL = {"nonfinite_layer", "gradients", "update_ratio"}
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """Chosen samples, and what each layer still knows of them.
+    """Chosen samples, and what each layer still knows of them, on the model's device.
 
     Attributes:
         inputs: The chosen samples, [k, …] (for token inputs: their first floating activation,
@@ -223,7 +223,7 @@ def _reconstructions(measures: Sequence[LayerMeasures], shown: Tensor) -> Recons
     )
     if shown.is_floating_point():
         stacked = stacked.reshape(len(measures), *shown.shape)
-    return Reconstructions(inputs=shown, by_layer=stacked)
+    return Reconstructions(inputs=shown, by_layer=stacked.to(shown.device))
 
 
 def _profile(values: Iterable[float]) -> tuple[float, ...]:

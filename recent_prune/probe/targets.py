@@ -8,6 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from recent_prune.probe.devices import solvable
 from recent_prune.probe.gram import MAX_FEATURES, feature_rows
 
 COMPONENTS = 16
@@ -39,7 +40,7 @@ class Targets:
     """
 
     def __init__(self, inputs: Tensor, shown: int, perturbation: float = math.nan) -> None:
-        n = len(inputs) - shown
+        n, inputs = len(inputs) - shown, solvable(inputs)
         self._inputs = inputs.flatten(1)
         self._n = n
         self.shown = shown

@@ -1,0 +1,41 @@
+"""What devices can do, and the random states that they have."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+SOLVING = ("cpu", "cuda")
+"""Types of devices with float64 and all of ``torch.linalg``; Apple's and others lack parts."""
+
+
+def solvable(tensor: Tensor) -> Tensor:
+    """The tensor, moved to the CPU if its device cannot solve for it (`SOLVING`)."""
+    return tensor if tensor.device.type in SOLVING else tensor.cpu()
+
+
+def random_state(device: torch.device) -> Tensor:
+    """The state of the generator that PyTorch uses on an accelerator."""
+    module = torch.get_device_module(device)
+    state: Tensor = module.get_rng_state(*_which(device))
+    return state
+
+
+def set_random_state(device: torch.device, state: Tensor) -> None:
+    """Put back what `random_state` has read."""
+    torch.get_device_module(device).set_rng_state(state, *_which(device))
+
+
+def seed_random_state(device: torch.device, seed: int) -> None:
+    """Seed the generator of one accelerator, and of no other."""
+    module = torch.get_device_module(device)
+    if device.type == "mps":
+        module.manual_seed(seed)
+    else:
+        with module.device(device):
+            module.manual_seed(seed)
+
+
+def _which(device: torch.device) -> tuple[torch.device, ...]:
+    # There is one Apple GPU, and it has no number.
+    return () if device.type == "mps" else (device,)
