@@ -128,6 +128,10 @@ def _draw(
 
 
 def write(figure: go.Figure, path: Path) -> None:
-    """As HTML that needs no network, and as PNG."""
+    """As HTML that needs no network, and as PNG where there is a Chrome."""
     figure.write_html(path.with_suffix(".html"), include_plotlyjs=True)
-    figure.write_image(path.with_suffix(".png"), scale=1)
+    picture = path.with_suffix(".png")
+    try:
+        figure.write_image(picture, scale=1)
+    except Exception as error:  # in many ways kaleido says that it has no browser
+        print(f"No {picture.name}, which needs a Chrome (the HTML is there): {error!r:.200}")
