@@ -25,7 +25,7 @@ CUDA = "cuda:0"
 _aten = torch.ops.aten
 _COPIES = (_aten._to_copy.default, _aten.copy_.default)
 _INDEXING = (_aten.index.Tensor, _aten.index_put.default, _aten._index_put_impl_.default)
-_READING = (_aten._local_scalar_dense.default, _aten.nonzero.default)
+_READING = (_aten._local_scalar_dense.default, _aten.nonzero.default, _aten.equal.default)
 _MISSING = (
     _aten._linalg_eigh.default,
     _aten.linalg_cholesky_ex.default,

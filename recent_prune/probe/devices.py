@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,6 +14,18 @@ SOLVING = ("cpu", "cuda")
 def solvable(tensor: Tensor) -> Tensor:
     """The tensor, moved to the CPU if its device cannot solve for it (`SOLVING`)."""
     return tensor if tensor.device.type in SOLVING else tensor.cpu()
+
+
+def all_solvable(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same for many tensors of one dtype and one device, in one transfer."""
+    if all(tensor.device.type in SOLVING for tensor in tensors):
+        return list(tensors)
+    parts = (
+        torch.cat([tensor.flatten() for tensor in tensors])
+        .cpu()
+        .split([tensor.numel() for tensor in tensors])
+    )
+    return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def random_state(device: torch.device) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,10 +28,10 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     statistics are placeholders (mean 0, variance 1), with which the network would be probed as
     if it had no normalisation at all. The caller's autocast and inference mode are switched off.
 
-    Restored are the training flag of every module, every buffer (values and identity), and the
-    random states of Python, NumPy, and PyTorch on the CPU and on the model's devices. No
-    gradient is recorded. What a custom ``forward`` writes to plain Python attributes or to its
-    parameters is not restored (but for embeddings with ``max_norm``).
+    Restored are the training flag of every module, every buffer (identity, and values unless it is
+    sparse), and the random states of Python, NumPy, and PyTorch on the CPU and on the model's
+    devices. No gradient is recorded. What a custom ``forward`` writes to plain Python attributes or
+    to its parameters is not restored (but for embeddings with ``max_norm``).
 
     Random states are global, so threads take turns; a thread that trains meanwhile shares them
     with the probe, as threads that train do with each other.
@@ -72,12 +72,13 @@ def _accelerators(model: nn.Module) -> list[torch.device]:
 
 @contextmanager
 def _restored(model: nn.Module) -> Iterator[None]:
-    """Put back the modes of all modules and all buffers, values and identity."""
+    """Put back the modes of all modules and all buffers: identity, and the values of dense ones."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, dict(module._buffers)) for module in model.modules()]
     # An embedding with a maximal norm scales its weights down in its forward pass.
     scaled = [p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()]
-    values = [(tensor, tensor.detach().clone()) for tensor in (*model.buffers(), *scaled)]
+    dense = [t for t in (*model.buffers(), *scaled) if t.layout == torch.strided]
+    values = [(tensor, tensor.detach().clone()) for tensor in dense]
     try:
         yield
     finally:
@@ -87,10 +88,20 @@ def _restored(model: nn.Module) -> Iterator[None]:
             module._buffers.clear()
             module._buffers.update(named)
         with torch.no_grad():
-            for tensor, value in values:
-                # A graph that the user holds forbids writing where nothing changed.
-                if not torch.equal(tensor, value):
+            # A graph that the user holds forbids writing where nothing changed.
+            for (tensor, value), changed in zip(values, _changed(values), strict=True):
+                if changed:
                     tensor.copy_(value)
+
+
+def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
+    """Which tensors differ from their former values."""
+    # On an accelerator all are compared before the first answer is waited for.
+    differ = [(tensor != value).any() for tensor, value in values]
+    if not differ:
+        return []
+    found: list[bool] = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist()
+    return found
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.devices import solvable
+from recent_prune.probe.devices import all_solvable
 from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.leave_one_out import LeaveOneOut
 from recent_prune.probe.measures import LayerMeasures, measure, not_finite
@@ -120,7 +120,8 @@ class Ridge:
         measures = [not_finite(name) for name in names]
         if not targets.finite:
             return measures
-        grams = [LayerGram(*map(solvable, gram)) for gram in grams]
+        numbers, count = all_solvable([t for gram in grams for t in gram]), len(LayerGram._fields)
+        grams = [LayerGram(*numbers[i : i + count]) for i in range(0, len(numbers), count)]
         finite = torch.isfinite(torch.stack([g.scale for g in grams])).tolist()
         index = [i for i, ok in enumerate(finite) if ok]
         for part in self._parts(index, grams, targets.judged_rows.numel()):

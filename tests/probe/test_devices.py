@@ -173,6 +173,25 @@ def test_the_forward_pass_waits_for_nothing(process: ProcessPoolExecutor) -> Non
     assert len(afterwards) == 1
 
 
+def reads_in_a_probe(depth: int, device: str) -> int:
+    layers = [
+        layer for _ in range(depth) for layer in (nn.Linear(64, 64), nn.BatchNorm1d(64), nn.ReLU())
+    ]
+    with elsewhere.elsewhere() as reads:
+        model = nn.Sequential(nn.Flatten(), *layers, nn.Linear(64, 10)).to(device)
+        reads.clear()
+        rp.probe(model, IMAGES)
+        return len(reads)
+
+
+@pytest.mark.parametrize("device", [elsewhere.DEVICE, elsewhere.CUDA])
+def test_deep_networks_are_waited_for_no_more_often(
+    process: ProcessPoolExecutor, device: str
+) -> None:
+    shallow, deep = (process.submit(reads_in_a_probe, n, device).result() for n in (3, 30))
+    assert 0 < deep == shallow < 20
+
+
 def random_states(device: str) -> tuple[Tensor, Tensor, Tensor]:
     """Of the device: before, inside and after a probe."""
     module = torch.get_device_module(device)

@@ -66,6 +66,23 @@ def test_model_and_random_states_come_back_after_an_exception(digits: Tensor) ->
     assert (fingerprint(model), random_state()) == before
 
 
+def test_sparse_buffers_are_no_obstacle(digits: Tensor) -> None:
+    class Graph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("neighbours", torch.eye(64).to_sparse())
+            self.first, self.head = nn.Linear(64, 32), nn.Linear(32, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            mixed = torch.sparse.mm(self.neighbours, x.flatten(1).T).T
+            return self.head(torch.tanh(self.first(mixed)))  # type: ignore[no-any-return]
+
+    model = Graph()
+    before = model.neighbours
+    assert probe(model, digits).retained[-1] > 0.5
+    assert model.neighbours is before
+
+
 def test_replaced_and_added_buffers_come_back() -> None:
     class Rewriting(nn.Module):
         steps: Tensor
