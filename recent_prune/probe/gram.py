@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -46,6 +47,27 @@ class LayerGram(NamedTuple):
     response: Tensor
 
 
+class Seen(NamedTuple):
+    """The activations of one layer, before they are reduced.
+
+    Attributes:
+        rows: :func:`feature_rows` of them, [n + shown + perturbed, d].
+        low: Least one of the n samples, all of their features, [].
+        high: Largest one, [].
+    """
+
+    rows: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def seen(activation: Tensor, n: int, max_features: int) -> Seen:
+    """Activations [n + …, …], of which the first n samples count."""
+    # What is only shown, or perturbed, must not change the numbers.
+    extremes = activation[:n].aminmax()
+    return Seen(feature_rows(activation, max_features), extremes.min, extremes.max)
+
+
 def layer_gram(activation: Tensor, shown: int, max_features: int, perturbed: int = 0) -> LayerGram:
     """Reduce activations to what the estimator needs.
 
@@ -55,34 +77,43 @@ def layer_gram(activation: Tensor, shown: int, max_features: int, perturbed: int
         max_features: See :func:`feature_rows`.
         perturbed: How many samples at the end are the first ones, slightly perturbed.
     """
-    # What is only shown must not change the numbers.
     n = len(activation) - shown - perturbed
-    largest = activation[:n].aminmax()
-    rows = feature_rows(activation, max_features)
+    (gram,) = layer_grams([seen(activation, n, max_features)], shown, perturbed)
+    return gram
+
+
+def layer_grams(layers: Sequence[Seen], shown: int, perturbed: int) -> list[LayerGram]:
+    """:func:`layer_gram` of layers of one shape, all at once: on a GPU every call costs."""
+    rows = torch.stack([layer.rows for layer in layers])
+    low = torch.stack([layer.low for layer in layers])
+    high = torch.stack([layer.high for layer in layers])
     # At least float32, also for the extremes: the largest bfloat16 is finite in both.
-    low, high = largest.min.to(rows.dtype), largest.max.to(rows.dtype)
-    scale = torch.maximum(high, -low)
+    scale = torch.maximum(high, -low).to(rows.dtype)
     # Scaled, so that neither sums nor squares overflow or vanish.
-    rows = rows / scale.clamp_min(torch.finfo(rows.dtype).tiny)
-    d = rows.shape[1]
+    rows /= scale.clamp_min(torch.finfo(rows.dtype).tiny)[:, None, None]
+    d, n = rows.shape[2], rows.shape[1] - shown - perturbed
     # The first feature taken off, equal features are exactly zero.
-    some = rows[: n : -(-n // DIRECTIONS)]
-    some = some - some[:, :1]
-    some -= some.mean(dim=1, keepdim=True)
-    mean = rows[:n].mean(dim=0)
-    fit, others, moved = (rows - mean).split([n, shown, perturbed])
+    some = rows[:, : n : -(-n // DIRECTIONS)]
+    some = some - some[:, :, :1]
+    some -= some.mean(dim=2, keepdim=True)
+    mean = rows[:, :n].mean(dim=1, keepdim=True)
+    rows -= mean
+    fit, others, moved = rows.split([n, shown, perturbed], dim=1)
     narrow = d < n
     kernel = fit / math.sqrt(d) if narrow else (fit @ fit.mT).div_(d)
-    variance = fit.square().mean() if narrow else kernel.diagonal().mean()
-    return LayerGram(
+    variance = (
+        fit.square().mean(dim=(1, 2)) if narrow else kernel.diagonal(dim1=1, dim2=2).mean(dim=1)
+    )
+    together = LayerGram(
         kernel=kernel,
         scale=scale,
-        second_moment=variance + mean.square().mean(),
+        second_moment=variance + mean.square().mean(dim=(1, 2)),
         directions=some @ some.mT,
         variance=variance,
         cross=others @ fit.mT / d,
-        response=(moved - fit[:perturbed]).square().mean(),
+        response=(moved - fit[:, :perturbed]).square().mean(dim=(1, 2)),
     )
+    return [LayerGram(*parts) for parts in zip(*(t.unbind() for t in together), strict=True)]
 
 
 def feature_rows(tensor: Tensor, max_features: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""One forward pass, of which only the layers' Gram matrices are kept."""
+"""One forward pass, of which the layers' Gram matrices are kept, and a few layers for a while."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.activations import run_observed
-from recent_prune.probe.gram import MAX_FEATURES, LayerGram, layer_gram
+from recent_prune.probe.gram import MAX_FEATURES, LayerGram, Seen, layer_grams, seen
+
+KEPT = {"cpu": 2**20, "cuda": 2**26}
+"""Bytes of activations that wait to be reduced together, at most (or one layer): on a GPU, and for
+narrow layers, a call costs more than its arithmetic."""
 
 
 @dataclass
@@ -37,6 +41,7 @@ def observe(
     layers: Sequence[str] | None,
     forward: Callable[[Tensor], object] | None = None,
     perturbed: int = 0,
+    models: int = 1,
 ) -> Observation:
     """Run a model once and reduce each probed activation as it passes.
 
@@ -49,30 +54,64 @@ def observe(
         layers: As in :func:`run_observed`.
         forward: As in :func:`run_observed`.
         perturbed: How many samples at the end are the first ones, slightly perturbed.
+        models: How many are in the stack.
     """
-    reducer = _Reducer(shown, perturbed, tokens=not batch.is_floating_point())
+    kept = KEPT.get(batch.device.type, KEPT["cpu"]) // models
+    reducer = _Reducer(shown, perturbed, tokens=not batch.is_floating_point(), kept=kept)
     run_observed(model, batch, reducer, layers, forward)
-    return reducer.observation
+    return reducer.observation()
 
 
 class _Reducer:
-    def __init__(self, shown: int, perturbed: int, tokens: bool) -> None:
+    """Lets a few layers wait, and reduces those of one shape together."""
+
+    def __init__(self, shown: int, perturbed: int, tokens: bool, kept: int) -> None:
         self._shown = shown
         self._perturbed = perturbed
         self._tokens = tokens
-        self.observation = Observation([], [])
+        self._kept = kept
+        self._names: list[str] = []
+        self._grams: dict[int, LayerGram] = {}
+        self._waiting: list[tuple[int, Seen]] = []
+        self._embedding: Tensor | None = None
+        self._largest = 0
 
     def on_input(self, activation: Tensor) -> None:
-        self.observation.embedding = _over_positions(activation)
+        self._embedding = _over_positions(activation)
 
     def on_layer(self, name: str, activation: Tensor) -> None:
-        found = self.observation
-        found.largest = max(found.largest, activation.numel() * activation.element_size())
+        self._largest = max(self._largest, _bytes(activation))
         if self._tokens:
             activation = _over_positions(activation)
-        found.names.append(name)
-        gram = layer_gram(activation, self._shown, MAX_FEATURES, self._perturbed)
-        found.grams.append(gram)
+        layer = seen(activation, len(activation) - self._shown - self._perturbed, MAX_FEATURES)
+        full = (
+            sum(_bytes(other.rows) for _, other in self._waiting) + _bytes(layer.rows) >= self._kept
+        )
+        if not full and _bytes(layer.rows) == _bytes(activation):
+            # The model may go on to change its activations in place.
+            layer = layer._replace(rows=layer.rows.clone())
+        self._waiting.append((len(self._names), layer))
+        self._names.append(name)
+        if full:
+            self._reduce()
+
+    def observation(self) -> Observation:
+        self._reduce()
+        grams = [self._grams[place] for place in range(len(self._names))]
+        return Observation(self._names, grams, self._embedding, self._largest)
+
+    def _reduce(self) -> None:
+        groups: dict[tuple[torch.Size, torch.dtype], list[tuple[int, Seen]]] = {}
+        for place, layer in self._waiting:
+            groups.setdefault((layer.rows.shape, layer.low.dtype), []).append((place, layer))
+        for group in groups.values():
+            grams = layer_grams([layer for _, layer in group], self._shown, self._perturbed)
+            self._grams.update(zip((place for place, _ in group), grams, strict=True))
+        self._waiting.clear()
+
+
+def _bytes(tensor: Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
 
 
 def _over_positions(activation: Tensor) -> Tensor:

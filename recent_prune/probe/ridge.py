@@ -46,8 +46,9 @@ WORKSPACE = {"cpu": 2**24, "cuda": 2**29}
 class Ridge:
     """Closed-form estimator for any module, with defaults chosen by measurement.
 
-    Memory beyond the forward pass: ``samples × MAX_FEATURES`` numbers while a layer is seen,
-    ``samples²`` a layer until the forward pass is over, and the ``WORKSPACE`` then.
+    Memory beyond the forward pass: ``samples × MAX_FEATURES`` numbers while a layer is seen, twice
+    the activations that wait to be reduced together (1 MiB, on a GPU 64 MiB at most), ``samples²``
+    a layer until the forward pass is over, and the ``WORKSPACE`` then.
 
     With the samples run slightly perturbed copies of 16 of them, for the Jacobian norms; where a
     model has batch normalisation, they take part in the statistics.

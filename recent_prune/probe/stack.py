@@ -75,7 +75,7 @@ def observe_stacked(
         def forward(x: Tensor) -> object:
             return torch.func.functional_call(template, state, (x,))
 
-        seen = observe(template, batch, 0, layers, forward, perturbed)
+        seen = observe(template, batch, 0, layers, forward, perturbed, len(models))
         names[:] = seen.names
         return seen.grams, [] if seen.embedding is None else [seen.embedding]
 
