@@ -26,7 +26,7 @@ from recent_prune.probe.chain import Chain, ChainLayer
 from recent_prune.probe.devices import solvable
 from recent_prune.probe.entropies import relative_entropy
 from recent_prune.probe.gram import MAX_FEATURES, layer_gram
-from recent_prune.probe.measures import LayerMeasures, measure, not_finite, retained_share
+from recent_prune.probe.measures import LayerMeasures, Measured, measure, not_finite, retained_share
 from recent_prune.probe.reconstruction_layer import ReconstructionLayer
 from recent_prune.probe.reconstruction_stack import ReconstructionStack, stacked
 
@@ -91,7 +91,7 @@ class Cascade:
 
     def measure(
         self, model: nn.Module, batch: Tensor, shown: int, layers: Sequence[str] | None
-    ) -> tuple[list[LayerMeasures], float]:
+    ) -> Measured:
         """Fit a reconstruction layer for each layer, then measure every cascade.
 
         Args:
@@ -134,7 +134,7 @@ class Cascade:
             inputs.flatten(1),
             known.flatten(1).mean(dim=0),
         )
-        return [m for m in measures if layers is None or m.name in layers], 1.0
+        return Measured([m for m in measures if layers is None or m.name in layers])
 
     def _settled(
         self,

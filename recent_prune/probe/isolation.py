@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.spectral_norm import SpectralNorm
 
 from recent_prune.probe.devices import random_state, seed_random_state, set_random_state
 
@@ -26,7 +27,9 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     Probing mode is evaluation mode (no dropout, no stochastic depth), except that batch and
     instance normalisation use the statistics of the batch: at initialization their running
     statistics are placeholders (mean 0, variance 1), with which the network would be probed as
-    if it had no normalisation at all. The caller's autocast and inference mode are switched off.
+    if it had no normalisation at all; and layers under ``torch.nn.utils.spectral_norm`` estimate
+    their norms, as a training step would. The caller's autocast and inference mode are switched
+    off.
 
     Restored are the training flag of every module, every buffer (identity, and values unless it is
     sparse), and the random states of Python, NumPy, and PyTorch on the CPU and on the model's
@@ -50,7 +53,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
         torch.autocast(device_of(model).type, enabled=False),
     ):
         for module in model.modules():
-            module.training = isinstance(module, _NormBase)
+            module.training = isinstance(module, _NormBase) or _is_spectral(module)
         yield
 
 
@@ -64,6 +67,11 @@ def device_of(model: nn.Module) -> torch.device:
 def _tensors(model: nn.Module) -> Iterator[Tensor]:
     yield from model.parameters()
     yield from model.buffers()
+
+
+def _is_spectral(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    return any(isinstance(hook, SpectralNorm) for hook in hooks)
 
 
 def _accelerators(model: nn.Module) -> list[torch.device]:

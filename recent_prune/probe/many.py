@@ -21,7 +21,7 @@ from recent_prune.probe.gradients import Backward
 from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.inputs import Inputs, Samples
 from recent_prune.probe.isolation import device_of, isolated
-from recent_prune.probe.measures import LayerMeasures
+from recent_prune.probe.measures import LayerMeasures, Measured
 from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.observation import Observation, observe
 from recent_prune.probe.perturbation import PERTURBED, with_perturbed
@@ -244,15 +244,16 @@ class _Stacked:
             observed = observe_stacked(models, batch.everything, layers, seed, batch.perturbed)
         own = [batch.targets or Targets(_known(seen.embedding), 0) for seen in observed]
         measures = self._measures(observed, own)
-        redundancy = {id(t): t.redundancy(self._ridge.relative_floor) for t in own}
+        floor = self._ridge.relative_floor
+        redundancy = {id(known): known.redundancy(floor) for known in own}
+        stochastic = observed[0].stochastic
         seconds = (time.perf_counter() - start) / len(part)
         results = {
             index: to_result(
                 self._ridge.name,
-                layer_measures,
+                Measured(layer_measures, redundancy[id(known)], stochastic),
                 batch.samples.inputs[:0],
                 input_rms=batch.rms,
-                redundancy=redundancy[id(known)],
                 normalized=has_normalization(model),
                 samples=len(batch.samples.inputs),
                 seconds=seconds,

@@ -42,6 +42,21 @@ class LayerMeasures:
         return self.activation_rms < math.inf
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What an estimator says of a model.
+
+    Attributes:
+        layers: Shallow to deep, at least one.
+        redundancy: Share of the inputs that can be recovered from themselves.
+        stochastic: Whether the model drew random numbers.
+    """
+
+    layers: list[LayerMeasures]
+    redundancy: float = 1.0
+    stochastic: bool = False
+
+
 def not_finite(name: str) -> LayerMeasures:
     """The measures of a layer with NaN or infinite activations: nothing is retained."""
     return LayerMeasures(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.activations import run_observed
+from recent_prune.probe.devices import random_state
 from recent_prune.probe.gram import MAX_FEATURES, LayerGram, Seen, layer_grams, seen
 
 KEPT = {"cpu": 2**20, "cuda": 2**26}
@@ -26,12 +27,14 @@ class Observation:
         grams: Of their activations.
         embedding: What stands for token inputs, [n + shown, …], else None.
         largest: Bytes of the largest probed activation.
+        stochastic: Whether the model drew random numbers.
     """
 
     names: list[str]
     grams: list[LayerGram]
     embedding: Tensor | None = None
     largest: int = 0
+    stochastic: bool = False
 
 
 def observe(
@@ -58,8 +61,16 @@ def observe(
     """
     kept = KEPT.get(batch.device.type, KEPT["cpu"]) // models
     reducer = _Reducer(shown, perturbed, tokens=not batch.is_floating_point(), kept=kept)
+    before = _random_states(batch.device)
     run_observed(model, batch, reducer, layers, forward)
-    return reducer.observation()
+    after = _random_states(batch.device)
+    drawn = not all(map(torch.equal, before, after))
+    return replace(reducer.observation(), stochastic=drawn)
+
+
+def _random_states(device: torch.device) -> list[Tensor]:
+    states = [torch.default_generator.get_state()]
+    return states if device.type == "cpu" else [*states, random_state(device)]
 
 
 class _Reducer:

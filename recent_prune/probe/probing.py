@@ -130,14 +130,13 @@ def probe_samples(
     shown = _shown(reconstruct, batch)
     with isolated(model, seed):
         everything = torch.cat([batch, shown])
-        measures, redundancy = estimator.measure(model, everything, len(shown), layers)
+        measured = estimator.measure(model, everything, len(shown), layers)
     gradients = None if backward is None else gradients_of(model, samples, backward, seed)
     return to_result(
         estimator.name,
-        measures,
+        measured,
         shown,
         input_rms=input_rms(batch),
-        redundancy=redundancy,
         normalized=has_normalization(model),
         samples=len(batch),
         seconds=time.perf_counter() - start,

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from recent_prune.probe.cutoff import saturation_cutoff
 from recent_prune.probe.gradients import GradientProfile
-from recent_prune.probe.measures import LayerMeasures
+from recent_prune.probe.measures import LayerMeasures, Measured
 
 LEAST_REDUNDANCY = 0.3
 """Share of the inputs that must be recoverable from the inputs themselves. MNIST, FashionMNIST and
@@ -78,6 +78,9 @@ class ProbeResult:
             activations are not finite the other profiles are NaN, ``activation_rms`` infinite.
         gradients: How gradients arrive at each layer, where asked for with ``backward``.
         reconstructions: Of the samples asked for with ``reconstruct``, or None.
+        stochastic: Whether the model draws random numbers in evaluation mode, as variational
+            autoencoders do. Its noise counts as lost information, so that the rules condemn
+            nothing for that. (False by the cascade, which does not look.)
     """
 
     estimator: str
@@ -98,6 +101,7 @@ class ProbeResult:
     nonfinite_layer: str | None = None
     gradients: GradientProfile | None = None
     reconstructions: Reconstructions | None = field(default=None, compare=False)
+    stochastic: bool = False
 
     def __repr__(self) -> str:
         """The gist; the profiles are in the attributes."""
@@ -140,6 +144,7 @@ class ProbeResult:
             ValueError: If a field is missing or unknown.
         """
         known = {f.name for f in fields(cls)} - {"reconstructions"}
+        data = {"stochastic": False, **data}  # unknown before
         if set(data) != known:
             raise ValueError(
                 f"`data` must have the keys {sorted(known)}, but "
@@ -159,10 +164,9 @@ def spread(depth: int, most: int) -> list[int]:
 
 def to_result(
     estimator: str,
-    measures: Sequence[LayerMeasures],
+    measured: Measured,
     shown: Tensor,
     input_rms: float,
-    redundancy: float,
     normalized: bool,
     samples: int,
     seconds: float,
@@ -173,16 +177,16 @@ def to_result(
 
     Args:
         estimator: Its name.
-        measures: Shallow to deep, at least one.
+        measured: Of all layers.
         shown: Samples whose reconstructions were asked for, [k, …].
         input_rms: Root mean square of the inputs.
-        redundancy: Share of the inputs that can be recovered from themselves.
         normalized: Whether the model has normalisation layers.
         samples: Number of samples probed.
         seconds: Wall-clock time.
         rtol: Relative tolerance of the cutoff.
         gradients: Where asked for.
     """
+    measures = measured.layers
     finite: list[float] = []
     for layer in measures:
         if not layer.finite:
@@ -203,13 +207,14 @@ def to_result(
         # number of layers, and a profile that is constant from layer 1 on gives 0.
         cutoff=saturation_cutoff([0.0, *finite], rtol),
         input_rms=input_rms,
-        redundancy=redundancy,
+        redundancy=measured.redundancy,
         normalized=normalized,
         samples=samples,
         seconds=seconds,
         nonfinite_layer=nonfinite,
         gradients=gradients,
         reconstructions=_reconstructions(measures, shown) if len(shown) else None,
+        stochastic=measured.stochastic,
     )
 
 

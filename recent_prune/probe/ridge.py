@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from recent_prune.probe.devices import all_solvable
 from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.leave_one_out import LeaveOneOut
-from recent_prune.probe.measures import LayerMeasures, measure, not_finite
+from recent_prune.probe.measures import LayerMeasures, Measured, measure, not_finite
 from recent_prune.probe.observation import observe
 from recent_prune.probe.perturbation import PERTURBED, with_perturbed
 from recent_prune.probe.targets import Targets
@@ -93,7 +93,7 @@ class Ridge:
 
     def measure(
         self, model: nn.Module, batch: Tensor, shown: int, layers: Sequence[str] | None
-    ) -> tuple[list[LayerMeasures], float]:
+    ) -> Measured:
         """Measure every layer in one forward pass, and the inputs' redundancy.
 
         Args:
@@ -106,7 +106,7 @@ class Ridge:
         seen = observe(model, everything, shown, layers, perturbed=perturbed)
         targets = Targets(batch if seen.embedding is None else seen.embedding, shown, size)
         measures = self.solve(seen.names, seen.grams, targets)
-        return measures, targets.redundancy(self.relative_floor)
+        return Measured(measures, targets.redundancy(self.relative_floor), seen.stochastic)
 
     def solve(
         self, names: Sequence[str], grams: Sequence[LayerGram], targets: Targets

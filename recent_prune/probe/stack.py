@@ -70,13 +70,15 @@ def observe_stacked(
     # A copy: what a forward pass leaves in attributes must not outlive the stack.
     template = copy.deepcopy(models[0])
     names: list[str] = []
+    stochastic = False
 
     def run(state: dict[str, Tensor]) -> tuple[list[LayerGram], list[Tensor]]:
         def forward(x: Tensor) -> object:
             return torch.func.functional_call(template, state, (x,))
 
         seen = observe(template, batch, 0, layers, forward, perturbed, len(models))
-        names[:] = seen.names
+        nonlocal stochastic
+        names[:], stochastic = seen.names, seen.stochastic
         return seen.grams, [] if seen.embedding is None else [seen.embedding]
 
     with isolated(template, seed), warnings.catch_warnings():
@@ -87,6 +89,7 @@ def observe_stacked(
             list(names),
             [LayerGram(*(tensor[i] for tensor in gram)) for gram in grams],
             embeddings[0][i] if embeddings else None,
+            stochastic=stochastic,
         )
         for i in range(len(models))
     ]

@@ -37,8 +37,9 @@ class RetainedInformationRule:
 
     Networks with **normalisation layers** are never condemned for what they lose: MobileNetV2,
     for one, retains 0.1 % at its initialization and trains. Their signal is scaled up again at
-    every layer, and no threshold for them has been measured. Nor is any network where the inputs
-    are so few, or so much like noise, that they could not be recovered from themselves.
+    every layer, and no threshold for them has been measured. Nor are networks that draw random
+    numbers as they run, or any network where the inputs are so few, or so much like noise, that
+    they could not be recovered from themselves.
 
     The threshold is measured for the ridge estimator. The cascade retains other shares: with too
     few updates, or behind pooling, nothing of networks that train.
@@ -71,9 +72,10 @@ class RetainedInformationRule:
         if nonfinite is not None:
             return nonfinite
         retained, rms = result.retained[-1], result.activation_rms[-1]
-        lost = self._lost(result.retained)
-        if result.normalized or not result.inputs_recoverable:
-            lost = min(lost, 0.0)
+        lost, excuse = self._lost(result.retained), _excuse(result)
+        excused = lost > 0 and excuse is not None
+        if excused:
+            lost = 0.0
         bound = self._bound(result)
         exploded = self._exploded(rms, bound)
         violation = min(max(lost, exploded), MAX_VIOLATION)
@@ -89,7 +91,8 @@ class RetainedInformationRule:
                 f"{bound:.3g} allowed."
             )
         else:
-            reason = f"{retained:.2%} of the input is retained at {deepest!r}."
+            reason = f"{retained:.2%} of the input is retained at {deepest!r}"
+            reason += f", which says nothing {excuse}." if excused else "."
         return Verdict(violation <= 0, violation, reason)
 
     def _bound(self, result: ProbeResult) -> float:
@@ -115,3 +118,14 @@ class RetainedInformationRule:
         if rms <= bound:
             return -(1 - rms / bound)
         return math.log(rms / bound) / math.log(max(LARGEST_FLOAT32 / bound, rms / bound))
+
+
+def _excuse(result: ProbeResult) -> str | None:
+    """Why a network that retains little may train all the same."""
+    if result.normalized:
+        return "of networks with normalisation layers"
+    if result.stochastic:
+        return "of networks that draw random numbers as they run"
+    if not result.inputs_recoverable:
+        return "where the inputs cannot be recovered from themselves"
+    return None

@@ -54,7 +54,7 @@ class SaturationRule:
             return nonfinite
         depth, cutoff, retained = result.depth, result.cutoff, result.retained[-1]
         saturated = cutoff < depth - 1 or cutoff == 0
-        judged = result.inputs_recoverable and not result.normalized
+        judged = result.inputs_recoverable and not (result.normalized or result.stochastic)
         if saturated and retained < self.max_retained and judged:
             return Verdict(
                 trainable=False,

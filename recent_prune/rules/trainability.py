@@ -118,8 +118,8 @@ class TrainabilityRule:
     The violation is the share by which the probability falls short, ``1 − p / min_probability``,
     or ≤ 0: minus the excess as a share of what there can be. NaN or infinite activations:
     condemned with violation 1, and the layer is named. Where the inputs are so few, or so much
-    like noise, that they could not be recovered from themselves, only dead and exploded networks
-    are condemned.
+    like noise, that they could not be recovered from themselves, or the model draws random numbers
+    as it runs, only dead and exploded networks are condemned.
 
     It is fitted to the ridge estimator's default settings, and means little for others.
 
@@ -145,6 +145,13 @@ class TrainabilityRule:
         numbers = profile_numbers(result)
         probability, least = _probability(log_odds(numbers)), self.min_probability
         certain = _dead(numbers) or numbers["size"] > math.log(LARGEST)
+        if result.stochastic and not certain:
+            return Verdict(
+                True,
+                0.0,
+                "The model draws random numbers as it runs, so that what a layer retains says "
+                "nothing.",
+            )
         if not (result.inputs_recoverable or certain):
             return Verdict(
                 True,

@@ -83,6 +83,17 @@ def test_sparse_buffers_are_no_obstacle(digits: Tensor) -> None:
     assert model.neighbours is before
 
 
+def test_spectral_norms_are_estimated(digits: Tensor) -> None:
+    """In evaluation mode, PyTorch's older spectral norm would divide by one of a random vector."""
+    body: list[nn.Module] = []
+    for _ in range(8):
+        body += [nn.utils.spectral_norm(nn.Linear(64, 64)), nn.ReLU()]
+    model = nn.Sequential(nn.Flatten(), *body, nn.Linear(64, 10))
+    before = random_state(), [buffer.tolist() for buffer in model.buffers()]
+    assert probe(model, digits).activation_rms[-1] < 10
+    assert (random_state(), [buffer.tolist() for buffer in model.buffers()]) == before
+
+
 def test_replaced_and_added_buffers_come_back() -> None:
     class Rewriting(nn.Module):
         steps: Tensor

@@ -262,3 +262,32 @@ def test_refuses_unknown_estimators(digits: Tensor) -> None:
 def test_tolerance_of_the_cutoff_is_passed_on(digits: Tensor) -> None:
     model = mlp(depth=20, width=64, weight_variance=0.8)
     assert rp.probe(model, digits, rtol=0.5).cutoff < rp.probe(model, digits, rtol=0.005).cutoff
+
+
+class Dropping(nn.Module):
+    """Goes on dropping in evaluation mode, as for Monte Carlo dropout."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(64, 64) for _ in range(4))
+        self.share = share
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        for layer in self.layers:
+            x = nn.functional.dropout(torch.tanh(layer(x)), self.share)
+        return x
+
+
+def test_models_that_draw_random_numbers_are_known(digits: Tensor) -> None:
+    assert rp.probe(Dropping(0.3), digits).stochastic
+    assert not rp.probe(mlp(), digits).stochastic
+    assert not rp.probe(Noisy(), digits).stochastic
+    several = rp.probe_many([Dropping(0.3), Dropping(0.3), mlp()], digits)
+    assert [result.stochastic for result in several] == [True, True, False]  # type: ignore[union-attr]
+    condemned = [
+        not rule(result).trainable  # type: ignore[arg-type]
+        for rule in (rp.RetainedInformationRule(), rp.TrainabilityRule(), rp.SaturationRule())
+        for result in several[:2]
+    ]
+    assert not any(condemned)

@@ -30,6 +30,16 @@ def test_condemns_what_is_lost_by_the_share_of_blind_layers() -> None:
     )
 
 
+def test_networks_that_draw_random_numbers_are_condemned_for_explosion_only() -> None:
+    kept = rule(result([0.5, 0.0], stochastic=True))
+    assert kept.trainable
+    assert kept.reason.endswith(
+        "which says nothing of networks that draw random numbers as they run."
+    )
+    assert not rule(result([0.5, 0.0], stochastic=True, activation_rms=(1.0, 1e9))).trainable
+    assert not rule(result([0.5, 0.0])).trainable
+
+
 def test_grades_between_layers() -> None:
     # From the input (1) to layer 1 (0, which counts as 1e-6) the share falls by six decades, and
     # below 0.1 after the first of them.
@@ -87,7 +97,9 @@ def test_large_inputs_do_not_explode() -> None:
 
 
 def test_networks_with_normalisation_are_condemned_only_for_explosion() -> None:
-    assert rule(result([0.5, 0.0], normalized=True)).trainable
+    kept = rule(result([0.5, 0.0], normalized=True))
+    assert kept.trainable
+    assert kept.reason.endswith("which says nothing of networks with normalisation layers.")
     assert not rule(result([0.5, 0.0], normalized=True, activation_rms=(1.0, 1e9))).trainable
     assert not rule(result([0.5, 0.0], normalized=True, nonfinite_layer="tanh2")).trainable
 

@@ -45,6 +45,7 @@ def test_a_single_layer_that_loses_everything_is_untrainable() -> None:
 
 def test_networks_with_normalisation_are_kept() -> None:
     assert rule(result([0.5, 0.0, 0.0], cutoff=1, normalized=True)).trainable
+    assert rule(result([0.5, 0.0, 0.0], cutoff=1, stochastic=True)).trainable
 
 
 def test_non_finite_activations_get_the_greatest_violation() -> None:
