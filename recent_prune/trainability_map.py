@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Self
 
 import pandas as pd
@@ -11,12 +12,27 @@ import torch
 from torch import nn
 
 from recent_prune.probe import ProbeResult, probe_many
+from recent_prune.probe.devices import has_random_state
 from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.isolation import forked_random_states
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import RetainedInformationRule, Rule
 
 LOGARITHMIC_FROM = 20
 """Ratio of the ends from which an axis is logarithmic by default."""
+
+COLUMNS = (
+    "trainable",
+    "violation",
+    "reason",
+    "retained",
+    "relative_entropy",
+    "cutoff",
+    "layers",
+    "seconds",
+    "error",
+)
+"""Of a map, besides its two arguments."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +90,12 @@ class Axis:
             spaced = [low + (high - low) * share for share in shares]
         if isinstance(low, int) and isinstance(high, int):
             return cls(name, tuple(sorted({round(value) for value in spaced})))
-        return cls(name, (low, *(float(f"{value:.6g}") for value in spaced[1:-1]), high))
+        # As short as tells them apart.
+        for digits in (6, 9, 12, 17):
+            between = [float(f"{value:.{digits}g}") for value in spaced[1:-1]]
+            if all(a < b for a, b in pairwise([low, *between, high])):
+                break
+        return cls(name, (low, *between, high))
 
 
 def trainability_map(
@@ -95,8 +116,8 @@ def trainability_map(
     Networks of one architecture are probed together, see :func:`recent_prune.probe.probe_many`.
 
     Args:
-        factory: From keyword arguments to a module at its initialization. PyTorch's random state is
-            seeded for each network, and restored.
+        factory: From keyword arguments to a module at its initialization. Random states are seeded
+            for each network, and restored.
         x: The first argument.
         y: The second argument.
         inputs: As in :func:`recent_prune.probe.probe`.
@@ -110,15 +131,24 @@ def trainability_map(
     Returns:
         A row a network with its two arguments under their names, ``trainable``, ``violation`` and
         ``reason``; at the deepest layer ``retained`` (share of the input's variance) and
-        ``relative_entropy`` (nats); ``cutoff`` and ``depth`` in layers, ``seconds`` of the probe;
-        and ``error``, what went wrong with this network (then all else is missing), or None.
+        ``relative_entropy`` (nats); ``cutoff`` and ``layers`` (number of probed layers),
+        ``seconds`` of the probe; and ``error``, what went wrong with this network (then all else is
+        missing), or None.
 
     Raises:
         TypeError: As :func:`recent_prune.probe.probe_many`.
-        ValueError: As :func:`recent_prune.probe.probe_many`, or if the axes have the same name.
+        ValueError: As :func:`recent_prune.probe.probe_many`, or if the axes have the same name,
+            that of another column or of one of ``arguments``.
     """
     if x.name == y.name:
         raise ValueError(f"`x` and `y` must be different arguments, but both are {x.name!r}.")
+    for axis in (x, y):
+        if axis.name in COLUMNS:
+            raise ValueError(
+                f"An axis of a map cannot be called {axis.name!r}, as one of its other columns is."
+            )
+        if axis.name in (arguments or {}):
+            raise ValueError(f"{axis.name!r} must be an axis or one of `arguments`, but is both.")
     chosen = rule or RetainedInformationRule()
     models = _Models(factory, x, y, dict(arguments or {}), torch.device(device), seed)
     results = iter(probe_many(models, inputs, estimator=estimator, seed=seed, progress=progress))
@@ -155,21 +185,33 @@ class _Models:
     def __iter__(self) -> Iterator[nn.Module]:
         for place in self.places():
             try:
-                model = seeded(self.factory, {**self.arguments, **place}, self.seed)
+                known = {**self.arguments, **place}
+                model = seeded(self.factory, known, self.seed, self.device).to(self.device)
             except Exception as error:
                 self.failed[place[self.x.name], place[self.y.name]] = error
             else:
-                yield model.to(self.device)
+                yield model
 
 
-def seeded(factory: Callable[..., nn.Module], arguments: Mapping[str, Any], seed: int) -> nn.Module:
-    """What a factory makes, from a seed of PyTorch's random state, which is restored.
+def seeded(
+    factory: Callable[..., nn.Module],
+    arguments: Mapping[str, Any],
+    seed: int,
+    device: torch.device | None = None,
+) -> nn.Module:
+    """What a factory makes, from a seed of all random states, which are restored.
+
+    Args:
+        factory: From keyword arguments to a module.
+        arguments: Its arguments.
+        seed: Of Python, NumPy and PyTorch, on the CPU and on the device.
+        device: Where it may draw numbers besides the CPU.
 
     Raises:
         TypeError: If it makes something else than a module.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    devices = [] if device is None or not has_random_state(device) else [device]
+    with forked_random_states(devices, seed):
         model = factory(**arguments)
     if not isinstance(model, nn.Module):
         raise TypeError(f"`factory` must return a module, but got {type(model).__name__}.")
@@ -187,7 +229,7 @@ def _row(result: ProbeResult | Exception, rule: Rule) -> dict[str, Any]:
         "retained": result.retained[-1],
         "relative_entropy": result.relative_entropy[-1],
         "cutoff": result.cutoff,
-        "depth": result.depth,
+        "layers": result.depth,
         "seconds": result.seconds,
         "error": None,
     }

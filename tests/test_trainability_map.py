@@ -22,7 +22,18 @@ def test_each_network_is_probed_as_alone() -> None:
     assert table["error"].isna().all()
     alone = probe(seeded(build, {"depth": 40, "gain": 1.2}, 3), X, seed=3)
     assert table["retained"].iloc[3] == pytest.approx(alone.retained[-1], abs=1e-3)
-    assert table["depth"].iloc[3] == 40
+    assert table["layers"].iloc[3] == 40
+
+
+def test_an_argument_keeps_its_values_whatever_is_probed() -> None:
+    """Two linear layers a block, so that there are twice as many layers as the depth says."""
+
+    def twice(gain: float, depth: int) -> nn.Module:
+        return build(2 * depth, gain)
+
+    table = trainability_map(twice, GAIN, Axis("depth", (2, 5)), X, progress=False)
+    assert table["depth"].tolist() == [2, 2, 5, 5]
+    assert table["layers"].tolist() == [4, 4, 10, 10]
 
 
 def test_fixed_arguments_and_another_rule() -> None:
@@ -50,9 +61,37 @@ def test_random_states_are_left_alone() -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-def test_the_same_axis_twice() -> None:
-    with pytest.raises(ValueError, match="`x` and `y` must be different arguments"):
-        trainability_map(build, GAIN, GAIN, X)
+def test_one_that_does_not_fit_on_the_device_harms_no_other() -> None:
+    class Large(nn.Module):
+        def _apply(self, *_: object) -> nn.Module:
+            raise torch.OutOfMemoryError("too large")
+
+    def factory(gain: float, depth: int) -> nn.Module:
+        return Large() if depth == 40 else build(depth, gain)
+
+    table = trainability_map(factory, GAIN, DEPTH, X, progress=False)
+    assert table["error"].isna().tolist() == [True, True, False, False]
+    assert table["error"].iloc[2] == "OutOfMemoryError: too large"
+
+
+def test_random_states_of_other_devices_are_not_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    seeded(build, {}, 7)
+    assert seeds == []
+
+
+@pytest.mark.parametrize(
+    ("x", "arguments", "message"),
+    [
+        (DEPTH, {}, "`x` and `y` must be different arguments"),
+        (Axis("retained", (1, 2)), {}, "cannot be called 'retained', as one of its other columns"),
+        (GAIN, {"gain": 3}, "'gain' must be an axis or one of `arguments`, but is both"),
+    ],
+)
+def test_names_that_clash(x: Axis, arguments: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainability_map(build, x, DEPTH, X, arguments=arguments)
 
 
 def test_axes() -> None:
@@ -60,6 +99,8 @@ def test_axes() -> None:
     assert Axis.between("depth", 2, 100, 3, log=False).values == (2, 51, 100)
     assert Axis.between("gain", 0.5, 4.0, 3).values == (0.5, 2.25, 4.0)
     assert Axis.between("depth", 1, 3).values == (1, 2, 3)
+    close = Axis.between("gain", 1e6, 1e6 + 1.0, 4).values
+    assert close == pytest.approx((1e6, 1e6 + 1 / 3, 1e6 + 2 / 3, 1e6 + 1), abs=0.01)
 
 
 @pytest.mark.parametrize(

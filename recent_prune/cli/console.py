@@ -38,25 +38,28 @@ def errors_in_one_line(debug: bool, interrupted: str = "nothing was changed") ->
     except Exception as error:
         if debug:
             raise
-        message = " ".join(str(error).split()) or type(error).__name__
+        told = str(error) or type(error).__name__
+        message = " ".join(" ".join([told, *getattr(error, "__notes__", [])]).split())
         errors.print(f"[bold]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
 
 
 def rich_table(table: pd.DataFrame, title: str) -> Table:
     """A table with its index."""
-    shown = Table(title=title)
+    shown = Table(title=escape(title))
     shown.add_column("")
     for column in table.columns:
-        shown.add_column(str(column), justify="right")
+        shown.add_column(escape(str(column)), justify="right")
     for name, row in table.iterrows():
-        shown.add_row(str(name), *map(str, row))
+        shown.add_row(escape(str(name)), *(escape(str(value)) for value in row))
     return shown
 
 
 def without_password(storage: str) -> str:
     """A storage as it may be shown."""
-    return re.sub(r"://([^:/@]*):[^@/]*@", r"://\1:***@", storage)
+    # A password may hold slashes; what follows the last @ before the query is the host.
+    hidden = re.sub(r"://([^:/@?]*):[^?]*@", r"://\1:***@", storage)
+    return re.sub(r"((?:[?&]|^)password=)[^&]*", r"\1***", hidden)
 
 
 def writable(path: Path, option: str) -> Path:

@@ -34,6 +34,8 @@ def named(text: str, option: str) -> Callable[..., Any]:
         if not hasattr(found, part):
             raise ValueError(f"{option}: {place} has no {name}")
         found = getattr(found, part)
+    if isinstance(found, nn.Module):
+        raise ValueError(f"{option} must name a function that builds a model, but {text} is one")
     if not callable(found):
         raise ValueError(f"{option} must name a function, but {text} is {type(found).__name__}")
     function: Callable[..., Any] = found
@@ -119,6 +121,8 @@ def inputs(text: str, root: Path | None) -> Inputs:
     """
     if text == "digits":
         return load_digits().train
+    if root is not None and not root.is_dir():
+        raise ValueError(f"--data-root: there is no folder {root}")
     if text in ("mnist", "fashion_mnist"):
         load = load_mnist if text == "mnist" else load_fashion_mnist
         return load(root).train
@@ -136,14 +140,15 @@ def inputs(text: str, root: Path | None) -> Inputs:
     )
 
 
-def _array(path: Path) -> Tensor:
+def _array(path: Path) -> Inputs:
     import numpy as np
     import torch
 
     if not path.is_file():
         raise ValueError(f"--data: there is no file {path}")
     if path.suffix == ".npy":
-        return torch.from_numpy(np.load(path))
+        array: Inputs = np.load(path)
+        return array
     loaded = torch.load(path, weights_only=True)
     if not isinstance(loaded, Tensor):
         raise ValueError(f"--data: {path} must hold a tensor, but holds {type(loaded).__name__}")

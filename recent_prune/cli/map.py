@@ -82,7 +82,7 @@ def map_(
         if as_json:
             typer.echo(table.to_json(orient="records", force_ascii=False))
         else:
-            console.print(_told(table), highlight=False)
+            console.print(_told(table), highlight=False, markup=False)
             paths = ", ".join(str(path) for path in (html, png) if path is not None)
             console.print(f"Map: {paths}", highlight=False, soft_wrap=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.bar import Bar
+from rich.markup import escape
 from rich.table import Table
 
 from recent_prune.cli.console import console, errors_in_one_line
@@ -97,11 +98,11 @@ def probe(
     with errors_in_one_line(context.obj):
         from recent_prune import probe as probe_
         from recent_prune.cli.factory import arguments, built, inputs, named
-        from recent_prune.probe.inputs import gather
+        from recent_prune.probe.probing import gathered
         from recent_prune.probe.ridge import Ridge
 
         model = built(named(factory, "FACTORY"), arguments(arg or []), seed).to(device)
-        samples = gather(inputs(data, data_root), Ridge().samples).inputs
+        samples = gathered(inputs(data, data_root), Ridge().samples, None, seed).inputs
         result = probe_(model, samples, seed=seed)
         verdict = rule.rule()(result)
         epoch = _epoch_s(model, samples)
@@ -116,7 +117,7 @@ def probe(
             typer.echo(json.dumps(known))
         else:
             answer = "[bold]Can train.[/]" if verdict.trainable else "[bold]Will not train.[/]"
-            console.print(f"{answer} {verdict.reason}", highlight=False)
+            console.print(f"{answer} {escape(verdict.reason)}", highlight=False)
             console.print(_profile(result))
             console.print(_cost(result, epoch), highlight=False)
         if not verdict.trainable:
@@ -134,7 +135,7 @@ def _profile(result: ProbeResult) -> Table:
     for i in result.spread(ROWS):
         table.add_row(
             str(i + 1),
-            result.layers[i],
+            escape(result.layers[i]),
             f"{result.retained[i]:.4f}",
             Bar(1, 0, result.retained[i], width=20),
             f"{result.relative_entropy[i]:.4g}",
@@ -151,24 +152,24 @@ def _cost(result: ProbeResult, epoch: float | None) -> str:
 
 
 def _epoch_s(model: nn.Module, samples: Tensor) -> float | None:
-    """Seconds of an epoch, from a batch that is really run; None if its output is no tensor."""
+    """Seconds of an epoch, from a batch that is really run; None if it cannot be trained like that.
+
+    Such as a model that is frozen, wants labels in training mode, or gives no tensor.
+    """
     import torch
 
     trained = copy.deepcopy(model).train()
     device = next(trained.parameters()).device
     batch = samples[:BATCH].to(device)
 
-    def seconds() -> float | None:
+    def seconds() -> float:
         before = time.perf_counter()
-        with torch.random.fork_rng():
-            output = trained(batch)
-        if not isinstance(output, torch.Tensor):
-            return None
-        output.float().square().mean().backward()
+        trained(batch).float().square().mean().backward()
         if device.type != "cpu":
             torch.accelerator.synchronize(device)
         return time.perf_counter() - before
 
-    known = [seconds() for _ in range(3)]  # the first warms up
-    times = [second for second in known[1:] if second is not None]
-    return min(times) * EPOCH / len(batch) if times else None
+    try:
+        return min([seconds() for _ in range(3)][1:]) * EPOCH / len(batch)  # the first warms up
+    except Exception:  # whatever a model of somebody's raises: the verdict stands without it
+        return None

@@ -31,10 +31,12 @@ def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -
     """
     if not isinstance(trial, Trial) or len(trial.study.directions) > 1:
         raise ValueError(
-            f"CertifiedRule needs a trial of a study with one objective, but got {trial!r}."
+            f"CertifiedRule needs a trial of a study with one objective, but got {_about(trial)}."
         )
     nonfinite = nonfinite_verdict(result)
     if nonfinite is not None:  # never good, and not worth a record
+        if attributes.FEATURES in trial.user_attrs:  # of the trial that this one retries
+            trial.set_user_attr(attributes.FEATURES, None)
         return nonfinite
     rule = for_study(rule, trial.study)
     if trial.study.user_attrs.get(attributes.STUDY_RULE) != rule.settings():
@@ -47,6 +49,12 @@ def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -
     trial.set_user_attr(attributes.SCORE, told.score)
     trial.set_user_attr(attributes.SHARE, told.share)
     return told.verdict
+
+
+def _about(trial: BaseTrial) -> str:
+    if isinstance(trial, Trial):
+        return f"{len(trial.study.directions)} objectives"
+    return f"a {type(trial).__name__}"
 
 
 def for_study(rule: CertifiedRule, study: Study) -> CertifiedRule:
@@ -66,10 +74,11 @@ def calibrated(rule: CertifiedRule, *studies: Study) -> CertifiedRule:
     Raises:
         ValueError: If there are too few good trials, or the directions differ.
     """
-    directions = {study.direction for study in studies}
-    if len(directions) != 1:
+    directions = {tuple(d.name for d in study.directions) for study in studies}
+    if len(directions) != 1 or any(len(direction) > 1 for direction in directions):
         raise ValueError(
-            f"`studies` must be at least one, all of one direction, but got {sorted(directions)}."
+            "`studies` must be at least one, with one objective and all of one direction, but got "
+            f"{sorted(directions)}."
         )
     fitted = for_study(rule, studies[0]).fit(
         [trial for study in studies for trial in past_trials(study.get_trials(deepcopy=False))]
@@ -100,7 +109,7 @@ def past_trials(trials: Sequence[FrozenTrial], before: int | None = None) -> lis
         for trial in sorted(trials, key=lambda trial: trial.number)
         if (before is None or trial.number < before)
         and attributes.is_probed(trial)
-        and attributes.FEATURES in trial.user_attrs
+        and trial.user_attrs.get(attributes.FEATURES) is not None
     ]
 
 

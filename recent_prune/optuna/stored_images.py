@@ -41,9 +41,17 @@ def check(samples: Tensor) -> None:
     """Whether samples are small enough to be stored.
 
     Raises:
-        ValueError: If they are too many or too large.
+        TypeError: If they are no tensor.
+        ValueError: If they are no samples of numbers, too many or too large.
     """
+    if not isinstance(samples, Tensor):
+        raise TypeError(f"`reconstruct` must be a tensor, but got {type(samples).__name__}.")
     shape = tuple(samples.shape)
+    if samples.dim() < 2 or not samples.is_floating_point():
+        raise ValueError(
+            "`reconstruct` must be floating samples [k, …] to be stored in a study, but got shape "
+            f"{shape} of {samples.dtype}."
+        )
     if not 0 < len(samples) <= MOST_SAMPLES or samples[0].numel() > MOST_FEATURES:
         raise ValueError(
             f"`reconstruct` must be at most {MOST_SAMPLES} samples of at most {MOST_FEATURES} "
@@ -58,7 +66,7 @@ def to_attribute(result: ProbeResult) -> dict[str, Any]:
     layers = result.spread(MOST_LAYERS)
     pictures = torch.cat([found.inputs[None], found.by_layer[layers]]).float().cpu()
     low, high = float(found.inputs.min()), float(found.inputs.max())
-    levels = ((pictures.nan_to_num(low) - low) / max(high - low, 1e-12)).clamp(0, 1)
+    levels = ((pictures.nan_to_num(low, low, low) - low) / max(high - low, 1e-12)).clamp(0, 1)
     pixels = (255 * levels).round().to(torch.uint8).numpy()
     return {
         "shape": list(pixels.shape),

@@ -164,11 +164,11 @@ class Cascade:
         if len(samples) % self.batch_size == 1:
             samples = samples[:-1]
         per_pass = math.ceil(len(samples) / self.batch_size)
-        order = torch.empty(0, dtype=torch.int64)
+        order = torch.empty(0, dtype=torch.int64, device=samples.device)
         for step in range(self.updates or max(per_pass, DEFAULT_UPDATES)):
             start = (step % per_pass) * self.batch_size
             if start == 0:
-                order = torch.randperm(len(samples)).to(samples.device)
+                order = torch.randperm(len(samples), device="cpu").to(samples.device)
             yield samples[order[start : start + self.batch_size]]
 
 
@@ -309,7 +309,7 @@ def held_out_mask(n: int, share: float, device: torch.device) -> Tensor:
     """
     m = min(max(round(n * share), 2), n - 2)
     mask = torch.zeros(n, dtype=torch.bool, device=device)
-    mask[((torch.arange(m) * n + n // 2) // m).to(device)] = True
+    mask[(torch.arange(m, device=device) * n + n // 2) // m] = True
     return mask
 
 

@@ -28,6 +28,11 @@ def all_solvable(tensors: Sequence[Tensor]) -> list[Tensor]:
     return [part.reshape(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
 
 
+def has_random_state(device: torch.device) -> bool:
+    """Whether PyTorch knows of a generator of its own on a device: not on the CPU, nor on meta."""
+    return device.type != "cpu" and hasattr(getattr(torch, device.type, None), "get_rng_state")
+
+
 def random_state(device: torch.device) -> Tensor:
     """The state of the generator that PyTorch uses on an accelerator."""
     module = torch.get_device_module(device)

@@ -101,7 +101,8 @@ def gradient_profile(
         ValueError: If there are no weights that train, or the loss is no scalar.
     """
     stride = -(-len(batch) // SAMPLES)
-    batch, labels = batch[::stride], labels[::stride]
+    # A copy: labels from inference mode could not be saved for the way back.
+    batch, labels = batch[::stride], labels[::stride].clone()
     order: list[str] = []
     weights: dict[str, list[Tensor]] = {}
     handles = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -45,7 +46,7 @@ def gather(
     from an iterable its first ones, and no batch more than needed is asked for. Of a batch that
     is a tuple or list the first tensor is taken, of a mapping what is called an input
     (``input_ids``, ``pixel_values``, ``inputs``, ``input``, ``images``, ``image``, ``x``), else its
-    first tensor; as labels, on demand, the second item of a pair or what a mapping calls so
+    only tensor; as labels, on demand, the second item of a pair or what a mapping calls so
     (``labels``, ``label``, ``targets``, ``target``, ``y``). A data loader's own random generators
     are put back.
 
@@ -61,8 +62,8 @@ def gather(
 
     Raises:
         TypeError: If ``inputs`` is neither a tensor nor an iterable, or a batch has no tensor.
-        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance, or
-            ``labels`` are not as many.
+        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance,
+            ``labels`` are not as many, or a mapping does not tell which of its tensors is meant.
     """
     if isinstance(inputs, np.ndarray):
         inputs = torch.from_numpy(np.require(inputs, requirements="W"))
@@ -87,11 +88,13 @@ def gather(
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor in a tensor, a (nested) sequence or a mapping; None if there is none."""
+    """The first tensor in a tensor, a (nested) sequence, a mapping or a dataclass, or None."""
     if isinstance(value, Tensor):
         return value
     if isinstance(value, Mapping):
         value = list(value.values())
+    elif is_dataclass(value):
+        value = list(vars(value).values())
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return next((t for t in map(first_tensor, value) if t is not None), None)
     return None
@@ -105,7 +108,7 @@ def _from_tensor(inputs: Tensor, labels: Tensor | None, samples: int | None) -> 
         raise ValueError(f"`labels` must be {n}, as many as `inputs`, but got {labels.shape}.")
     if samples is None or n <= samples:
         return Samples(inputs, labels)
-    index = torch.linspace(0, n - 1, samples, dtype=torch.float64).round().long()
+    index = torch.linspace(0, n - 1, samples, dtype=torch.float64, device="cpu").round().long()
     return Samples(
         inputs[index.to(inputs.device)],
         None if labels is None else labels[index.to(labels.device)],
@@ -148,18 +151,28 @@ def _is_one_batch(inputs: object) -> bool:
     """Whether this is a batch (inputs, labels) and not a sequence of batches."""
     return (
         isinstance(inputs, (tuple, list))
-        and len(inputs) == 2
+        and len(inputs) >= 2
         and all(isinstance(item, Tensor) for item in inputs)
-        and inputs[1].dim() < inputs[0].dim()
-        and inputs[0].shape[:1] == inputs[1].shape[:1]
+        and inputs[1].shape[:1] == inputs[0].shape[:1]
+        and (
+            inputs[1].dim() < inputs[0].dim()
+            # Such as labels, one-hot; lists are of batches.
+            or (isinstance(inputs, tuple) and inputs[1].shape[1:] != inputs[0].shape[1:])
+        )
     )
 
 
 def _inputs_of(batch: Any) -> Tensor | None:
     if isinstance(batch, Mapping):
         named = [batch[name] for name in _INPUT_NAMES if name in batch]
-        others = [value for name, value in batch.items() if name not in _LABEL_NAMES]
-        return first_tensor(named or others)
+        others = {name: value for name, value in batch.items() if name not in _LABEL_NAMES}
+        meant = [n for n, value in others.items() if isinstance(value, Tensor) and value.dim() > 1]
+        if not named and len(meant) > 1:
+            raise ValueError(
+                f"A batch of `inputs` is a mapping with tensors under {meant}: call the one that "
+                f"the model gets by one of {', '.join(_INPUT_NAMES)}, or give it alone."
+            )
+        return first_tensor(named or list(others.values()))
     return first_tensor(batch)
 
 

@@ -13,7 +13,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.spectral_norm import SpectralNorm
 
-from recent_prune.probe.devices import random_state, seed_random_state, set_random_state
+from recent_prune.probe.devices import (
+    has_random_state,
+    random_state,
+    seed_random_state,
+    set_random_state,
+)
 
 _ONE_AT_A_TIME = threading.RLock()
 """Two probes in step would each restore the random state (and of a shared model the mode) that the
@@ -43,17 +48,26 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
         model: The model to be run inside the block.
         seed: Seed of all random states inside the block.
     """
-    # Not inference_mode: a tensor that a model caches on its first forward (positional tables)
-    # would then be an inference tensor and break the training that follows.
     with (
-        forked_random_states(_accelerators(model), seed),
+        forked_random_states(accelerators(model), seed),
         _restored(model),
-        torch.inference_mode(False),
-        torch.no_grad(),
-        torch.autocast(device_of(model).type, enabled=False),
+        plain_arithmetic(device_of(model)),
     ):
         for module in model.modules():
             module.training = isinstance(module, _NormBase) or _is_spectral(module)
+        yield
+
+
+@contextmanager
+def plain_arithmetic(device: torch.device) -> Iterator[None]:
+    """Without gradients, and without the caller's autocast and inference mode."""
+    # Not inference_mode: a tensor that a model caches on its first forward (positional tables)
+    # would then be an inference tensor and break the training that follows.
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
         yield
 
 
@@ -74,8 +88,9 @@ def _is_spectral(module: nn.Module) -> bool:
     return any(isinstance(hook, SpectralNorm) for hook in hooks)
 
 
-def _accelerators(model: nn.Module) -> list[torch.device]:
-    return sorted({t.device for t in _tensors(model) if t.device.type != "cpu"}, key=str)
+def accelerators(model: nn.Module) -> list[torch.device]:
+    """The model's devices with random states of their own."""
+    return sorted({t.device for t in _tensors(model) if has_random_state(t.device)}, key=str)
 
 
 @contextmanager
@@ -85,7 +100,8 @@ def _restored(model: nn.Module) -> Iterator[None]:
     buffers = [(module, dict(module._buffers)) for module in model.modules()]
     # An embedding with a maximal norm scales its weights down in its forward pass.
     scaled = [p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()]
-    dense = [t for t in (*model.buffers(), *scaled) if t.layout == torch.strided]
+    everything = (*model.buffers(), *scaled)
+    dense = [t for t in everything if t.layout == torch.strided and not t.is_meta]
     values = [(tensor, tensor.detach().clone()) for tensor in dense]
     try:
         yield
@@ -113,7 +129,7 @@ def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
 
 
 @contextmanager
-def forked_random_states(devices: list[torch.device], seed: int) -> Iterator[None]:
+def forked_random_states(devices: Sequence[torch.device], seed: int) -> Iterator[None]:
     """Seed the random states of Python, NumPy and PyTorch and put them back on leaving.
 
     Threads take turns.

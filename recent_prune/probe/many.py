@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ from recent_prune.probe.cascade import Cascade
 from recent_prune.probe.gradients import Backward
 from recent_prune.probe.gram import LayerGram
 from recent_prune.probe.inputs import Inputs, Samples
-from recent_prune.probe.isolation import device_of, isolated
+from recent_prune.probe.isolation import device_of, isolated, plain_arithmetic
 from recent_prune.probe.measures import LayerMeasures, Measured
 from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.observation import Observation, observe
@@ -45,6 +46,9 @@ LARGEST_STACK = 64
 LARGEST_ON_CPU = 2 * 2**20
 """Bytes of parameters and buffers: larger models are as fast one after the other on a CPU, where
 a call costs little (``benchmarks/probe_cost``)."""
+
+CGROUP = Path("/sys/fs/cgroup")
+"""Where Linux tells what memory a container has."""
 
 Outcome = ProbeResult | Exception
 _Group = list[tuple[int, nn.Module]]
@@ -158,7 +162,7 @@ class _OneByOne:
         return 1
 
     def outcomes(self, group: _Group) -> dict[int, Outcome]:
-        return {index: self._outcome(model) for index, model in group}
+        return {index: _light(self._outcome(model)) for index, model in group}
 
     def _outcome(self, model: nn.Module) -> Outcome:
         try:
@@ -172,7 +176,7 @@ class _OneByOne:
                 seed=self.seed,
             )
         except Exception as error:
-            return _light(error)
+            return error
 
 
 class _Stacked:
@@ -194,10 +198,12 @@ class _Stacked:
         try:
             results = self._results(group)
         except Exception:
+            results = None
+        # Only now, with the memory of the stacks, and of the traceback, free again.
+        if results is None:
             # What cannot be stacked, or cannot be probed: one by one the model at fault is found.
             return self._one_by_one.outcomes(group)
-        # Only now, with the memory of the stacks free again.
-        return {index: self._looked_back(model, results[index]) for index, model in group}
+        return {index: _light(self._looked_back(model, results[index])) for index, model in group}
 
     def _looked_back(self, model: nn.Module, result: ProbeResult) -> Outcome:
         """The result with gradients, where asked for; by itself, so that it harms no other."""
@@ -209,7 +215,7 @@ class _Stacked:
             samples = self._batch(device_of(model)).samples
             gradients = gradients_of(model, samples, backward, seed)
         except Exception as error:
-            return _light(error)
+            return error
         seconds = result.seconds + time.perf_counter() - start
         return replace(result, gradients=gradients, seconds=seconds)
 
@@ -234,18 +240,21 @@ class _Stacked:
         start = time.perf_counter()
         models = [model for _, model in part]
         check_model(models[0])  # one that was refused comes alone
-        batch = self._batch(device_of(models[0]))
         layers, seed = self._one_by_one.layers, self._one_by_one.seed
-        if len(models) == 1:
-            with isolated(models[0], seed):
-                seen = observe(models[0], batch.everything, 0, layers, perturbed=batch.perturbed)
-            observed = [seen]
-        else:
-            observed = observe_stacked(models, batch.everything, layers, seed, batch.perturbed)
-        own = [batch.targets or Targets(_known(seen.embedding), 0) for seen in observed]
-        measures = self._measures(observed, own)
-        floor = self._ridge.relative_floor
-        redundancy = {id(known): known.redundancy(floor) for known in own}
+        with plain_arithmetic(device_of(models[0])):
+            batch = self._batch(device_of(models[0]))
+            if len(models) == 1:
+                with isolated(models[0], seed):
+                    seen = observe(
+                        models[0], batch.everything, 0, layers, perturbed=batch.perturbed
+                    )
+                observed = [seen]
+            else:
+                observed = observe_stacked(models, batch.everything, layers, seed, batch.perturbed)
+            own = [batch.targets or Targets(_known(seen.embedding), 0) for seen in observed]
+            measures = self._measures(observed, own)
+            floor = self._ridge.relative_floor
+            redundancy = {id(known): known.redundancy(floor) for known in own}
         stochastic = observed[0].stochastic
         seconds = (time.perf_counter() - start) / len(part)
         results = {
@@ -299,10 +308,22 @@ class _Batch:
     rms: float
 
 
-def _light(error: Exception) -> Exception:
-    """The error without what its frames hold: activations, and the graphs of a backward pass."""
-    traceback.clear_frames(error.__traceback__)
-    return error
+def _light(outcome: Outcome) -> Outcome:
+    """An error without what its frames hold: models, activations, the graph of a backward pass.
+
+    Where it was raised stands in a note instead.
+    """
+    errors: list[object] = [outcome]
+    while errors:
+        error = errors.pop()
+        if isinstance(error, BaseException):
+            if error.__traceback__ is not None:
+                frames = "".join(traceback.format_tb(error.__traceback__))
+                error.add_note(f"It was raised here, in a probe of many:\n{frames}")
+            traceback.clear_frames(error.__traceback__)
+            error.__traceback__ = None
+            errors += [error.__cause__, error.__context__]
+    return outcome
 
 
 def _bytes(grams: Sequence[LayerGram]) -> int:
@@ -321,9 +342,14 @@ def _free_memory(device: torch.device) -> int:
         held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + held
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (ValueError, OSError, AttributeError):  # not Linux
         return 2**30
+    try:  # a container may have less
+        most, used = (int((CGROUP / f"memory.{name}").read_text()) for name in ("max", "current"))
+    except (OSError, ValueError):  # there is none, or no limit
+        return free
+    return max(min(free, most - used), 0)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.activations import run_observed
-from recent_prune.probe.devices import random_state
+from recent_prune.probe.devices import has_random_state, random_state
 from recent_prune.probe.gram import MAX_FEATURES, LayerGram, Seen, layer_grams, seen
 
 KEPT = {"cpu": 2**20, "cuda": 2**26}
@@ -70,7 +70,7 @@ def observe(
 
 def _random_states(device: torch.device) -> list[Tensor]:
     states = [torch.default_generator.get_state()]
-    return states if device.type == "cpu" else [*states, random_state(device)]
+    return [*states, random_state(device)] if has_random_state(device) else states
 
 
 class _Reducer:

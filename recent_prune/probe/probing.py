@@ -16,7 +16,7 @@ from recent_prune.probe.cascade import Cascade
 from recent_prune.probe.devices import solvable
 from recent_prune.probe.gradients import Backward, GradientProfile, gradient_profile
 from recent_prune.probe.inputs import Inputs, Samples, gather
-from recent_prune.probe.isolation import device_of, forked_random_states, isolated
+from recent_prune.probe.isolation import accelerators, device_of, forked_random_states, isolated
 from recent_prune.probe.modules import has_normalization, unwrapped
 from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult, to_result
 from recent_prune.probe.ridge import Ridge
@@ -48,13 +48,15 @@ def probe(
     Args:
         model: Any module with parameters that is called with one tensor, wrapped by
             ``torch.compile`` or ``DataParallel`` or not; moved nowhere.
-        inputs: Samples, a tensor or array [n, …] with n ≥ 16, or an iterable of batches (a data
-            loader); a few hundred are enough. Of a batch the first tensor is taken, of a mapping
-            what is called an input. They should be real: where they are so few, or so much like
-            noise, that they cannot be reconstructed even from themselves, the probe warns and the
-            rules condemn nothing for what it loses. They are moved to the model's device. Integers
-            (tokens) are fine: then the first floating activation, summed over positions, is what
-            is to be reconstructed.
+        inputs: Samples, a tensor or array [n, …] with n ≥ 16 (an array's floats become PyTorch's
+            default type), or an iterable of batches (a data loader); a few hundred are enough. They
+            must be independent of each other, so not the nodes of one graph. Of a batch the first
+            tensor is taken, of a mapping the one called ``input_ids``, ``pixel_values``,
+            ``inputs``, ``input``, ``images``, ``image`` or ``x``, or its only one. They should be
+            real: where they are so few, or so much like noise, that they cannot be reconstructed
+            even from themselves, the probe warns and the rules condemn nothing for what it loses.
+            They are moved to the model's device. Integers (tokens) are fine: then the first
+            floating activation, summed over positions, is what is to be reconstructed.
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),
             ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers and
             of residual blocks), or a :class:`Ridge` or :class:`Cascade` with settings of your own.
@@ -93,7 +95,8 @@ def probe(
     """
     start = time.perf_counter()
     chosen = resolved(estimator)
-    samples = gathered(inputs, chosen.samples, backward, seed)
+    check_model(model)
+    samples = gathered(inputs, chosen.samples, backward, seed, accelerators(model))
     result = probe_samples(
         model,
         samples,
@@ -145,8 +148,16 @@ def probe_samples(
     )
 
 
-def gathered(inputs: Inputs, samples: int | None, backward: Backward | None, seed: int) -> Samples:
+def gathered(
+    inputs: Inputs,
+    samples: int | None,
+    backward: Backward | None,
+    seed: int,
+    devices: Sequence[torch.device] = (),
+) -> Samples:
     """Samples to probe, at most so many, with labels if there is to be a backward pass.
+
+    A data loader shuffles by ``seed``, and on ``devices``, too, random states come back.
 
     Raises:
         TypeError: If ``backward`` is something else, or as :func:`gather`.
@@ -155,7 +166,7 @@ def gathered(inputs: Inputs, samples: int | None, backward: Backward | None, see
     if backward is not None and not isinstance(backward, Backward):
         raise TypeError(f"`backward` must be a Backward, but got {type(backward).__name__}.")
     labels = None if backward is None else backward.labels
-    with forked_random_states([], seed):  # a data loader shuffles
+    with forked_random_states(devices, seed):
         found = gather(inputs, samples, labels, labelled=backward is not None)
     if backward is not None and found.labels is None:
         raise ValueError(

@@ -53,6 +53,7 @@ class Ledger:
         self._folder = posixpath.join(experiment_path, FOLDER)
         self._known: dict[str, tuple[str, Outcome]] = {}
         self._unwritten: list[dict[str, Any]] = []
+        self._study: dict[str, Any] | None = None  # that could not be written
         for entry in _entries(filesystem, self._folder):
             self._remember(entry["config"], Outcome.from_dict(entry["outcome"]))
 
@@ -83,10 +84,15 @@ class Ledger:
             self._unwritten.append({"config": known, "outcome": outcome.to_dict()})
         if self._write(f"{time.time_ns()}-{uuid.uuid4().hex[:8]}.json", self._unwritten):
             self._unwritten = []
+        if self._study is not None:
+            self.record_study(self._study)
 
     def record_study(self, study: dict[str, Any]) -> None:
-        """Keep what a certified rule and its audit go by, see :func:`recorded_study`."""
-        self._write(STUDY, study)
+        """Keep what a certified rule and its audit go by, see :func:`recorded_study`.
+
+        Where the storage fails, it is tried again with the next verdicts.
+        """
+        self._study = None if self._write(STUDY, study) else study
 
     def _remember(self, config: str, outcome: Outcome) -> None:
         self._known.pop(outcome.trial_id, None)
@@ -97,7 +103,8 @@ class Ledger:
         try:
             self._filesystem.create_dir(self._folder, recursive=True)
             with self._filesystem.open_output_stream(f"{target}.partial") as stream:
-                stream.write(json.dumps(content).encode())
+                # What a rule of somebody's says may be a number of NumPy's.
+                stream.write(json.dumps(content, default=str).encode())
             self._filesystem.move(f"{target}.partial", target)
         except Exception:  # whatever the storage raises: a run without it is better than none
             logger.warning("Verdicts are not kept for a restore: %s", target, exc_info=True)

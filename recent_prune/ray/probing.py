@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
+import numpy as np
 from ray import cloudpickle
 from ray.tune.utils import flatten_dict
 from torch import Tensor, nn
 
 from recent_prune.probe import ProbeResult, probe_many
 from recent_prune.probe.inputs import Inputs, gather
+from recent_prune.probe.isolation import forked_random_states
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray.initialization import BuildModel, Config, build_probed_model
 from recent_prune.rules import Rule, Scalar, Verdict, summary
@@ -89,8 +91,9 @@ class ProbeSettings:
 
     def load_inputs(self) -> Tensor:
         """The samples that are probed, loaded where this is called if they are a function's."""
-        inputs = self.inputs() if callable(self.inputs) else self.inputs
-        return gather(inputs, resolved(self.estimator).samples).inputs
+        with forked_random_states([], 0):  # each actor the same, if a data loader shuffles
+            inputs = self.inputs() if callable(self.inputs) else self.inputs
+            return gather(inputs, resolved(self.estimator).samples).inputs
 
 
 def pickled(settings: ProbeSettings) -> bytes:
@@ -171,9 +174,10 @@ def _prepared(candidate: Candidate, result: ProbeResult) -> Outcome:
     if nonfinite is not None:  # never good, and not worth a record
         return Outcome(candidate.trial_id, summary=summary(result, nonfinite))
     features = {name: float(f"{v:.6g}") for name, v in probe_features(result).items()}
+    drawn = flatten_dict(candidate.config).items()
     plain: dict[str, Scalar] = {
         name: value
-        for name, value in flatten_dict(candidate.config).items()
+        for name, value in ((n, v.item() if isinstance(v, np.generic) else v) for n, v in drawn)
         if isinstance(value, str)
         or (isinstance(value, (bool, int, float)) and abs(value) < LARGEST)
     }

@@ -16,8 +16,8 @@ from ray.tune.schedulers import (
 )
 from torch import nn
 
-from recent_prune.probe.inputs import Inputs, gather
-from recent_prune.probe.probing import Estimator, resolved
+from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.probing import Estimator, gathered, resolved
 from recent_prune.ray import tune_controller
 from recent_prune.ray.certified import Judge
 from recent_prune.ray.gate import Gate, OnFault, Pool
@@ -81,10 +81,10 @@ class ReconstructionEntropyScheduler(TrialScheduler):
     run uses the ``build_model`` and ``inputs`` of the first one, which Tune keeps with the
     experiment: after changing them start a new experiment.
 
-    A probe that fails (an error in ``build_model``, a time-out, an actor or node that dies) is
-    tried once more, alone; then its trial runs unprobed, a warning says so once, and
-    ``debug_string()`` counts it. After eight such trials in a row, or where no actor can start, the
-    gate stays open for the rest of the run.
+    A probe that fails (a time-out, an actor or node that dies) is tried once more, alone; then its
+    trial runs unprobed, a warning says so once, and ``debug_string()`` counts it. After eight such
+    trials in a row, or where no actor can start, the gate stays open for the rest of the run. Where
+    ``build_model`` raises, the trial runs unprobed at once.
 
     Use one object for one run, as with Tune's own schedulers: given to a second one the gate starts
     anew, but a wrapped scheduler keeps what it saw.
@@ -153,7 +153,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         self._settings: bytes | None = None
         if build_model is not None and inputs is not None:
             if not callable(inputs):
-                inputs = gather(inputs, resolved(estimator).samples).inputs.cpu()
+                inputs = gathered(inputs, resolved(estimator).samples, None, 0).inputs.cpu()
             rule = rule or RetainedInformationRule()
             settings = ProbeSettings(build_model, inputs, rule, estimator, layers, rtol)
             self._settings = pickled(settings)

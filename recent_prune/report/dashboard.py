@@ -59,13 +59,12 @@ class DashboardCallback:
 
     def __call__(self, study: Study, trial: FrozenTrial) -> None:
         """Write the trial's note, and the figures when it is time."""
-        _save_note(study, trial)
-        if self._every is None or (trial.number + 1) % self._every:
-            return
         try:
-            _save_figures(study, self._params)
-        except ValueError as error:  # a figure is not worth the study
-            warnings.warn(str(error), stacklevel=2)
+            _save_note(study, trial)
+            if self._every is not None and (trial.number + 1) % self._every == 0:
+                _save_figures(study, self._params)
+        except Exception as error:  # neither a note nor a figure is worth the study
+            warnings.warn(f"Not shown in the dashboard: {error}", stacklevel=2)
 
 
 def save_to_dashboard(study: Study, *, params: tuple[str, str] | None = None) -> None:

@@ -211,7 +211,9 @@ def _values_of(reference: Study | ResultGrid, probed: pd.DataFrame) -> pd.Series
 
 
 def _keys(table: pd.DataFrame, parameters: list[str]) -> list[tuple[object, ...]]:
-    return [tuple(row) for row in table[parameters].itertuples(index=False)]
+    # A parameter that was not drawn is NaN, which is not even equal to itself.
+    known = table[parameters].astype(object).where(table[parameters].notna(), None)
+    return [tuple(row) for row in known.itertuples(index=False)]
 
 
 def _parameters(table: pd.DataFrame) -> list[str]:

@@ -108,7 +108,7 @@ def _figure(figure: go.Figure, caption: str) -> str:
 
 
 def _folded(heading: str, table: pd.DataFrame) -> str:
-    rows = table.to_html(border=0, index=False)
+    rows = table.to_html(border=0, index=False, na_rep="–")
     return (
         f'<details><summary>{escape(heading)}</summary><div class="tables">{rows}</div></details>'
     )

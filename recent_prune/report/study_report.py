@@ -27,7 +27,7 @@ MOST_CONDEMNED = 0.9
 EXAMPLES = 2
 """Trials of either kind whose reconstructions are shown."""
 DEAR = 0.05
-"""Share of the wall clock that probes should not take."""
+"""Share of the time in trials that probes should not take."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +93,15 @@ class StudyReport:
         columns = ["number", "reason", "retained", *_parameters(table)]
         return cls(
             title=title or (study.study_name if isinstance(study, Study) else "Ray Tune"),
-            summary=_summary(table, probed),
+            summary=_summary(table, probed, several=_objectives(study) > 1),
             warnings=_warnings(table, probed),
             figures=figures,
-            pruned=pruned[columns].rename(columns=lambda name: name.removeprefix(PARAMETER)),
+            pruned=_unprefixed(pruned[columns].convert_dtypes()),
         )
 
     def page(self) -> str:
         """One HTML page that works offline and prints."""
-        count = len(self.pruned)
+        count, shown = len(self.pruned), self.pruned.round(4)
         return html_page(
             f"recent_prune: {self.title}",
             "Each network was probed at its initialization; those that lose their input on the "
@@ -109,7 +109,7 @@ class StudyReport:
             self.summary,
             self.figures,
             notes=self.warnings,
-            details=[(f"The {count} pruned trials", self.pruned.round(4))] if count else [],
+            details=[(f"The {count} trials that the probe pruned", shown)] if count else [],
         )
 
     def to_json(self) -> str:
@@ -143,26 +143,43 @@ def _reconstructions(study: Study) -> list[tuple[go.Figure, str]]:
     return figures
 
 
-def _summary(table: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
-    pruned = probed["trainable"] == False  # noqa: E712
-    ran = table.loc[~table.index.isin(probed.index[pruned]) & (table["state"] == "COMPLETE")]
+def _objectives(study: Study | ResultGrid) -> int:
+    return len(study.directions) if isinstance(study, Study) else 1
+
+
+def _ran(table: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
+    """Trials that were trained, to their end or until another pruner stopped them."""
+    condemned = probed.index[probed["trainable"] == False]  # noqa: E712
+    return table[~table.index.isin(condemned) & table["state"].isin(["COMPLETE", "PRUNED"])]
+
+
+def _summary(table: pd.DataFrame, probed: pd.DataFrame, several: bool = False) -> pd.DataFrame:
+    pruned = int((probed["trainable"] == False).sum())  # noqa: E712
+    ran = _ran(table, probed)
+    complete = ran[ran["state"] == "COMPLETE"]
     spent = float(table["seconds"].astype(float).sum())
     probes = float(probed["probe_seconds"].astype(float).sum())
-    typical = float(ran["seconds"].astype(float).median()) if len(ran) else 0.0
-    saved = typical * int(pruned.sum())
-    whole = spent + saved
-    values = ran["value"].astype(float)
+    epochs = int(table["epochs"].astype(float).sum())
+    values = complete["value"].astype(float)
     lines = {
         "finished trials": f"{len(table)}",
         "probed": f"{len(probed)}",
-        "pruned by the probe": f"{pruned.sum()} ({_share(int(pruned.sum()), len(probed))})",
-        "epochs run": f"{int(table['epochs'].astype(float).sum())}",
-        "wall clock spent": f"{spent:.1f} s",
+        "pruned by the probe": f"{pruned} ({_share(pruned, len(probed))})",
+        "stopped later, by another pruner": f"{len(ran) - len(complete)}",
+        "epochs reported": f"{epochs}" if epochs else "–",
+        "time in trials": f"{spent:.1f} s, summed over trials",
         "of that, probes": f"{probes:.1f} s ({_share(probes, spent)})",
-        "saved, about": f"{saved:.1f} s ({_share(saved, whole)}), "
-        "if pruned trials had taken the median of the others",
-        "values": f"{values.min():.6g} to {values.max():.6g}" if values.notna().any() else "–",
+        "saved, about": "–",
+        "values" + (" of the first objective" if several else ""): (
+            f"{values.min():.6g} to {values.max():.6g}" if values.notna().any() else "–"
+        ),
     }
+    if len(ran):
+        saved = float(ran["seconds"].astype(float).median()) * pruned
+        lines["saved, about"] = (
+            f"{saved:.1f} s ({_share(saved, spent + saved)}), if the trials that the probe pruned "
+            "had taken the median of the others"
+        )
     return pd.DataFrame({"value": lines})
 
 
@@ -180,10 +197,10 @@ def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
         told.append("Nothing was condemned: on this search space the probe is not worth its cost.")
     seconds = float(table["seconds"].astype(float).sum())
     probes = float(probed["probe_seconds"].astype(float).sum())
-    if seconds > 0 and probes > DEAR * seconds:
+    if len(_ran(table, probed)) and probes > DEAR * seconds > 0:
         told.append(
-            f"Probes took {_share(probes, seconds)} of the wall clock: trainings are so short here "
-            "that a probe weighs much."
+            f"Probes took {_share(probes, seconds)} of the time in trials: trainings are so short "
+            "here that a probe weighs much."
         )
     if len(probed) < len(table):
         told.append(f"{len(table) - len(probed)} of {len(table)} trials were not probed.")
@@ -208,6 +225,12 @@ def _rank_correlation(first: pd.Series, second: pd.Series) -> float:
     if (both.nunique() < 2).any():
         return 0.0
     return abs(float(both["first"].corr(both["second"], method="spearman")))
+
+
+def _unprefixed(table: pd.DataFrame) -> pd.DataFrame:
+    """With plain names of the parameters, but for those that another column has."""
+    plain = {column: _plain(column) for column in _parameters(table)}
+    return table.rename(columns={c: name for c, name in plain.items() if name not in table})
 
 
 def _plain(column: str) -> str:

@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from recent_prune.optuna import attributes
+from recent_prune.rules import SUMMARY
 
 if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
@@ -84,6 +85,7 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
     from ray.tune.utils import flatten_dict
 
     from recent_prune.ray import probed_trials
+    from recent_prune.ray.in_trial import METRICS
     from recent_prune.ray.tune_controller import metric_of, trials_of
 
     probes = probed_trials(results).set_index("trial_id")
@@ -92,8 +94,11 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
     for number, trial in enumerate(trials_of(results)):
         if trial.status not in ("TERMINATED", "ERROR"):
             continue
-        last: dict[str, Any] = trial.last_result or {}
-        probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else {}
+        last: dict[str, Any] = flatten_dict(trial.last_result or {})
+        # Of the gate, or of a trial that judged itself (`probe_and_report`).
+        own = {name: last[f"{METRICS}/{name}"] for name in SUMMARY if f"{METRICS}/{name}" in last}
+        probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else own
+        gated = probed["seconds"] if probed and probed is not own else 0.0
         condemned = probed.get("trainable") is False
         state = "PRUNED" if condemned else "COMPLETE"
         rows.append(
@@ -101,7 +106,8 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 "number": number,
                 "state": "FAIL" if trial.status == "ERROR" else state,
                 "value": math.nan if metric is None else last.get(metric, math.nan),
-                "seconds": last.get("time_total_s", 0.0),
+                # Tune's clock starts after the gate's probe.
+                "seconds": last.get("time_total_s", 0.0) + (gated if gated == gated else 0.0),
                 "epochs": 0 if condemned else last.get("training_iteration", 0),
                 **{name: probed.get(name) for name in COLUMNS[5:11]},
                 "probe_seconds": probed.get("seconds"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from recent_prune.data import load_digits
 
 LIMIT = 3
 
@@ -33,3 +36,29 @@ def samples() -> Tensor:
 
 class Outer:
     build = staticmethod(build)
+
+
+def shuffled() -> DataLoader[Tensor]:
+    return DataLoader(load_digits().train, batch_size=50, shuffle=True)  # type: ignore[arg-type]
+
+
+def frozen() -> nn.Module:
+    return build().requires_grad_(False)
+
+
+class Choosing(nn.Sequential):
+    """Says a class, which has no gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).argmax(dim=1)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def choosing() -> nn.Module:
+    return Choosing(*build().children())
+
+
+def narrow() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(60, 10))
+
+
+instance = build()

@@ -125,3 +125,14 @@ def test_what_a_factory_does_wrong_is_told() -> None:
         built(factories.build, {"width": 9}, 0)
     with pytest.raises(TypeError, match="`factory` must return a module, but got int"):
         built(factories.no_module, {}, 0)  # type: ignore[arg-type]
+
+
+def test_a_model_is_no_function() -> None:
+    with pytest.raises(ValueError, match="FACTORY must name a function that builds a model, but"):
+        named(f"{MODULE}:instance", "FACTORY")
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--data-root: there is no folder"):
+        inputs("mnist", tmp_path / "typo")
+    assert list(tmp_path.iterdir()) == []

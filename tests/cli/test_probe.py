@@ -93,3 +93,24 @@ def test_piped_it_has_no_colours() -> None:
     assert "\x1b" not in run.stdout
     assert run.stderr == ""
     assert max(map(len, run.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", ["frozen", "choosing"])
+def test_what_cannot_be_trained_as_it_is_has_a_verdict(name: str) -> None:
+    run = CliRunner().invoke(app, ["probe", f"tests.cli.factories:{name}", "--data", "digits"])
+    assert run.exit_code == 0, run.output
+    assert run.output.startswith("Can train. ")
+    assert "of a training epoch" not in run.output
+
+
+def test_a_shuffled_loader_is_shuffled_by_the_seed() -> None:
+    command = ["probe", "tests.cli.factories:build", "--data", "tests.cli.factories:shuffled"]
+    outputs = {CliRunner().invoke(app, [*command, "--json"]).output for _ in range(3)}
+    assert len({str(json.loads(output)["result"]["retained"]) for output in outputs}) == 1
+
+
+def test_errors_of_the_forward_pass_tell_of_the_batch() -> None:
+    command = ["probe", "tests.cli.factories:narrow", "--data", "digits"]
+    run = CliRunner().invoke(app, command)
+    assert run.exit_code == 1
+    assert "for a batch of shape (176, 1, 8, 8)" in run.stderr

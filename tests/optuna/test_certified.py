@@ -103,8 +103,11 @@ class TestCalibrated:
         few.optimize(objective, n_trials=3)
         with pytest.raises(ValueError, match="cannot calibrate the rule: about "):
             calibrated(RULE, few)
-        with pytest.raises(ValueError, match="must be at least one, all of one direction, but got"):
+        with pytest.raises(ValueError, match="with one objective and all of one direction"):
             calibrated(RULE, few, optuna.create_study(direction="minimize"))
+        several = optuna.create_study(directions=["minimize", "maximize"])
+        with pytest.raises(ValueError, match="with one objective and all of one direction"):
+            calibrated(RULE, several)
 
 
 class TestAudit:

@@ -51,3 +51,11 @@ def test_a_trial_keeps_them() -> None:
 def test_too_much_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="`reconstruct` must be at most 4 samples of at most 4096"):
         check(torch.zeros(shape))
+
+
+def test_what_cannot_be_stored_is_refused() -> None:
+    with pytest.raises(TypeError, match="`reconstruct` must be a tensor, but got ndarray"):
+        check(X[:1].numpy())  # type: ignore[arg-type]
+    for wrong in (torch.tensor(1.0), torch.zeros(2), torch.zeros(2, 12, dtype=torch.int64)):
+        with pytest.raises(ValueError, match="`reconstruct` must be floating samples"):
+            check(wrong)

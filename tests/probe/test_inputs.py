@@ -238,3 +238,21 @@ def test_takes_arrays_in_the_type_of_parameters() -> None:
     assert gathered.dtype == torch.float32
     assert torch.equal(gathered, gather(torch.from_numpy(array.astype(np.float32)), 20).inputs)
     assert gather(np.arange(200).reshape(100, 2), 20).inputs.dtype == torch.int64
+
+
+def test_a_mapping_that_does_not_tell_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"tensors under \['mask', 'features'\]: call"):
+        gather([{"mask": X, "features": X}], 34)
+    assert torch.equal(gather([{"mask": X, "x": X + 1}], 34).inputs, X + 1)
+
+
+def test_a_tuple_is_one_batch_whatever_its_labels() -> None:
+    one_hot = torch.eye(20)
+    assert torch.equal(gather((X, one_hot), 34).inputs, X)
+    assert torch.equal(gather((X, Y, torch.rand(20)), 34).inputs, X)
+    assert len(gather([X, X + 1], 40).inputs) == 40
+
+
+def test_a_default_device_is_no_obstacle() -> None:
+    with torch.device("meta"):
+        assert len(gather(torch.rand(500, 3, device="cpu"), 160).inputs) == 160

@@ -222,3 +222,9 @@ def test_training_after_the_probe_is_the_same_bit_for_bit(
     probed = run(lambda model, loader: probe(model, loader, estimator=estimator))  # type: ignore[arg-type]
     for a, b in zip(plain, probed, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_buffer_on_the_meta_device_is_no_obstacle(digits: Tensor) -> None:
+    model = Noisy()
+    model.register_buffer("unused", torch.empty(3, device="meta"))
+    assert probe(model, digits).depth > 0

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import copy
+import gc
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -478,3 +480,58 @@ def test_refuses_to_go_back_without_settings_or_labels(digits: Tensor) -> None:
         rp.probe_many([mlp()], digits, backward=cross_entropy)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"`backward` needs labels: give Backward\(labels=…\)"):
         rp.probe_many([mlp()], digits, backward=rp.Backward(cross_entropy))
+
+
+def test_errors_hold_no_models(digits: Tensor) -> None:
+    """Nor what their causes hold."""
+    seen: list[weakref.ref[object]] = []
+
+    class Failing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(64, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            activation = self.layer(x.flatten(1))
+            seen.append(weakref.ref(activation))
+            try:
+                raise KeyError("cause")
+            except KeyError as error:
+                raise RuntimeError("failed") from error
+
+    def models() -> Iterator[nn.Module]:
+        for _ in range(4):
+            model = Failing()
+            seen.append(weakref.ref(model))
+            yield model
+
+    outcomes = rp.probe_many(models(), digits)
+    assert all(isinstance(outcome, RuntimeError) for outcome in outcomes)
+    gc.collect()
+    assert [ref() for ref in seen] == [None] * len(seen)
+
+
+def test_autocast_of_the_caller_changes_nothing(digits: Tensor) -> None:
+    models = [mlp(depth=10, weight_variance=2.5, seed=seed) for seed in range(3)]
+    expected = rp.probe_many(models, digits)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert rp.probe_many(models, digits) == expected
+
+
+def test_backward_within_inference_mode(digits: Tensor) -> None:
+    backward = rp.Backward(nn.CrossEntropyLoss(), labels=torch.arange(100) % 10)
+    model = mlp(depth=3)
+    with torch.inference_mode():
+        (result,) = rp.probe_many([model], digits[:100].clone(), backward=backward)
+    assert isinstance(result, rp.ProbeResult), result
+    assert result.gradients is not None
+
+
+def test_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many, "CGROUP", tmp_path)
+    host = many._free_memory(torch.device("cpu"))
+    (tmp_path / "memory.max").write_text("max\n")
+    (tmp_path / "memory.current").write_text("1000\n")
+    assert many._free_memory(torch.device("cpu")) > 1e6
+    (tmp_path / "memory.max").write_text("5000\n")
+    assert many._free_memory(torch.device("cpu")) == 4000 < host

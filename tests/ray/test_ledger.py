@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pyarrow.fs import LocalFileSystem
 
 from recent_prune.ray import probed_trials
-from recent_prune.ray.ledger import Ledger
+from recent_prune.ray.ledger import STUDY, Ledger
 from recent_prune.ray.probing import Outcome
 from recent_prune.rules import SUMMARY
 
@@ -100,3 +102,19 @@ def test_outcomes_are_in_the_order_of_their_last_verdicts(tmp_path: Path) -> Non
     assert list(first.outcomes) == ["b"]  # what was known of "a" was of another configuration
     first.record([(GOOD, {"x": 2})])
     assert list(first.outcomes) == list(ledger(tmp_path).outcomes) == ["b", "a"]
+
+
+def test_a_study_that_could_not_be_written_is_written_with_the_next_verdicts(
+    tmp_path: Path,
+) -> None:
+    first = ledger(tmp_path)
+    (tmp_path / "recent_prune").write_text("in the way")
+    first.record_study({"rule": 3})
+    (tmp_path / "recent_prune").unlink()
+    first.record([(GOOD, {})])
+    assert json.loads((tmp_path / "recent_prune" / STUDY).read_text()) == {"rule": 3}
+
+
+def test_numbers_of_numpy_are_no_obstacle(tmp_path: Path) -> None:
+    ledger(tmp_path).record([(Outcome("a", {"reason": np.float32(0.5)}), {})])  # type: ignore[dict-item]
+    assert list(ledger(tmp_path).outcomes) == ["a"]

@@ -135,6 +135,18 @@ class TestCallback:
             study.optimize(objective, n_trials=2, callbacks=[callback])
         assert len(study.trials) == 2
 
+    def test_a_storage_that_fails_warns_and_the_study_goes_on(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fails(*_: object, **__: object) -> None:
+            raise optuna.exceptions.StorageInternalError("database is locked")
+
+        monkeypatch.setattr("recent_prune.report.dashboard._save_note", fails)
+        study = new_study()
+        with pytest.warns(UserWarning, match="Not shown in the dashboard: database is locked"):
+            study.optimize(objective, n_trials=2, callbacks=[DashboardCallback()])
+        assert len(study.trials) == 2
+
     def test_refuses_bad_arguments(self) -> None:
         with pytest.raises(ValueError, match="`every` must be at least 1 or None, but got 0"):
             DashboardCallback(every=0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.study import Study
-from optuna.trial import create_trial
+from optuna.trial import TrialState, create_trial
 from playwright.sync_api import sync_playwright
 
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
@@ -75,7 +75,7 @@ def test_counts_and_reasons(study: Study) -> None:
     assert len(report.figures) == 2
     page = report.page()
     assert study.study_name in page
-    assert f"The {len(dead)} pruned trials" in page
+    assert f"The {len(dead)} trials that the probe pruned" in page
     known = json.loads(report.to_json())
     assert len(known["pruned"]) == len(dead)
     assert known["summary"]["probed"] == "12"
@@ -105,12 +105,50 @@ def test_trials_that_all_retain_the_same_are_drawn_too(lost: float | None) -> No
     [
         (30, 28, 0.0, "93.3% of the probed trials were condemned: the search space is at fault"),
         (30, 0, 0.0, "Nothing was condemned: on this search space the probe is not worth"),
-        (30, 5, 0.1, "of the wall clock: trainings are so short here"),
+        (30, 5, 0.1, "of the time in trials: trainings are so short here"),
     ],
 )
 def test_warnings(trials: int, dead: int, seconds: float, expected: str) -> None:
     (warning,) = StudyReport.of(made_up(trials, dead, seconds)).warnings
     assert expected in warning
+
+
+def test_trials_that_another_pruner_stopped_count_as_trained() -> None:
+    study = made_up(10, 4)
+    before = StudyReport.of(study).summary["value"]
+    assert before["stopped later, by another pruner"] == "0"
+    assert before["epochs reported"] == "–"
+    for number in range(20):
+        stopped = made_up(1, 0).trials[0]
+        stopped.state, stopped.values, stopped.number = TrialState.PRUNED, None, 10 + number
+        stopped.user_attrs[attributes.TRIAL] = stopped.number
+        stopped.intermediate_values = {0: 0.1}
+        assert stopped.datetime_start is not None
+        stopped.datetime_complete = stopped.datetime_start + timedelta(seconds=0.5)
+        study.add_trial(stopped)
+    after = StudyReport.of(study).summary["value"]
+    assert after["stopped later, by another pruner"] == "20"
+    assert after["epochs reported"] == "20"
+    assert before["saved, about"].startswith("4.0 s")
+    assert after["saved, about"].startswith("2.0 s")
+
+
+def test_where_nothing_ran_nothing_is_known_to_be_saved() -> None:
+    report = StudyReport.of(made_up(30, 30, 0.1))
+    assert report.summary.loc["saved, about", "value"] == "–"
+    assert not any("trainings are so short" in warning for warning in report.warnings)
+
+
+def test_parameters_called_as_other_columns_keep_their_prefix() -> None:
+    trials = made_up(4, 2).trials
+    for trial in trials:
+        trial.params["number"] = trial.params.pop("lr")
+        trial.distributions["number"] = trial.distributions.pop("lr")
+    other = optuna.create_study()
+    other.add_trials(trials)
+    report = StudyReport.of(other)
+    assert {"number", "param:number", "depth"} <= set(report.pruned.columns)
+    assert len(json.loads(report.to_json())["pruned"]) == 2
 
 
 def test_few_trials_say_nothing_of_the_space() -> None:
