@@ -13,7 +13,7 @@ from recent_prune.probe.activations import run_observed
 from recent_prune.probe.devices import has_random_state, random_state
 from recent_prune.probe.gram import MAX_FEATURES, LayerGram, Seen, layer_grams, seen
 
-KEPT = {"cpu": 2**20, "cuda": 2**26}
+KEPT = {"cpu": 2**22, "cuda": 2**26}
 """Bytes of activations that wait to be reduced together, at most (or one layer): on a GPU, and for
 narrow layers, a call costs more than its arithmetic."""
 

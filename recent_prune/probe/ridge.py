@@ -47,7 +47,7 @@ class Ridge:
     """Closed-form estimator for any module, with defaults chosen by measurement.
 
     Memory beyond the forward pass: ``samples × MAX_FEATURES`` numbers while a layer is seen, twice
-    the activations that wait to be reduced together (1 MiB, on a GPU 64 MiB at most), ``samples²``
+    the activations that wait to be reduced together (4 MiB, on a GPU 64 MiB at most), ``samples²``
     a layer until the forward pass is over, and the ``WORKSPACE`` then.
 
     With the samples run slightly perturbed copies of 16 of them, for the Jacobian norms; where a
