@@ -200,6 +200,14 @@ class CertifiedRule:
             raise ValueError(
                 f"`direction` must be 'maximize' or 'minimize', but got {self.direction!r}."
             )
+        bound, fitted = self.better_than, self.fitted
+        if bound is None or fitted is None or fitted.direction != self.direction:
+            return  # the study's direction is checked when it is known
+        if bound != fitted.good_bound:
+            raise ValueError(
+                "`better_than` must be the bound that `fitted` was calibrated for, "
+                f"{fitted.good_bound}, but got {bound}."
+            )
 
     def settings(self) -> dict[str, Any]:
         """All but what was fitted, as JSON takes it."""

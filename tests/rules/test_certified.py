@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from recent_prune.rules.certified import CertifiedRule, FittedScore, Judgement, PastTrial
+from recent_prune.rules.learned_score import learn_score
 
 Draws = list[tuple[dict[str, float], float]]
 
@@ -197,3 +198,10 @@ class TestFile:
 def test_arguments(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CertifiedRule(**options)
+
+
+def test_a_score_that_was_fitted_for_another_bound_is_refused() -> None:
+    known = FittedScore(learn_score([], [], []), 0.0, 0.5, 100, "maximize")
+    assert CertifiedRule(better_than=0.5, fitted=known).fitted is known
+    with pytest.raises(ValueError, match="bound that `fitted` was calibrated for"):
+        CertifiedRule(better_than=0.95, fitted=known)
