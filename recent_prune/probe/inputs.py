@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,7 +94,7 @@ def first_tensor(value: Any) -> Tensor | None:
     if isinstance(value, Mapping):
         value = list(value.values())
     elif is_dataclass(value):
-        value = list(vars(value).values())
+        value = [getattr(value, known.name) for known in fields(value)]
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return next((t for t in map(first_tensor, value) if t is not None), None)
     return None

@@ -84,6 +84,7 @@ class _Reducer:
         self._names: list[str] = []
         self._grams: dict[int, LayerGram] = {}
         self._waiting: list[tuple[int, Seen]] = []
+        self._waiting_bytes = 0
         self._embedding: Tensor | None = None
         self._largest = 0
 
@@ -95,9 +96,8 @@ class _Reducer:
         if self._tokens:
             activation = _over_positions(activation)
         layer = seen(activation, len(activation) - self._shown - self._perturbed, MAX_FEATURES)
-        full = (
-            sum(_bytes(other.rows) for _, other in self._waiting) + _bytes(layer.rows) >= self._kept
-        )
+        self._waiting_bytes += _bytes(layer.rows)
+        full = self._waiting_bytes >= self._kept
         if not full and _bytes(layer.rows) == _bytes(activation):
             # The model may go on to change its activations in place.
             layer = layer._replace(rows=layer.rows.clone())
@@ -119,6 +119,7 @@ class _Reducer:
             grams = layer_grams([layer for _, layer in group], self._shown, self._perturbed)
             self._grams.update(zip((place for place, _ in group), grams, strict=True))
         self._waiting.clear()
+        self._waiting_bytes = 0
 
 
 def _bytes(tensor: Tensor) -> int:
