@@ -16,22 +16,12 @@ from recent_prune.probe.devices import has_random_state
 from recent_prune.probe.inputs import Inputs
 from recent_prune.probe.isolation import forked_random_states
 from recent_prune.probe.probing import Estimator
-from recent_prune.rules import RetainedInformationRule, Rule
+from recent_prune.rules import SUMMARY, RetainedInformationRule, Rule
 
 LOGARITHMIC_FROM = 20
 """Ratio of the ends from which an axis is logarithmic by default."""
 
-COLUMNS = (
-    "trainable",
-    "violation",
-    "reason",
-    "retained",
-    "relative_entropy",
-    "cutoff",
-    "layers",
-    "seconds",
-    "error",
-)
+COLUMNS = (*(name for name in SUMMARY if name != "depth"), "layers", "error")
 """Of a map, besides its two arguments."""
 
 
