@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
-import numpy as np
 from ray import cloudpickle
 from ray.tune.utils import flatten_dict
 from torch import Tensor, nn
@@ -177,7 +176,8 @@ def _prepared(candidate: Candidate, result: ProbeResult) -> Outcome:
     drawn = flatten_dict(candidate.config).items()
     plain: dict[str, Scalar] = {
         name: value
-        for name, value in ((n, v.item() if isinstance(v, np.generic) else v) for n, v in drawn)
+        # What NumPy draws are scalars of its own.
+        for name, value in ((n, v.item() if getattr(v, "ndim", 1) == 0 else v) for n, v in drawn)
         if isinstance(value, str)
         or (isinstance(value, (bool, int, float)) and abs(value) < LARGEST)
     }

@@ -10,7 +10,6 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from recent_prune.optuna import attributes
-from recent_prune.rules import SUMMARY
 
 if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
@@ -96,7 +95,8 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
             continue
         last: dict[str, Any] = flatten_dict(trial.last_result or {})
         # Of the gate, or of a trial that judged itself (`probe_and_report`).
-        own = {name: last[f"{METRICS}/{name}"] for name in SUMMARY if f"{METRICS}/{name}" in last}
+        names = (*COLUMNS[5:11], "seconds")
+        own = {name: last[f"{METRICS}/{name}"] for name in names if f"{METRICS}/{name}" in last}
         probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else own
         gated = probed["seconds"] if probed and probed is not own else 0.0
         condemned = probed.get("trainable") is False

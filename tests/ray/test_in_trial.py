@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from recent_prune.data import load_digits
 from recent_prune.probe import Backward, ProbeResult, probe
 from recent_prune.ray import ReconstructionEntropyScheduler, probe_and_report
+from recent_prune.report.trials import trials_table
 from recent_prune.rules import Verdict
 from tests.networks import mlp
 from tests.ray.simulation import (
@@ -62,6 +63,15 @@ class TestWithinTheTrial:
             if result.metrics["config"]["doomed"]:
                 assert ran[result.metrics["config"]["index"]] == 1
         assert scheduler.debug_string().endswith("8 condemned by a probe within the trial")
+
+    def test_it_is_reported_on_as_pruned(self, tmp_path: Path) -> None:
+        with simulated(report=self.report):
+            results = tuner(tmp_path, ReconstructionEntropyScheduler(), space(9), 1).fit()
+        table = trials_table(results)
+        condemned = table["param:doomed"].tolist()
+        assert any(condemned)
+        assert (table["trainable"] == False).tolist() == condemned  # noqa: E712
+        assert (table["state"] == "PRUNED").tolist() == condemned
 
     def test_a_stop_criterion_that_it_meets_makes_no_difference(self, tmp_path: Path) -> None:
         wrapped = ASHAScheduler(max_t=9)

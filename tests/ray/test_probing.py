@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import recent_prune as rp
+from recent_prune.data import load_digits
 from recent_prune.ray import build_probed_model, trial_seed
 from recent_prune.ray.probing import (
     Candidate,
@@ -138,3 +141,22 @@ class TestInitialization:
     def test_outside_a_trial_it_needs_an_id(self) -> None:
         with pytest.raises(ValueError, match="in a class Trainable give `trial_id"):
             build_probed_model(build, {"depth": 1, "gain": 1.0})
+
+
+def test_numbers_of_numpy_are_parameters_too() -> None:
+    config = {"depth": 3, "gain": np.float64(1.2), "width": np.int64(7), "skip": np.bool_(True)}
+    rule = rp.CertifiedRule(better_than=0.5)
+    inputs = load_digits().train
+    (outcome,) = probe_batch(settings(rule=rule), inputs, [Candidate("a", config)])
+    assert outcome.parameters == {"depth": 3, "gain": 1.2, "width": 7, "skip": True}
+
+
+def test_a_shuffled_loader_gives_every_actor_the_same_samples() -> None:
+    x = torch.arange(500.0).reshape(-1, 1).expand(-1, 3)
+    known = settings(inputs=lambda: DataLoader(TensorDataset(x), 50, shuffle=True))
+    state = torch.get_rng_state()
+    torch.rand(1)
+    first = known.load_inputs()
+    torch.set_rng_state(state)
+    assert torch.equal(known.load_inputs(), first)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -94,7 +94,10 @@ class TestResults:
         assert (table["state"] == "PRUNED").tolist() == condemned
         assert table["value"].isna().tolist() == condemned
         assert table["epochs"].tolist() == [0 if dead else 9 for dead in condemned]
-        assert table["seconds"].tolist() == [0.0 if dead else 9.0 for dead in condemned]
+        probe = table["probe_seconds"]
+        trained = [0.0 if dead else 9.0 for dead in condemned]
+        assert (table["seconds"] - probe).tolist() == pytest.approx(trained)
+        assert (probe > 0).all()
         report = StudyReport.of(results)
         assert str(report.summary.loc["pruned by the probe", "value"]).startswith(
             f"{sum(condemned)} ("
