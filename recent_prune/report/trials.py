@@ -89,13 +89,13 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
 
     probes = probed_trials(results).set_index("trial_id")
     metric = metric_of(results)
+    names = (*COLUMNS[5:11], "seconds")
     rows = []
     for number, trial in enumerate(trials_of(results)):
         if trial.status not in ("TERMINATED", "ERROR"):
             continue
         last: dict[str, Any] = flatten_dict(trial.last_result or {})
         # Of the gate, or of a trial that judged itself (`probe_and_report`).
-        names = (*COLUMNS[5:11], "seconds")
         own = {name: last[f"{METRICS}/{name}"] for name in names if f"{METRICS}/{name}" in last}
         probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else own
         gated = probed["seconds"] if probed and probed is not own else 0.0
@@ -107,7 +107,7 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 "state": "FAIL" if trial.status == "ERROR" else state,
                 "value": math.nan if metric is None else last.get(metric, math.nan),
                 # Tune's clock starts after the gate's probe.
-                "seconds": last.get("time_total_s", 0.0) + (gated if gated == gated else 0.0),
+                "seconds": last.get("time_total_s", 0.0) + (0.0 if pd.isna(gated) else gated),
                 "epochs": 0 if condemned else last.get("training_iteration", 0),
                 **{name: probed.get(name) for name in COLUMNS[5:11]},
                 "probe_seconds": probed.get("seconds"),

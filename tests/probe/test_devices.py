@@ -15,8 +15,7 @@ from torch import Tensor, nn
 import recent_prune as rp
 from recent_prune.data import load_digits
 from recent_prune.probe import Cascade, ProbeResult
-from recent_prune.probe.activations import run_observed
-from recent_prune.probe.gram import MAX_FEATURES, layer_gram
+from recent_prune.probe.observation import observe
 from tests import elsewhere
 
 DIGITS = load_digits()
@@ -148,20 +147,10 @@ def test_many_say_the_same_as_on_the_cpu(process: ProcessPoolExecutor, device: s
         assert there == pytest.approx(here, rel=1e-2, abs=1e-3, nan_ok=True)
 
 
-class Reducer:
-    """Keeps what the estimator keeps of each layer."""
-
-    def on_input(self, activation: Tensor) -> None:
-        """Not called, the inputs being no tokens."""
-
-    def on_layer(self, _: str, activation: Tensor) -> None:
-        layer_gram(activation, 3, MAX_FEATURES, 16)
-
-
 def reads_in_a_forward_pass(device: str) -> tuple[list[str], list[str]]:
     with elsewhere.elsewhere() as reads, torch.no_grad():
         model, inputs = built("ResNet-18").to(device), LARGE.to(device)
-        run_observed(model, inputs, Reducer(), None)
+        observe(model, inputs, 3, None, perturbed=16)
         in_the_pass = list(reads)
         float(inputs.sum())
     return in_the_pass, reads
