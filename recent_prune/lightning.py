@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from recent_prune.optuna import probe_metrics, probe_trial
 from recent_prune.optuna.metrics import as_metrics
 from recent_prune.probe import Backward, ProbeResult, probe
-from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 

@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 from recent_prune.probe import ProbeResult, probe_many
-from recent_prune.probe.devices import has_random_state
-from recent_prune.probe.inputs import Inputs
-from recent_prune.probe.isolation import forked_random_states
+from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
+from recent_prune.probe.restoring.devices import has_random_state
+from recent_prune.probe.restoring.isolation import forked_random_states
 from recent_prune.rules import SUMMARY, RetainedInformationRule, Rule
 
 LOGARITHMIC_FROM = 20

@@ -67,7 +67,7 @@ def shortened(module: str) -> str:
 
 @pytest.mark.parametrize("layer", ALLOWED)
 def test_layers_import_only_what_lies_below(layer: str) -> None:
-    files = list((PACKAGE / layer).glob("*.py"))
+    files = list((PACKAGE / layer).rglob("*.py"))
     assert files
     for file in files:
         foreign = {shortened(m) for m in imported(file)} - set(sys.stdlib_module_names)
@@ -75,7 +75,7 @@ def test_layers_import_only_what_lies_below(layer: str) -> None:
 
 
 def test_rules_run_without_torch() -> None:
-    for file in (PACKAGE / "rules").glob("*.py"):
+    for file in (PACKAGE / "rules").rglob("*.py"):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
             if isinstance(node, ast.ImportFrom):
                 assert not str(node.module).startswith("recent_prune.probe"), file

@@ -39,9 +39,9 @@ from benchmarks.probe_cost.networks import CASES, Case, mlp, samples
 from benchmarks.probe_cost.plain_cascade import plain_fit
 from benchmarks.probe_cost.precision import precision_table
 from benchmarks.probe_cost.timing import peak_memory, ratio, rounds
-from recent_prune.probe.cascade import fit
-from recent_prune.probe.chain import Chain
-from recent_prune.probe.reconstruction_layer import ReconstructionLayer
+from recent_prune.probe.reconstructing.chain import Chain
+from recent_prune.probe.reconstructing.fitting import fit
+from recent_prune.probe.reconstructing.reconstruction_layer import ReconstructionLayer
 
 FOLDER = Path(__file__).parent
 EPOCH = 60_000 // 64 + 1

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.reconstruction_layer import ReconstructionLayer
+from recent_prune.probe.reconstructing.reconstruction_layer import ReconstructionLayer
 
 
 def plain_fit(layers: Sequence[ReconstructionLayer], batches: Iterable[list[Tensor]]) -> None:
-    """Train reconstruction layers in a plain loop, as `recent_prune.probe.cascade.fit` does as one.
+    """Train reconstruction layers in a plain loop, as `fit` of the probe does as one.
 
     Args:
         layers: R_1, …, R_L; trained in place.

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from recent_prune.data import load_digits, load_fashion_mnist, load_image_folder, load_mnist
-from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.trainability_map import Axis
 
 FORM = "module:name or file.py:name"

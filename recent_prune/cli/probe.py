@@ -99,7 +99,7 @@ def probe(
         from recent_prune import probe as probe_
         from recent_prune.cli.factory import arguments, built, inputs, named
         from recent_prune.probe.probing import gathered
-        from recent_prune.probe.ridge import Ridge
+        from recent_prune.probe.reconstructing.ridge import Ridge
 
         model = built(named(factory, "FACTORY"), arguments(arg or []), seed).to(device)
         samples = gathered(inputs(data, data_root), Ridge().samples, None, seed).inputs

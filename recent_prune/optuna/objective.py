@@ -12,7 +12,7 @@ from recent_prune.optuna import attributes, stored_images
 from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
 from recent_prune.probe import Backward, probe
-from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import RetainedInformationRule, Rule, Verdict
 from recent_prune.rules.certified import CertifiedRule

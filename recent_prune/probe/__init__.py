@@ -1,13 +1,17 @@
 """The probe, in pure PyTorch: activations → reconstructions → entropies → `ProbeResult`."""
 
-from recent_prune.probe.cascade import Cascade
-from recent_prune.probe.cutoff import saturation_cutoff
-from recent_prune.probe.entropies import differential_entropy, gram_entropy, relative_entropy
-from recent_prune.probe.gradients import Backward, GradientProfile
 from recent_prune.probe.many import probe_many
 from recent_prune.probe.probing import probe
+from recent_prune.probe.quantities.cutoff import saturation_cutoff
+from recent_prune.probe.quantities.entropies import (
+    differential_entropy,
+    gram_entropy,
+    relative_entropy,
+)
+from recent_prune.probe.quantities.gradients import Backward, GradientProfile
+from recent_prune.probe.reconstructing.cascade import Cascade
+from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.result import ProbeResult, Reconstructions
-from recent_prune.probe.ridge import Ridge
 
 __all__ = [
     "Backward",

@@ -11,15 +11,20 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.activations import check_model
-from recent_prune.probe.cascade import Cascade
-from recent_prune.probe.devices import solvable
-from recent_prune.probe.gradients import Backward, GradientProfile, gradient_profile
-from recent_prune.probe.inputs import Inputs, Samples, gather
-from recent_prune.probe.isolation import accelerators, device_of, forked_random_states, isolated
-from recent_prune.probe.modules import has_normalization, unwrapped
+from recent_prune.probe.batches.inputs import Inputs, Samples, gather
+from recent_prune.probe.quantities.gradients import Backward, GradientProfile, gradient_profile
+from recent_prune.probe.reconstructing.cascade import Cascade
+from recent_prune.probe.reconstructing.ridge import Ridge
+from recent_prune.probe.restoring.devices import solvable
+from recent_prune.probe.restoring.isolation import (
+    accelerators,
+    device_of,
+    forked_random_states,
+    isolated,
+)
 from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult, to_result
-from recent_prune.probe.ridge import Ridge
+from recent_prune.probe.watching.checks import check_model
+from recent_prune.probe.watching.modules import has_normalization, unwrapped
 
 Estimator = Literal["ridge", "cascade"] | Ridge | Cascade
 

@@ -10,9 +10,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from recent_prune.probe.cutoff import saturation_cutoff
-from recent_prune.probe.gradients import GradientProfile
-from recent_prune.probe.measures import LayerMeasures, Measured
+from recent_prune.probe.quantities.cutoff import saturation_cutoff
+from recent_prune.probe.quantities.gradients import GradientProfile
+from recent_prune.probe.quantities.measures import LayerMeasures, Measured
 
 LEAST_REDUNDANCY = 0.3
 """Share of the inputs that must be recoverable from the inputs themselves. MNIST, FashionMNIST and

@@ -9,7 +9,7 @@ from ray import tune
 from torch import nn
 
 from recent_prune.probe import Backward, probe
-from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
 

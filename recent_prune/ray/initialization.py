@@ -10,7 +10,7 @@ from typing import Any
 from ray import tune
 from torch import nn
 
-from recent_prune.probe.isolation import forked_random_states
+from recent_prune.probe.restoring.isolation import forked_random_states
 
 Config = dict[str, Any]
 BuildModel = Callable[[Config], nn.Module]

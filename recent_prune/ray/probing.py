@@ -12,9 +12,9 @@ from ray.tune.utils import flatten_dict
 from torch import Tensor, nn
 
 from recent_prune.probe import ProbeResult, probe_many
-from recent_prune.probe.inputs import Inputs, gather
-from recent_prune.probe.isolation import forked_random_states
+from recent_prune.probe.batches.inputs import Inputs, gather
 from recent_prune.probe.probing import Estimator, resolved
+from recent_prune.probe.restoring.isolation import forked_random_states
 from recent_prune.ray.initialization import BuildModel, Config, build_probed_model
 from recent_prune.rules import Rule, Scalar, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule

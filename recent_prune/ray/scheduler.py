@@ -16,7 +16,7 @@ from ray.tune.schedulers import (
 )
 from torch import nn
 
-from recent_prune.probe.inputs import Inputs
+from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, gathered, resolved
 from recent_prune.ray import tune_controller
 from recent_prune.ray.certified import Judge

@@ -26,7 +26,7 @@ import recent_prune as rp
 from benchmarks.tables import markdown
 from recent_prune.data import Images
 from recent_prune.mean_field import correlation_length
-from recent_prune.probe.cascade import DEFAULT_UPDATES
+from recent_prune.probe.reconstructing.cascade import DEFAULT_UPDATES
 from studies.common.points import collected
 from studies.common.precision import convolutions
 from studies.common.training import LOSSES, Training, accuracy_reached

@@ -25,9 +25,10 @@ from torch import Tensor, nn
 from benchmarks.tables import markdown
 from recent_prune import networks
 from recent_prune.data import Images
-from recent_prune.probe.cascade import bound, cascade, fit
-from recent_prune.probe.chain import Chain
-from recent_prune.probe.reconstruction_layer import ReconstructionLayer
+from recent_prune.probe.reconstructing.cascade import cascade
+from recent_prune.probe.reconstructing.chain import Chain
+from recent_prune.probe.reconstructing.fitting import bound, fit
+from recent_prune.probe.reconstructing.reconstruction_layer import ReconstructionLayer
 from studies.common.figures import write
 from studies.common.images import Data, load, pooled
 from studies.common.training import Training, accuracy_reached

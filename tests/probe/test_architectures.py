@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe import ProbeResult, probe
-from recent_prune.probe.gram import MAX_FEATURES
-from recent_prune.probe.observation import observe
+from recent_prune.probe.quantities.gram import MAX_FEATURES
+from recent_prune.probe.watching.observation import observe
 from recent_prune.rules import RetainedInformationRule
 
 

@@ -5,7 +5,6 @@ import gc
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,8 @@ from torch.nn.functional import cross_entropy, dropout
 from torch.utils.data import DataLoader, TensorDataset
 
 import recent_prune as rp
-from recent_prune.probe import many
-from recent_prune.probe.stack import observe_stacked, state_bytes
+from recent_prune.probe import groups, many
+from recent_prune.probe.watching.stack import observe_stacked, state_bytes
 from tests.networks import Noisy, Residual, Tokens, cnn, mlp
 
 
@@ -96,7 +95,7 @@ def test_stacks_are_what_runs(digits: Tensor, monkeypatch: pytest.MonkeyPatch) -
         return found
 
     original = observe_stacked
-    monkeypatch.setattr(many, "observe_stacked", counted)
+    monkeypatch.setattr(groups, "observe_stacked", counted)
     for kind, build in BUILDERS.items():
         stacked.clear()
         rp.probe_many([build(i) for i in range(5)], digits)
@@ -163,7 +162,7 @@ def test_memory_that_runs_out_makes_the_stacks_smaller(
         return original(models, *arguments)
 
     original = observe_stacked
-    monkeypatch.setattr(many, "observe_stacked", scarce)
+    monkeypatch.setattr(groups, "observe_stacked", scarce)
     models = [mlp(seed=i) for i in range(9)]
     for one, model in zip(rp.probe_many(models, digits), models, strict=True):
         assert_close(one, rp.probe(model, digits))
@@ -180,7 +179,7 @@ def test_little_memory_makes_small_groups(digits: Tensor, monkeypatch: pytest.Mo
             yield mlp(seed=i)
 
     most = 0
-    original = many._Stacked.outcomes
+    original = groups.Stacked.outcomes
 
     def counted(self: Any, group: Any) -> Any:
         nonlocal most
@@ -188,8 +187,8 @@ def test_little_memory_makes_small_groups(digits: Tensor, monkeypatch: pytest.Mo
         assert drawn == group[-1][0] + 1  # no model is drawn before it is needed
         return original(self, group)
 
-    monkeypatch.setattr(many._Stacked, "outcomes", counted)
-    monkeypatch.setattr(many, "_free_memory", lambda _: 4 * 2 * state_bytes(mlp()))
+    monkeypatch.setattr(groups.Stacked, "outcomes", counted)
+    monkeypatch.setattr(groups, "free_memory", lambda _: 4 * 2 * state_bytes(mlp()))
     assert len(rp.probe_many(models(), digits)) == 6
     assert most == 2
 
@@ -398,7 +397,7 @@ def test_a_loss_that_raises_for_one_of_a_stack_leaves_the_others(
             raise ArithmeticError("not a number")
         return cross_entropy(output, labels)
 
-    monkeypatch.setattr(many, "observe_stacked", counted)
+    monkeypatch.setattr(groups, "observe_stacked", counted)
     models = [mlp(seed=i) for i in range(5)]
     models[1].hidden2.weight.data.fill_(float("nan"))  # type: ignore[union-attr, operator]
     models[3].requires_grad_(False)
@@ -447,7 +446,7 @@ def test_each_model_goes_back_once_and_behind_all_stacks(
         done.append("loss")
         return cross_entropy(output, labels)
 
-    monkeypatch.setattr(many, "observe_stacked", scarce)
+    monkeypatch.setattr(groups, "observe_stacked", scarce)
     models = [mlp(seed=i) for i in range(5)]
     rp.probe_many(models, digits, backward=rp.Backward(counted, labels))
     assert done == ["stack"] * 2 + ["loss"] * 5
@@ -525,13 +524,3 @@ def test_backward_within_inference_mode(digits: Tensor) -> None:
         (result,) = rp.probe_many([model], digits[:100].clone(), backward=backward)
     assert isinstance(result, rp.ProbeResult), result
     assert result.gradients is not None
-
-
-def test_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(many, "CGROUP", tmp_path)
-    host = many._free_memory(torch.device("cpu"))
-    (tmp_path / "memory.max").write_text("max\n")
-    (tmp_path / "memory.current").write_text("1000\n")
-    assert many._free_memory(torch.device("cpu")) > 1e6
-    (tmp_path / "memory.max").write_text("5000\n")
-    assert many._free_memory(torch.device("cpu")) == 4000 < host

@@ -1,0 +1,1 @@
+"""From what a user's loader yields to samples."""

@@ -1,0 +1,1 @@
+"""Numbers of activations, reconstructions and gradients."""

@@ -1,0 +1,1 @@
+"""The estimators: how inputs are reconstructed from activations."""

@@ -1,0 +1,159 @@
+"""Run a model and leave no trace: mode, buffers and random states come back as they were."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.utils.spectral_norm import SpectralNorm
+
+from recent_prune.probe.restoring.devices import (
+    has_random_state,
+    random_state,
+    seed_random_state,
+    set_random_state,
+)
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Two probes in step would each restore the random state (and of a shared model the mode) that the
+other one set."""
+
+
+@contextmanager
+def isolated(model: nn.Module, seed: int) -> Iterator[None]:
+    """Put ``model`` into probing mode and restore everything on leaving, also after an error.
+
+    Probing mode is evaluation mode (no dropout, no stochastic depth), except that batch and
+    instance normalisation use the statistics of the batch: at initialization their running
+    statistics are placeholders (mean 0, variance 1), with which the network would be probed as
+    if it had no normalisation at all; and layers under ``torch.nn.utils.spectral_norm`` estimate
+    their norms, as a training step would. The caller's autocast and inference mode are switched
+    off.
+
+    Restored are the training flag of every module, every buffer (identity, and values unless it is
+    sparse), and the random states of Python, NumPy, and PyTorch on the CPU and on the model's
+    devices. No gradient is recorded. What a custom ``forward`` writes to plain Python attributes or
+    to its parameters is not restored (but for embeddings with ``max_norm``).
+
+    Random states are global, so threads take turns; a thread that trains meanwhile shares them
+    with the probe, as threads that train do with each other.
+
+    Args:
+        model: The model to be run inside the block.
+        seed: Seed of all random states inside the block.
+    """
+    with (
+        forked_random_states(accelerators(model), seed),
+        _restored(model),
+        plain_arithmetic(device_of(model)),
+    ):
+        for module in model.modules():
+            module.training = isinstance(module, _NormBase) or _is_spectral(module)
+        yield
+
+
+@contextmanager
+def plain_arithmetic(device: torch.device) -> Iterator[None]:
+    """Without gradients, and without the caller's autocast and inference mode."""
+    # Not inference_mode: a tensor that a model caches on its first forward (positional tables)
+    # would then be an inference tensor and break the training that follows.
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+        torch.autocast(device.type, enabled=False),
+    ):
+        yield
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """The device of the model's first parameter (or buffer); the CPU if it has neither."""
+    for tensor in _tensors(model):
+        return tensor.device
+    return torch.device("cpu")
+
+
+def _tensors(model: nn.Module) -> Iterator[Tensor]:
+    yield from model.parameters()
+    yield from model.buffers()
+
+
+def _is_spectral(module: nn.Module) -> bool:
+    hooks = module._forward_pre_hooks.values()
+    return any(isinstance(hook, SpectralNorm) for hook in hooks)
+
+
+def accelerators(model: nn.Module) -> list[torch.device]:
+    """The model's devices with random states of their own."""
+    return sorted({t.device for t in _tensors(model) if has_random_state(t.device)}, key=str)
+
+
+@contextmanager
+def _restored(model: nn.Module) -> Iterator[None]:
+    """Put back the modes of all modules and all buffers: identity, and the values of dense ones."""
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    # An embedding with a maximal norm scales its weights down in its forward pass.
+    scaled = [p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()]
+    everything = (*model.buffers(), *scaled)
+    dense = [t for t in everything if t.layout == torch.strided and not t.is_meta]
+    values = [(tensor, tensor.detach().clone()) for tensor in dense]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for module, named in buffers:
+            module._buffers.clear()
+            module._buffers.update(named)
+        with torch.no_grad():
+            # A graph that the user holds forbids writing where nothing changed.
+            for (tensor, value), changed in zip(values, _changed(values), strict=True):
+                if changed:
+                    tensor.copy_(value)
+
+
+def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
+    """Which tensors differ from their former values."""
+    # On an accelerator all are compared before the first answer is waited for.
+    differ = [(tensor != value).any() for tensor, value in values]
+    if not differ:
+        return []
+    found: list[bool] = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist()
+    return found
+
+
+@contextmanager
+def forked_random_states(devices: Sequence[torch.device], seed: int) -> Iterator[None]:
+    """Seed the random states of Python, NumPy and PyTorch and put them back on leaving.
+
+    Threads take turns.
+
+    Args:
+        devices: Accelerators whose states are meant, besides that of the CPU.
+        seed: Of all of them.
+    """
+    with _ONE_AT_A_TIME:
+        python, numpy = random.getstate(), np.random.get_state()
+        cpu = torch.default_generator.get_state()
+        states = [(device, random_state(device)) for device in devices]
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)
+            # Not torch.manual_seed: before CUDA is initialised it queues a seed for every GPU,
+            # which would change the user's CUDA random state later.
+            torch.default_generator.manual_seed(seed)
+            for device in devices:
+                seed_random_state(device, seed)
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+            torch.default_generator.set_state(cpu)
+            for device, state in states:
+                set_random_state(device, state)
