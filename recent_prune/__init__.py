@@ -12,7 +12,7 @@ this package, ``probe`` is the function).
 from typing import TYPE_CHECKING, Any
 
 from recent_prune import networks
-from recent_prune.probe import Backward, Cascade, ProbeResult, Ridge, probe, probe_many
+from recent_prune.probe import Cascade, ProbeResult, Ridge, Training, probe, probe_many
 from recent_prune.rules import RetainedInformationRule, SaturationRule, TrainabilityRule, Verdict
 
 __version__ = "0.1.0"
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from recent_prune.rules.certified import CertifiedRule
 
 __all__ = [
-    "Backward",
     "Cascade",
     "CertifiedRule",
     "ProbeResult",
@@ -29,6 +28,7 @@ __all__ = [
     "Ridge",
     "SaturationRule",
     "TrainabilityRule",
+    "Training",
     "Verdict",
     "networks",
     "probe",

@@ -14,7 +14,7 @@ from recent_prune.optuna import probe_metrics, probe_trial
 from recent_prune.optuna.metrics import as_metrics
 from recent_prune.probe import Backward, ProbeResult, probe
 from recent_prune.probe.batches.inputs import Inputs
-from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
+from recent_prune.rules import Rule, TrainabilityRule, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 
 try:
@@ -75,7 +75,7 @@ class ReconstructionEntropyCallback(Callback):
             a training step gets them, with their transfer hooks and in the trainer's precision.
             An iterable that can be passed only once would lose those batches: give others.
         rule: From a probe's result to a verdict, with a trial also a :class:`CertifiedRule`.
-            Default: :class:`RetainedInformationRule`, with a trial the rule of its study's pruner.
+            Default: :class:`TrainabilityRule`, with a trial the rule of its study's pruner.
         backward: As in :func:`recent_prune.probe.probe`; the training batches hold the labels.
             Default: none.
         on_condemned: Without a trial, what happens to a network that cannot train: ``"stop"`` ends
@@ -156,7 +156,7 @@ class ReconstructionEntropyCallback(Callback):
         result = probe(module, inputs, backward=self._backward)
         # With a trial this is another rank, which has no say.
         rule = None if self._trial is not None else self._rule
-        verdict = (rule or RetainedInformationRule())(result)  # type: ignore[operator]
+        verdict = (rule or TrainabilityRule())(result)  # type: ignore[operator]
         action: _Action = "train" if verdict.trainable else self._on_condemned
         return _Outcome(verdict, result, as_metrics(summary(result, verdict)), action)
 

@@ -16,7 +16,7 @@ from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.probe.restoring.devices import has_random_state
 from recent_prune.probe.restoring.isolation import forked_random_states
-from recent_prune.rules import SUMMARY, RetainedInformationRule, Rule
+from recent_prune.rules import SUMMARY, Rule, TrainabilityRule
 
 LOGARITHMIC_FROM = 20
 """Ratio of the ends from which an axis is logarithmic by default."""
@@ -112,7 +112,7 @@ def trainability_map(
         y: The second argument.
         inputs: As in :func:`recent_prune.probe.probe`.
         arguments: The factory's other arguments.
-        rule: From a result to a verdict. Default: :class:`RetainedInformationRule`.
+        rule: From a result to a verdict. Default: :class:`TrainabilityRule`.
         estimator: As in :func:`recent_prune.probe.probe`.
         device: Where the networks are probed.
         seed: Of the networks and the probes.
@@ -139,7 +139,7 @@ def trainability_map(
             )
         if axis.name in (arguments or {}):
             raise ValueError(f"{axis.name!r} must be an axis or one of `arguments`, but is both.")
-    chosen = rule or RetainedInformationRule()
+    chosen = rule or TrainabilityRule()
     models = _Models(factory, x, y, dict(arguments or {}), torch.device(device), seed)
     results = iter(probe_many(models, inputs, estimator=estimator, seed=seed, progress=progress))
     rows = []

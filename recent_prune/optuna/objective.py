@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from recent_prune.optuna import attributes, stored_images
 from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
-from recent_prune.probe import Backward, probe
+from recent_prune.probe import Training, probe
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
-from recent_prune.rules import RetainedInformationRule, Rule, Verdict
+from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
 
 
@@ -27,11 +27,11 @@ def probe_trial(
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
     reconstruct: Tensor | None = None,
-    backward: Backward | None = None,
+    training: Training | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> Verdict:
-    """Probe a trial's initialization, store the result in the trial and return the verdict.
+    """Judge a trial by its first steps, store the result in the trial and return the verdict.
 
     Call it after *all* parameters have been suggested (a parameter suggested later would be
     missing from pruned trials, and samplers that look at common parameters would drop it), then
@@ -56,15 +56,15 @@ def probe_trial(
             :func:`recent_prune.probe.probe`.
         inputs: Samples [n, …] or an iterable of batches.
         rule: Default: the rule of the study's :class:`ReconstructionEntropyPruner`, or
-            :class:`RetainedInformationRule` if it has another pruner.
+            :class:`TrainabilityRule` if it has another pruner.
         estimator: As in :func:`recent_prune.probe.probe`.
         layers: As in :func:`recent_prune.probe.probe`.
         reconstruct: Samples [k, …], k ≤ 4, of at most 4,096 features, that are reconstructed from
             seven layers at most and stored in the trial, for
             :class:`recent_prune.report.StudyReport` to show. Default: none.
-        backward: As in :func:`recent_prune.probe.probe`. The gradients are stored in the trial
-            (``recent_prune:gradients``), and a rule of your own may judge by them
-            (``result.gradients``); those of this package do not. Default: none.
+        training: How the trial trains, as in :func:`recent_prune.probe.probe`: its loss, its
+            optimizer, and the steps of its full training. Without it the learning rate is not
+            looked at, which is logged once. Default: none.
         rtol: As in :func:`recent_prune.probe.probe`.
         seed: As in :func:`recent_prune.probe.probe`.
 
@@ -85,7 +85,7 @@ def probe_trial(
         estimator=estimator,
         layers=layers,
         reconstruct=reconstruct,
-        backward=backward,
+        training=training,
         rtol=rtol,
         seed=seed,
     )
@@ -106,7 +106,7 @@ def _rule_of(trial: BaseTrial) -> Rule | CertifiedRule:
     pruner = trial.study.pruner if isinstance(trial, Trial) else None
     if isinstance(pruner, ReconstructionEntropyPruner):
         return pruner.rule
-    return RetainedInformationRule()
+    return TrainabilityRule()
 
 
 def _warn_if_nobody_prunes(trial: BaseTrial) -> None:

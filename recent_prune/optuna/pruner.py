@@ -10,7 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from recent_prune.optuna.attributes import is_condemned
-from recent_prune.rules import RetainedInformationRule, Rule
+from recent_prune.rules import Rule, TrainabilityRule
 from recent_prune.rules.certified import CertifiedRule
 
 
@@ -52,7 +52,7 @@ class ReconstructionEntropyPruner(BasePruner):
 
     Args:
         rule: From a probe's result to a verdict, or a :class:`CertifiedRule`, which learns from
-            the study. Default: :class:`RetainedInformationRule`.
+            the study. Default: :class:`TrainabilityRule`.
         wrapped_pruner: Decides on all trials that are not condemned. Default: none, they run to
             their end. Hyperband keeps its brackets, also in the eyes of the samplers.
 
@@ -88,7 +88,7 @@ class ReconstructionEntropyPruner(BasePruner):
             raise TypeError(
                 f"`wrapped_pruner` must be an Optuna pruner or None, but got {wrapped_pruner!r}."
             )
-        self._rule = RetainedInformationRule() if rule is None else rule
+        self._rule = TrainabilityRule() if rule is None else rule
         self._wrapped_pruner = wrapped_pruner or optuna.pruners.NopPruner()
 
     def __repr__(self) -> str:

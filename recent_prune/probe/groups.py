@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.inputs import Samples
-from recent_prune.probe.probing import gradients_of, input_rms, probe_samples
-from recent_prune.probe.quantities.gradients import Backward
+from recent_prune.probe.batches.walk import Walk
+from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.probing import input_rms, probe_samples
 from recent_prune.probe.quantities.gram import LayerGram
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured
 from recent_prune.probe.reconstructing.cascade import Cascade
@@ -43,10 +43,10 @@ Group = list[tuple[int, nn.Module]]
 class OneByOne:
     """Probes model after model."""
 
-    samples: Samples
+    met: Walk
     estimator: Ridge | Cascade
     layers: Sequence[str] | None
-    backward: Backward | None
+    trainings: Training | Sequence[Training] | None
     rtol: float
     seed: int
 
@@ -56,16 +56,18 @@ class OneByOne:
 
     def outcomes(self, group: Group) -> dict[int, Outcome]:
         """What each model of the group gives, by its place."""
-        return {index: light(self._outcome(model)) for index, model in group}
+        return {index: light(self._outcome(index, model)) for index, model in group}
 
-    def _outcome(self, model: nn.Module) -> Outcome:
+    def _outcome(self, index: int, model: nn.Module) -> Outcome:
+        many = self.trainings
         try:
+            training = many[index] if isinstance(many, Sequence) else many
             return probe_samples(
                 model,
-                self.samples,
+                self.met,
                 self.estimator,
                 layers=self.layers,
-                backward=self.backward,
+                training=training,
                 rtol=self.rtol,
                 seed=self.seed,
             )
@@ -98,21 +100,7 @@ class Stacked:
         if results is None:
             # What cannot be stacked, or cannot be probed: one by one the model at fault is found.
             return self._one_by_one.outcomes(group)
-        return {index: light(self._looked_back(model, results[index])) for index, model in group}
-
-    def _looked_back(self, model: nn.Module, result: ProbeResult) -> Outcome:
-        """The result with gradients, where asked for; by itself, so that it harms no other."""
-        backward, seed = self._one_by_one.backward, self._one_by_one.seed
-        if backward is None:
-            return result
-        start = time.perf_counter()
-        try:
-            samples = self._batch(device_of(model)).samples
-            gradients = gradients_of(model, samples, backward, seed)
-        except Exception as error:
-            return error
-        seconds = result.seconds + time.perf_counter() - start
-        return replace(result, gradients=gradients, seconds=seconds)
+        return {index: results[index] for index, _ in group}
 
     def _results(self, group: Group) -> dict[int, ProbeResult]:
         """The first alone, which shows what a model needs; the others in stacks that fit."""
@@ -156,10 +144,10 @@ class Stacked:
             index: to_result(
                 self._ridge.name,
                 Measured(layer_measures, redundancy[id(known)], stochastic),
-                batch.samples.inputs[:0],
+                batch.samples[:0],
                 input_rms=batch.rms,
                 normalized=has_normalization(model),
-                samples=len(batch.samples.inputs),
+                samples=len(batch.samples),
                 seconds=seconds,
                 rtol=self._one_by_one.rtol,
             )
@@ -183,12 +171,11 @@ class Stacked:
 
     def _batch(self, device: torch.device) -> _Batch:
         if device not in self._batches:
-            samples = self._one_by_one.samples.to(device)
-            inputs = samples.inputs
+            inputs = self._one_by_one.met.samples.to(device)
             everything, perturbed, size = with_perturbed(inputs, PERTURBED)
             targets = Targets(inputs, 0, size) if inputs.is_floating_point() else None
             rms = input_rms(inputs)
-            self._batches[device] = _Batch(samples, everything, perturbed, targets, rms)
+            self._batches[device] = _Batch(inputs, everything, perturbed, targets, rms)
         return self._batches[device]
 
 
@@ -196,7 +183,7 @@ class Stacked:
 class _Batch:
     """The samples on a device, with perturbed ones behind them, and as targets (but tokens)."""
 
-    samples: Samples
+    samples: Tensor
     everything: Tensor
     perturbed: int
     targets: Targets | None

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from torch import nn
 
 from recent_prune.probe.batches.inputs import Inputs
+from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.groups import LARGEST_STACK, Group, OneByOne, Outcome, Stacked
 from recent_prune.probe.probing import Estimator, gathered, resolved, warn_of_noise
-from recent_prune.probe.quantities.gradients import Backward
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.result import ProbeResult
 from recent_prune.probe.watching.checks import check_layers, check_model
@@ -26,7 +26,7 @@ def probe_many(
     *,
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
-    backward: Backward | None = None,
+    training: Training | Sequence[Training] | None = None,
     rtol: float = 0.005,
     seed: int = 0,
     progress: bool | None = None,
@@ -38,7 +38,7 @@ def probe_many(
     solved together. Results are those of :func:`probe` within rounding: ``retained`` to 1e-3, the
     cutoff where no layer sits on its tolerance. What cannot be stacked is probed one by one, and
     so are all models with the cascade, single ones of an architecture, and on a CPU those of more
-    than 2 MiB, which gain nothing there. Backward passes, where asked for, are made one by one.
+    than 2 MiB, which gain nothing there. With ``training`` all are probed one by one.
 
     A model that cannot be probed does not harm the others: its place holds the exception.
 
@@ -48,7 +48,8 @@ def probe_many(
         inputs: As in :func:`probe`, gathered once.
         estimator: As in :func:`probe`.
         layers: As in :func:`probe`.
-        backward: As in :func:`probe`, with the same labels for all models.
+        training: As in :func:`probe`, one for all models or one for each; their optimizers are
+            functions, unless each model has one of its own.
         rtol: As in :func:`probe`.
         seed: As in :func:`probe`.
         progress: Whether to show a progress bar (needs ``rich``). Default: if standard error is a
@@ -56,13 +57,12 @@ def probe_many(
 
     Returns:
         For each model, in order, its result, or the exception that :func:`probe` would raise.
-        ``seconds`` is the model's share of the time of its stack, and its own backward pass.
+        ``seconds`` is the model's share of the time of its stack.
 
     Raises:
         TypeError: If ``inputs`` hold no tensors, ``models`` is a model or a mapping, or
-            ``backward`` no :class:`Backward`.
-        ValueError: If ``inputs`` cannot be probed, labels are missing, or an argument is out of
-            its range.
+            ``training`` is no :class:`Training`.
+        ValueError: If ``inputs`` cannot be probed, or an argument is out of its range.
 
     Example:
         >>> import recent_prune as rp
@@ -78,9 +78,11 @@ def probe_many(
         raise TypeError(f"`models` must be a list of models, but got {type(models).__name__}.")
     check_layers(layers)
     chosen = resolved(estimator)
-    samples = gathered(inputs, chosen.samples, backward, seed)
-    one_by_one = OneByOne(samples, chosen, layers, backward, rtol, seed)
-    probing = Stacked(one_by_one, chosen) if isinstance(chosen, Ridge) else one_by_one
+    met = gathered(inputs, chosen.samples, _longest(models, training), seed)
+    one_by_one = OneByOne(met, chosen, layers, training, rtol, seed)
+    probing: OneByOne | Stacked = one_by_one
+    if isinstance(chosen, Ridge) and training is None:
+        probing = Stacked(one_by_one, chosen)
     outcomes: dict[int, Outcome] = {}
     with _progress(progress, len(models) if isinstance(models, Sized) else None) as advance:
         for group in _grouped(models, probing.size):
@@ -89,6 +91,29 @@ def probe_many(
     found = [o.redundancy for o in outcomes.values() if isinstance(o, ProbeResult)]
     warn_of_noise(min(found, default=1.0))
     return [outcomes[index] for index in range(len(outcomes))]
+
+
+def _longest(
+    models: Iterable[nn.Module], training: Training | Sequence[Training] | None
+) -> Training | None:
+    """The training that needs most batches; all get theirs from those."""
+    if not isinstance(training, Sequence):
+        return training
+    if isinstance(models, Sized) and len(training) != len(models):
+        raise ValueError(
+            f"`training` must be one, or as many as `models` ({len(models)}), but got "
+            f"{len(training)}."
+        )
+    for one in training:
+        if not isinstance(one, Training):
+            raise TypeError(f"`training` must hold Trainings, but got a {type(one).__name__}.")
+    sizes = {one.batch_size for one in training}
+    if len(sizes) > 1:
+        raise ValueError(
+            f"`training` must have one `batch_size` for all, but got {sorted(sizes)}: the batches "
+            "are gathered once."
+        )
+    return max(training, key=lambda one: one.steps * one.accumulate, default=None)
 
 
 def _grouped(models: Iterable[nn.Module], size: Callable[[nn.Module], int]) -> Iterator[Group]:

@@ -6,13 +6,16 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.inputs import Inputs, Samples, gather
-from recent_prune.probe.quantities.gradients import Backward, GradientProfile, gradient_profile
+from recent_prune.probe.batches.inputs import Inputs, gather
+from recent_prune.probe.batches.walk import Walk, walk
+from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.first_steps.trial import after_first_steps
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.restoring.devices import solvable
@@ -36,25 +39,28 @@ def probe(
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
     reconstruct: Tensor | None = None,
-    backward: Backward | None = None,
+    training: Training | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> ProbeResult:
-    """Measure how much of its input reaches each layer of a model at its initialization.
+    """Judge a trial by its first steps, or an initialization by what of its input arrives.
 
     Small reconstructions try to get the input back from every layer's activations; where they
-    cannot, the information is lost and gradient descent has nothing to work with.
+    cannot, the information is lost and gradient descent has nothing to work with. With
+    ``training`` the trial's own optimizer makes a few steps first: most trials fail by their
+    learning rate, of which an initialization tells nothing.
 
-    The model comes back as it was: parameters, gradients, buffers, mode, hooks, and the random
-    states of Python, NumPy and PyTorch are untouched, also after an error; a network trains bit
-    for bit as it would have without the probe. It is run in evaluation mode, with normalisation
-    layers on the statistics of the batch (see :func:`isolated`).
+    The model comes back as it was: parameters, gradients, buffers, mode, hooks, optimizer, and the
+    random states of Python, NumPy and PyTorch are untouched, also after an error; a network trains
+    bit for bit as it would have without the probe. It is probed in evaluation mode, with
+    normalisation layers on the statistics of the batch (see :func:`isolated`).
 
     Args:
         model: Any module with parameters that is called with one tensor, wrapped by
             ``torch.compile`` or ``DataParallel`` or not; moved nowhere.
         inputs: Samples, a tensor or array [n, …] with n ≥ 16 (an array's floats become PyTorch's
-            default type), or an iterable of batches (a data loader); a few hundred are enough. They
+            default type), or an iterable of batches (a data loader); a few hundred are enough. With
+            ``training``: batches as the training loop gets them, or tensors (inputs, targets). They
             must be independent of each other, so not the nodes of one graph. Of a batch the first
             tensor is taken, of a mapping the one called ``input_ids``, ``pixel_values``,
             ``inputs``, ``input``, ``images``, ``image`` or ``x``, or its only one. They should be
@@ -72,8 +78,10 @@ def probe(
         reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
             They pass through the model with the others, so where it has batch normalisation
             they take part in the statistics and change the numbers a little.
-        backward: Adds how gradients arrive at each layer, by one more forward and one backward
-            pass of the same samples, see :class:`Backward`. Default: none.
+        training: How the trial trains. With it, a few updates are made on the trial's own batches
+            before the probe, and undone after it; ``result.steps`` and ``result.gradients`` tell
+            what they showed, and the profile is that after them. See :class:`Training`. Default:
+            none, the initialization is probed and nothing is known of the learning rate.
         rtol: Relative tolerance of the cutoff. Default 0.005 (the paper's for DNNs).
         seed: Of everything random in the probe. Same seed, same result.
 
@@ -82,11 +90,14 @@ def probe(
         result names the first such layer and its ``retained`` is 0 from there on.
 
     Raises:
-        TypeError: If ``model`` is no module or ``inputs`` hold no tensors.
+        TypeError: If ``model`` is no module, ``inputs`` hold no tensors, or ``training`` is no
+            :class:`Training`.
         ValueError: If an argument is out of its range, ``inputs`` are too few, not finite or all
-            equal, labels are missing, the model has no parameters or no activations to probe, or
-            the estimator cannot deal with its structure.
-        Exception: Whatever the model's forward pass raises, with a note that names its inputs.
+            equal, targets are missing, the optimizer is not over the model's parameters, the model
+            has no parameters or no activations to probe, or the estimator cannot deal with its
+            structure.
+        Exception: Whatever model, loss or optimizer raise, with a note that names the batch and the
+            step.
 
     Source: arXiv 2406.12916; the ridge estimator is this project's.
 
@@ -101,14 +112,14 @@ def probe(
     start = time.perf_counter()
     chosen = resolved(estimator)
     check_model(model)
-    samples = gathered(inputs, chosen.samples, backward, seed, accelerators(model))
+    met = gathered(inputs, chosen.samples, training, seed, accelerators(model))
     result = probe_samples(
         model,
-        samples,
+        met,
         chosen,
         layers=layers,
         reconstruct=reconstruct,
-        backward=backward,
+        training=training,
         rtol=rtol,
         seed=seed,
         start=start,
@@ -119,82 +130,69 @@ def probe(
 
 def probe_samples(
     model: nn.Module,
-    samples: Samples,
+    met: Walk,
     estimator: Ridge | Cascade,
     *,
     layers: Sequence[str] | None,
     rtol: float,
     seed: int,
     reconstruct: Tensor | None = None,
-    backward: Backward | None = None,
+    training: Training | None = None,
     start: float | None = None,
 ) -> ProbeResult:
-    """Probe with samples that are gathered and checked already; arguments as in :func:`probe`."""
+    """Probe with batches that are gathered and checked already; arguments as in :func:`probe`."""
     start = time.perf_counter() if start is None else start
     check_model(model)
     model = unwrapped(model)
-    samples = samples.to(device_of(model))
-    batch = samples.inputs
+    batch = met.samples.to(device_of(model))
     shown = _shown(reconstruct, batch)
-    with isolated(model, seed):
-        everything = torch.cat([batch, shown])
-        measured = estimator.measure(model, everything, len(shown), layers)
-    gradients = None if backward is None else gradients_of(model, samples, backward, seed)
-    return to_result(
-        estimator.name,
-        measured,
-        shown,
-        input_rms=input_rms(batch),
-        normalized=has_normalization(model),
-        samples=len(batch),
-        seconds=time.perf_counter() - start,
-        rtol=rtol,
-        gradients=gradients,
-    )
+
+    def profile() -> ProbeResult:
+        with isolated(model, seed):
+            everything = torch.cat([batch, shown])
+            measured = estimator.measure(model, everything, len(shown), layers)
+        return to_result(
+            estimator.name,
+            measured,
+            shown,
+            input_rms=input_rms(batch),
+            normalized=has_normalization(model),
+            samples=len(batch),
+            seconds=time.perf_counter() - start,
+            rtol=rtol,
+        )
+
+    if training is None:
+        return profile()
+    before = profile() if training.before else None
+    with after_first_steps(model, met, training, seed) as (steps, gradients):
+        after = profile()
+    seconds = time.perf_counter() - start
+    return replace(after, steps=steps, gradients=gradients, before=before, seconds=seconds)
 
 
 def gathered(
-    inputs: Inputs,
+    batches: Inputs,
     samples: int | None,
-    backward: Backward | None,
+    training: Training | None,
     seed: int,
     devices: Sequence[torch.device] = (),
-) -> Samples:
-    """Samples to probe, at most so many, with labels if there is to be a backward pass.
+) -> Walk:
+    """Samples to probe, at most so many, and the batches of the first steps, in one walk.
 
     A data loader shuffles by ``seed``, and on ``devices``, too, random states come back.
 
     Raises:
-        TypeError: If ``backward`` is something else, or as :func:`gather`.
-        ValueError: If labels are needed and missing, or as :func:`gather`.
+        TypeError: If ``training`` is something else, or as :func:`gather`.
+        ValueError: As :func:`gather`.
     """
-    if backward is not None and not isinstance(backward, Backward):
-        raise TypeError(f"`backward` must be a Backward, but got {type(backward).__name__}.")
-    labels = None if backward is None else backward.labels
+    if training is not None and not isinstance(training, Training):
+        raise TypeError(f"`training` must be a Training, but got {type(training).__name__}.")
     with forked_random_states(devices, seed):
-        found = gather(inputs, samples, labels, labelled=backward is not None)
-    if backward is not None and found.labels is None:
-        raise ValueError(
-            "`backward` needs labels: give Backward(labels=…) with a tensor, or `inputs` whose "
-            "batches are (inputs, labels)."
-        )
-    return found
-
-
-def gradients_of(
-    model: nn.Module, samples: Samples, backward: Backward, seed: int
-) -> GradientProfile:
-    """The backward pass, isolated on its own: whatever ran before, the same gradients.
-
-    Args:
-        model: Unwrapped.
-        samples: With labels, on the model's device.
-        backward: Loss, learning rate and optimizer.
-        seed: Of everything random.
-    """
-    assert samples.labels is not None  # or `gathered` has raised
-    with isolated(model, seed):
-        return gradient_profile(model, samples.inputs, samples.labels, backward)
+        if training is None:
+            return Walk([], [], gather(batches, samples))
+        count = training.steps * training.accumulate
+        return walk(batches, count, samples, training.batch_size, seed)
 
 
 def resolved(estimator: Estimator) -> Ridge | Cascade:

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.quantities.cutoff import saturation_cutoff
 from recent_prune.probe.quantities.gradients import GradientProfile
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured
@@ -19,7 +20,16 @@ LEAST_REDUNDANCY = 0.3
 digits have 0.77 to 0.87 (by default, 160 samples), Gaussian noise of 100 independent features 0.59,
 of 400 0.34, of 784 0.25, of 2,000 0.16."""
 
-_OPTIONAL = {"nonfinite_layer", "gradients", "update_ratio"}
+_OPTIONAL = {
+    "nonfinite_layer",
+    "gradients",
+    "update_ratio",
+    "steps",
+    "before",
+    "budget",
+    "nonfinite_step",
+    "critical_rate",
+}
 """Fields in which null is not a NaN."""
 
 
@@ -76,11 +86,16 @@ class ProbeResult:
         nonfinite_layer: First layer with NaN or infinite activations (by the cascade, also with
             activations too large to be fitted), or None. From there on ``retained`` is 0; where
             activations are not finite the other profiles are NaN, ``activation_rms`` infinite.
-        gradients: How gradients arrive at each layer, where asked for with ``backward``.
+        gradients: How the gradients of the first step arrived at each layer, where there were
+            first steps.
         reconstructions: Of the samples asked for with ``reconstruct``, or None.
         stochastic: Whether the model draws random numbers in evaluation mode, as variational
             autoencoders do. Its noise counts as lost information, so that the rules condemn
             nothing for that. (False by the cascade, which does not look.)
+        retained_by_floor: Of each layer, the retained share at each of the ridge estimator's noise
+            floors, whose mean is ``retained``. Empty by the cascade.
+        steps: What the first steps showed, where there were any; the profile is that after them.
+        before: The profile before them, where asked for.
     """
 
     estimator: str
@@ -102,6 +117,9 @@ class ProbeResult:
     gradients: GradientProfile | None = None
     reconstructions: Reconstructions | None = field(default=None, compare=False)
     stochastic: bool = False
+    retained_by_floor: tuple[tuple[float, ...], ...] = ()
+    steps: FirstSteps | None = None
+    before: ProbeResult | None = None
 
     def __repr__(self) -> str:
         """The gist; the profiles are in the attributes."""
@@ -129,22 +147,27 @@ class ProbeResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types only (NaN → None, infinity → ``"inf"``); no reconstructions.
 
-        Size: about 200 bytes a layer, 300 with gradients.
+        Size: about 260 bytes a layer, 380 with first steps.
         """
         named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "reconstructions"}
-        if self.gradients is not None:
-            named["gradients"] = asdict(self.gradients)
+        for name in ("gradients", "steps"):
+            if named[name] is not None:
+                named[name] = asdict(named[name])
+        if self.before is not None:
+            named["before"] = self.before.to_dict()
         return {name: _to_json(value) for name, value in named.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """The result that :meth:`to_dict` wrote.
+        """The result that :meth:`to_dict` wrote, also that of an earlier version.
 
         Raises:
             ValueError: If a field is missing or unknown.
         """
         known = {f.name for f in fields(cls)} - {"reconstructions"}
-        data = {"stochastic": False, **data}  # unknown before
+        # Unknown to earlier versions.
+        added = {"stochastic": False, "retained_by_floor": (), "steps": None, "before": None}
+        data = {**added, **data}
         if set(data) != known:
             raise ValueError(
                 f"`data` must have the keys {sorted(known)}, but "
@@ -153,6 +176,10 @@ class ProbeResult:
         named = {name: _from_json(name, value) for name, value in data.items()}
         if named["gradients"] is not None:
             named["gradients"] = GradientProfile(**named["gradients"])
+        if named["steps"] is not None:
+            named["steps"] = FirstSteps(**named["steps"])
+        if named["before"] is not None:
+            named["before"] = cls.from_dict(data["before"])
         return cls(**named)
 
 
@@ -171,7 +198,6 @@ def to_result(
     samples: int,
     seconds: float,
     rtol: float,
-    gradients: GradientProfile | None = None,
 ) -> ProbeResult:
     """Put the measures of all layers together.
 
@@ -184,7 +210,6 @@ def to_result(
         samples: Number of samples probed.
         seconds: Wall-clock time.
         rtol: Relative tolerance of the cutoff.
-        gradients: Where asked for.
     """
     measures = measured.layers
     finite: list[float] = []
@@ -212,9 +237,9 @@ def to_result(
         samples=samples,
         seconds=seconds,
         nonfinite_layer=nonfinite,
-        gradients=gradients,
         reconstructions=_reconstructions(measures, shown) if len(shown) else None,
         stochastic=measured.stochastic,
+        retained_by_floor=_by_floor(measures, len(finite)),
     )
 
 
@@ -229,6 +254,15 @@ def _reconstructions(measures: Sequence[LayerMeasures], shown: Tensor) -> Recons
     if shown.is_floating_point():
         stacked = stacked.reshape(len(measures), *shown.shape)
     return Reconstructions(inputs=shown, by_layer=stacked.to(shown.device))
+
+
+def _by_floor(measures: Sequence[LayerMeasures], finite: int) -> tuple[tuple[float, ...], ...]:
+    shares = [m.retained_by_floor for m in measures]
+    floors = max(map(len, shares))
+    if not floors:
+        return ()
+    nothing = (0.0,) * floors
+    return tuple(s if i < finite else nothing for i, s in enumerate(shares))
 
 
 def _profile(values: Iterable[float]) -> tuple[float, ...]:

@@ -11,7 +11,7 @@ from torch import nn
 from recent_prune.probe import Backward, probe
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
-from recent_prune.rules import RetainedInformationRule, Rule, Verdict, summary
+from recent_prune.rules import Rule, TrainabilityRule, Verdict, summary
 
 METRICS = "recent_prune"
 """Under this name the probe's numbers are in a trial's metrics, e.g. "recent_prune/retained"."""
@@ -56,7 +56,7 @@ def probe_and_report(
         model: The model at its initialization; it comes back untouched.
         inputs: As in :func:`recent_prune.probe.probe`.
         metric: The metric of the run, or its metrics.
-        rule: Default: :class:`RetainedInformationRule`.
+        rule: Default: :class:`TrainabilityRule`.
         estimator: As in :func:`recent_prune.probe.probe`.
         layers: As in :func:`recent_prune.probe.probe`.
         backward: As in :func:`recent_prune.probe.probe`, for a rule of your own that looks at
@@ -77,7 +77,7 @@ def probe_and_report(
             f"which the scheduler takes), but got {rule!r}."
         )
     result = probe(model, inputs, estimator=estimator, layers=layers, backward=backward, rtol=rtol)
-    verdict = (rule or RetainedInformationRule())(result)
+    verdict = (rule or TrainabilityRule())(result)
     if not verdict.trainable:
         names = [metric] if isinstance(metric, str) else metric
         tune.report({**dict.fromkeys(names, math.nan), METRICS: summary(result, verdict)})

@@ -26,7 +26,7 @@ from recent_prune.ray.initialization import BuildModel
 from recent_prune.ray.pool import PoolLimits, ProbePool
 from recent_prune.ray.probing import ProbeSettings, pickled
 from recent_prune.ray.tune_controller import ControllerView
-from recent_prune.rules import RetainedInformationRule, Rule
+from recent_prune.rules import Rule, TrainabilityRule
 from recent_prune.rules.certified import CertifiedRule
 
 logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             audits by what the run's trials come to (the metric in their last result, whatever
             ended them); otherwise it watches, for :func:`calibrated`. Under HyperBand it prunes
             nothing, since that wants all trials before any has ended, and PBT is refused.
-            Default: :class:`RetainedInformationRule`.
+            Default: :class:`TrainabilityRule`.
         wrapped: Schedules what passes. Default: FIFO. Its metric and mode may be its own or those
             of ``TuneConfig``.
         estimator: As in :func:`recent_prune.probe.probe`.
@@ -153,8 +153,8 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         self._settings: bytes | None = None
         if build_model is not None and inputs is not None:
             if not callable(inputs):
-                inputs = gathered(inputs, resolved(estimator).samples, None, 0).inputs.cpu()
-            rule = rule or RetainedInformationRule()
+                inputs = gathered(inputs, resolved(estimator).samples, None, 0).samples.cpu()
+            rule = rule or TrainabilityRule()
             settings = ProbeSettings(build_model, inputs, rule, estimator, layers, rtol)
             self._settings = pickled(settings)
         self._certified = rule if isinstance(rule, CertifiedRule) else None

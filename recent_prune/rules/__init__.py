@@ -4,11 +4,12 @@ from recent_prune.rules.retained_information import RetainedInformationRule
 from recent_prune.rules.saturation import SaturationRule
 from recent_prune.rules.summary import SUMMARY, Scalar, summary
 from recent_prune.rules.trainability import TrainabilityRule
-from recent_prune.rules.verdict import MAX_VIOLATION, Rule, Verdict
+from recent_prune.rules.verdict import MAX_VIOLATION, Cause, Rule, Verdict
 
 __all__ = [
     "MAX_VIOLATION",
     "SUMMARY",
+    "Cause",
     "RetainedInformationRule",
     "Rule",
     "SaturationRule",

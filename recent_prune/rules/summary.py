@@ -17,6 +17,11 @@ SUMMARY = (
     "trainable",
     "violation",
     "reason",
+    "cause",
+    "advice",
+    "loss_before",
+    "loss_after",
+    "constant_loss",
     "retained",
     "relative_entropy",
     "cutoff",
@@ -31,18 +36,30 @@ def summary(result: ProbeResult, verdict: Verdict) -> dict[str, Scalar]:
 
     Returns:
         ``trainable`` and ``violation`` (graded, ≤ 0 where trainable); ``reason``, one sentence;
-        at the deepest layer ``retained``, the share of the input's variance recovered from it, and
-        ``relative_entropy`` in nats (None if not finite); ``cutoff``, the number of layers before
-        the profile saturates; ``depth``, the number of probed layers; ``seconds`` of the probe.
+        ``cause``, one of :class:`Cause`, and ``advice``, one sentence, or None; of first steps
+        ``loss_before``, ``loss_after`` and ``constant_loss``, that of the best constant prediction
+        (None without steps, or if not finite); at the deepest layer ``retained``, the share of the
+        input's variance recovered from it, and ``relative_entropy`` in nats (None if not finite);
+        ``cutoff``, the number of layers before the profile saturates; ``depth``, the number of
+        probed layers; ``seconds`` of the probe.
     """
-    entropy = result.relative_entropy[-1]
+    steps = result.steps
     return {
         "trainable": verdict.trainable,
         "violation": verdict.violation,
         "reason": verdict.reason,
+        "cause": None if verdict.cause is None else str(verdict.cause),
+        "advice": verdict.advice,
+        "loss_before": None if steps is None else _rounded(steps.loss_before),
+        "loss_after": None if steps is None else _rounded(steps.loss_after),
+        "constant_loss": None if steps is None else _rounded(steps.constant_loss),
         "retained": result.retained[-1],
-        "relative_entropy": float(f"{entropy:.4g}") if math.isfinite(entropy) else None,
+        "relative_entropy": _rounded(result.relative_entropy[-1]),
         "cutoff": result.cutoff,
         "depth": result.depth,
         "seconds": result.seconds,
     }
+
+
+def _rounded(value: float) -> float | None:
+    return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -1,28 +1,51 @@
-"""What a rule says of one initialization."""
+"""What a rule says of one trial."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from recent_prune.probe import ProbeResult
 
+
+class Cause(StrEnum):
+    """Why a trial is condemned; the one list of causes."""
+
+    LOST = "lost"
+    """Too little of the input arrives at the deepest layer."""
+    EXPLODED = "exploded"
+    """Activations are so large that no step helps."""
+    DEAD = "dead"
+    """No gradient arrives at the parameters."""
+    NONFINITE = "non-finite"
+    """Activations, a loss or a gradient are NaN or infinite."""
+    DIVERGES = "diverges"
+    """The first steps lead away: the learning rate is too large."""
+    STALLS = "stalls"
+    """The first steps lead nowhere within the budget: the learning rate is too small."""
+    UNLIKELY = "unlikely"
+    """Few trials with such numbers have trained, and no single number says why."""
+
+
 MAX_VIOLATION = 1.0
-"""The violation of an initialization that could not be worse, such as one that gives NaN."""
+"""The violation of a trial that could not be worse, such as one that gives NaN."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an initialization can train, by how much, and why.
+    """Whether a trial can train, by how much, and why.
 
     Attributes:
-        trainable: False for an initialization that is to be pruned.
+        trainable: False for a trial that is to be pruned.
         violation: A graded signal for samplers that know constraints, in [−1, 1]: positive where
-            the initialization is condemned (1 is worst), otherwise ≤ 0. Always finite.
+            the trial is condemned (1 is worst), otherwise ≤ 0. Always finite.
         reason: One sentence for a person.
+        cause: Why it is condemned, or None.
+        advice: One sentence on what to change, where something is known; never a reason to condemn.
 
     Raises:
         ValueError: If ``violation`` is out of its range or contradicts ``trainable``.
@@ -31,6 +54,8 @@ class Verdict:
     trainable: bool
     violation: float
     reason: str
+    cause: Cause | None = None
+    advice: str | None = None
 
     def __post_init__(self) -> None:
         # A rule may have computed in NumPy, whose numbers most storages refuse.
@@ -57,6 +82,7 @@ def nonfinite_verdict(result: ProbeResult) -> Verdict | None:
         trainable=False,
         violation=MAX_VIOLATION,
         reason=f"The activations of {result.nonfinite_layer!r} are not finite.",
+        cause=Cause.NONFINITE,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 MINIMUM_SAMPLES = 16
 """Fewer samples leave nothing to fit on and nothing to hold out."""
 
-_LABEL_NAMES = ("labels", "label", "targets", "target", "y")
+LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 _INPUT_NAMES = ("input_ids", "pixel_values", "inputs", "input", "images", "image", "x")
 
 Inputs = Tensor | npt.NDArray[Any] | Iterable[Any]
@@ -24,66 +24,46 @@ Inputs = Tensor | npt.NDArray[Any] | Iterable[Any]
 mappings."""
 
 
-class Samples(NamedTuple):
-    """Samples to probe, [n, …], and their labels, [n, …], where there are any."""
-
-    inputs: Tensor
-    labels: Tensor | None = None
-
-    def to(self, device: torch.device) -> Samples:
-        """The same on a device."""
-        return Samples(
-            self.inputs.to(device), None if self.labels is None else self.labels.to(device)
-        )
-
-
-def gather(
-    inputs: Inputs, samples: int | None, labels: Tensor | None = None, labelled: bool = False
-) -> Samples:
+def gather(inputs: Inputs, samples: int | None) -> Tensor:
     """Collect up to ``samples`` samples and check that they can be probed.
 
     From a tensor, evenly spaced samples are taken, so that data sorted by class serves as well;
     from an iterable its first ones, and no batch more than needed is asked for. Of a batch that
     is a tuple or list the first tensor is taken, of a mapping what is called an input
     (``input_ids``, ``pixel_values``, ``inputs``, ``input``, ``images``, ``image``, ``x``), else its
-    only tensor; as labels, on demand, the second item of a pair or what a mapping calls so
-    (``labels``, ``label``, ``targets``, ``target``, ``y``). A data loader's own random generators
-    are put back.
+    only tensor that is no label (``labels``, ``label``, ``targets``, ``target``, ``y``). A data
+    loader's own random generators are put back.
 
     Args:
         inputs: Tensor or NumPy array [n, …] (floats become PyTorch's default), or iterable of
             batches.
         samples: How many samples at most; None takes all.
-        labels: Of a tensor, [n, …].
-        labelled: Whether to take labels from batches.
 
     Returns:
         min(n, samples) samples, where they were.
 
     Raises:
         TypeError: If ``inputs`` is neither a tensor nor an iterable, or a batch has no tensor.
-        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance,
-            ``labels`` are not as many, or a mapping does not tell which of its tensors is meant.
+        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance, or
+            a mapping does not tell which of its tensors is meant.
     """
     if isinstance(inputs, np.ndarray):
         inputs = torch.from_numpy(np.require(inputs, requirements="W"))
         if inputs.is_floating_point():
             inputs = inputs.to(torch.get_default_dtype())  # that of a model's parameters
-    if _is_one_batch(inputs):
+    if is_one_batch(inputs):
         inputs = [inputs]
     if isinstance(inputs, Tensor):
-        gathered = _from_tensor(inputs.detach(), labels, samples)
+        gathered = _from_tensor(inputs.detach(), samples)
     elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
-        if labels is not None:
-            raise ValueError("`labels` must come with the batches of `inputs`, or both as tensors.")
-        with _loader_restored(inputs):
-            gathered = _first_samples(inputs, samples, labelled)
+        with loader_restored(inputs):
+            gathered = samples_of(inputs, samples)
     else:
         raise TypeError(
             "`inputs` must be a tensor or array [n, …] or an iterable of batches (a DataLoader), "
             f"but got {type(inputs).__name__}."
         )
-    _check(gathered.inputs)
+    check_samples(gathered)
     return gathered
 
 
@@ -100,36 +80,37 @@ def first_tensor(value: Any) -> Tensor | None:
     return None
 
 
-def _from_tensor(inputs: Tensor, labels: Tensor | None, samples: int | None) -> Samples:
+def _from_tensor(inputs: Tensor, samples: int | None) -> Tensor:
     if inputs.dim() == 0:
         raise ValueError("`inputs` must have shape [n, …], but got a scalar tensor.")
     n = len(inputs)
-    if labels is not None and (labels.dim() == 0 or len(labels) != n):
-        raise ValueError(f"`labels` must be {n}, as many as `inputs`, but got {labels.shape}.")
     if samples is None or n <= samples:
-        return Samples(inputs, labels)
+        return inputs
     index = torch.linspace(0, n - 1, samples, dtype=torch.float64, device="cpu").round().long()
-    return Samples(
-        inputs[index.to(inputs.device)],
-        None if labels is None else labels[index.to(labels.device)],
-    )
+    return inputs[index.to(inputs.device)]
 
 
-def _first_samples(batches: Iterable[Any], samples: int | None, labelled: bool) -> Samples:
+def samples_of(batches: Iterable[Any], samples: int | None) -> Tensor:
+    """The first samples of an iterable of batches, and no batch more than needed is asked for.
+
+    Args:
+        batches: Each holds a tensor [batch, …].
+        samples: How many at most; None takes all.
+
+    Raises:
+        TypeError: If a batch has no tensor.
+        ValueError: If there is none, or their samples have different shapes.
+    """
     collected: list[Tensor] = []
-    labels: list[Tensor] = []
     count = 0
     for number, batch in enumerate(batches):
-        tensor = _inputs_of(batch)
+        tensor = inputs_of(batch)
         if tensor is None or tensor.dim() == 0:
             raise TypeError(
                 f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
                 f"{type(batch).__name__}."
             )
         collected.append(tensor.detach())
-        label = _labels_of(batch) if labelled else None
-        if label is not None and label.shape[:1] == tensor.shape[:1]:
-            labels.append(label.detach())
         count += len(tensor)
         if samples is not None and count >= samples:
             break
@@ -141,13 +122,10 @@ def _first_samples(batches: Iterable[Any], samples: int | None, labelled: bool) 
             "Batches of `inputs` must have samples of one shape, but got "
             f"{', '.join(map(str, sorted(shapes)))}."
         )
-    complete = len(labels) == len(collected)
-    return Samples(
-        torch.cat(collected)[:samples], torch.cat(labels)[:samples] if complete else None
-    )
+    return torch.cat(collected)[:samples]
 
 
-def _is_one_batch(inputs: object) -> bool:
+def is_one_batch(inputs: object) -> bool:
     """Whether this is a batch (inputs, labels) and not a sequence of batches."""
     return (
         isinstance(inputs, (tuple, list))
@@ -162,10 +140,11 @@ def _is_one_batch(inputs: object) -> bool:
     )
 
 
-def _inputs_of(batch: Any) -> Tensor | None:
+def inputs_of(batch: Any) -> Tensor | None:
+    """The tensor of a batch that is probed, see `gather`; None where there is none."""
     if isinstance(batch, Mapping):
         named = [batch[name] for name in _INPUT_NAMES if name in batch]
-        others = {name: value for name, value in batch.items() if name not in _LABEL_NAMES}
+        others = {name: value for name, value in batch.items() if name not in LABEL_NAMES}
         meant = [n for n, value in others.items() if isinstance(value, Tensor) and value.dim() > 1]
         if not named and len(meant) > 1:
             raise ValueError(
@@ -176,15 +155,12 @@ def _inputs_of(batch: Any) -> Tensor | None:
     return first_tensor(batch)
 
 
-def _labels_of(batch: Any) -> Tensor | None:
-    if isinstance(batch, Mapping):
-        return next((first_tensor(batch[name]) for name in _LABEL_NAMES if name in batch), None)
-    if isinstance(batch, Sequence) and len(batch) == 2:
-        return first_tensor(batch[1])
-    return None
+def check_samples(samples: Tensor) -> None:
+    """Refuse what cannot be probed.
 
-
-def _check(samples: Tensor) -> None:
+    Raises:
+        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance.
+    """
     if len(samples) < MINIMUM_SAMPLES:
         raise ValueError(
             f"`inputs` must hold at least {MINIMUM_SAMPLES} samples, but got {len(samples)}: "
@@ -207,16 +183,24 @@ def _check(samples: Tensor) -> None:
 
 
 @contextmanager
-def _loader_restored(loader: object) -> Iterator[None]:
-    """Leave a data loader as it was: its generators, and the workers it keeps for its next pass."""
+def loader_restored(loader: object) -> Iterator[None]:
+    """Leave a data loader as it was.
+
+    Its generators come back, its position where it tells one (``state_dict``), and no worker of
+    this pass serves the next one.
+    """
     samplers = (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
     owners = [loader, *samplers, getattr(samplers[1], "sampler", None)]
     generators = [getattr(owner, "generator", None) for owner in owners]
     states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
     fresh = isinstance(loader, DataLoader) and loader._iterator is None
+    tells = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+    position = loader.state_dict() if tells else None  # type: ignore[attr-defined]
     try:
         yield
     finally:
+        if tells:
+            loader.load_state_dict(position)  # type: ignore[attr-defined]
         for generator, state in states:
             generator.set_state(state)
         if fresh:

@@ -35,6 +35,7 @@ class LayerMeasures:
     relative_variance: float
     jacobian_norm: float
     reconstructions: Tensor | None = None
+    retained_by_floor: tuple[float, ...] = ()
 
     @property
     def finite(self) -> bool:
@@ -72,6 +73,7 @@ def measure(
     retained: Tensor,
     shown: Sequence[Tensor | None],
     perturbation: float = math.nan,
+    by_floor: Tensor | None = None,
 ) -> list[LayerMeasures]:
     """Measure layers, all at once.
 
@@ -83,6 +85,7 @@ def measure(
         retained: Share of the inputs' variance that each layer recovers, [b].
         shown: Reconstructions of the samples asked for, [k, D] each, or None.
         perturbation: Mean square of what the perturbed inputs were moved by.
+        by_floor: The retained share at each of f noise floors, [b, f].
     """
     entropies = relative_entropies(inputs, reconstructions).double()
     # Rows of signed data can sum to zero; only images in [0, ∞) are normalised.
@@ -100,8 +103,11 @@ def measure(
         jacobian_norms(grams, perturbation),
     ]
     # All at once: on a GPU every transfer waits.
-    numbers = torch.stack([column.double() for column in columns]).tolist()
-    return [LayerMeasures(*layer) for layer in zip(names, *numbers, shown, strict=True)]
+    floors = [] if by_floor is None else list(by_floor.unbind(1))
+    numbers = torch.stack([column.double() for column in [*columns, *floors]]).tolist()
+    plain, shares = numbers[: len(columns)], numbers[len(columns) :]
+    of_floors = list(zip(*shares, strict=True)) if shares else [()] * len(names)
+    return [LayerMeasures(*layer) for layer in zip(names, *plain, shown, of_floors, strict=True)]
 
 
 def activation_sizes(grams: Sequence[LayerGram]) -> tuple[Tensor, Tensor]:

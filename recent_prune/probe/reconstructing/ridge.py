@@ -136,6 +136,7 @@ class Ridge:
                 solution.retained.mean(dim=1),
                 solution.shown(),
                 targets.perturbation,
+                solution.retained,
             )
             for i, layer in zip(part, found, strict=True):
                 measures[i] = layer

@@ -50,7 +50,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     """
     with (
         forked_random_states(accelerators(model), seed),
-        _restored(model),
+        modules_restored(model),
         plain_arithmetic(device_of(model)),
     ):
         for module in model.modules():
@@ -94,7 +94,7 @@ def accelerators(model: nn.Module) -> list[torch.device]:
 
 
 @contextmanager
-def _restored(model: nn.Module) -> Iterator[None]:
+def modules_restored(model: nn.Module) -> Iterator[None]:
     """Put back the modes of all modules and all buffers: identity, and the values of dense ones."""
     modes = [(module, module.training) for module in model.modules()]
     buffers = [(module, dict(module._buffers)) for module in model.modules()]

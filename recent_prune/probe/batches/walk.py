@@ -1,0 +1,135 @@
+"""One walk over the batches, which serves the first steps, their judging and the probe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from recent_prune.probe.batches.inputs import (
+    Inputs,
+    check_samples,
+    first_tensor,
+    is_one_batch,
+    loader_restored,
+    samples_of,
+)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """What was met on the way.
+
+    Attributes:
+        trained: Batches of the first steps, as the loader yields them.
+        judged: Batches that the steps are judged by, and the probe's samples are from. They are
+            others than the ``trained`` ones, as far as the loader has more.
+        samples: To probe, [n, …].
+    """
+
+    trained: list[Any]
+    judged: list[Any]
+    samples: Tensor
+
+
+def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed: int) -> Walk:
+    """Collect so many batches for the steps, and further ones with so many samples.
+
+    A loader that ends earlier is divided: its last batches, at most half of them, are judged, and
+    the steps go through the others again; with one batch both are the same.
+
+    Args:
+        inputs: An iterable of batches, which is asked for no more than needed; or one batch of
+            tensors, such as ``(inputs, targets)``, which is shuffled and cut.
+        steps: Batches to train on.
+        samples: To judge and to probe, at least; None takes all there are.
+        batch_size: Of tensors.
+        seed: Of their order.
+
+    Raises:
+        TypeError: If ``inputs`` are no batches.
+        ValueError: If there is no batch, or its samples cannot be probed.
+    """
+    if isinstance(inputs, (Tensor, np.ndarray)):
+        inputs = (inputs,)
+    if is_one_batch(inputs) or _is_tuple_of_tensors(inputs):
+        batches: Iterable[Any] = _cut(inputs, batch_size, seed)  # type: ignore[arg-type]
+    elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
+        batches = inputs
+    else:
+        raise TypeError(
+            "`inputs` must be an iterable of batches (a DataLoader) or tensors (inputs, targets), "
+            f"but got {type(inputs).__name__}."
+        )
+    met: list[Any] = []
+    further = 0
+    with loader_restored(batches):
+        for batch in batches:
+            met.append(batch)
+            if len(met) > steps:
+                further += size_of(batch)
+            if len(met) >= steps and samples is not None and further >= samples:
+                break
+    if not met:
+        raise ValueError("`inputs` must yield at least one batch, but it is empty.")
+    wanted = further if samples is None else samples
+    place = steps if further >= max(wanted, 1) else _divided(met, steps, max(wanted, 1))
+    trained, judged = met[:place] or met, met[place:] or met
+    # Where the judged ones are few, the probe takes the others too.
+    enough = judged if judged is met else _enough([*judged, *trained], samples)
+    found = samples_of(enough, samples)
+    check_samples(found)
+    return Walk(trained, enough[: len(judged)], found)
+
+
+def _is_tuple_of_tensors(inputs: object) -> bool:
+    """Whether this is one batch: a tuple of tensors of one length (lists are of batches)."""
+    return (
+        isinstance(inputs, tuple)
+        and len(inputs) > 0
+        and all(isinstance(t, (Tensor, np.ndarray)) and t.ndim > 0 for t in inputs)
+        and len({len(t) for t in inputs}) == 1
+    )
+
+
+def size_of(batch: Any) -> int:
+    """Samples in a batch: the length of its first tensor."""
+    tensor = first_tensor(batch)
+    return 0 if tensor is None or tensor.dim() == 0 else len(tensor)
+
+
+def _divided(met: Sequence[Any], steps: int, samples: int) -> int:
+    """Where the judged batches begin of a loader that ends too early."""
+    place, count = len(met), 0
+    while place > max(len(met) // 2, 1) and count < samples:
+        place -= 1
+        count += size_of(met[place])
+    return min(place, steps)
+
+
+def _enough(batches: Sequence[Any], samples: int | None) -> list[Any]:
+    chosen: list[Any] = []
+    count = 0
+    for batch in batches:
+        if samples is not None and count >= samples:
+            break
+        chosen.append(batch)
+        count += size_of(batch)
+    return chosen
+
+
+def _cut(tensors: Sequence[Any], batch_size: int, seed: int) -> Iterable[Any]:
+    """Shuffled batches of tensors that lie side by side."""
+    whole = [torch.as_tensor(t) for t in tensors]
+    if any(t.dim() == 0 or len(t) != len(whole[0]) for t in whole):
+        shapes = [tuple(t.shape) for t in whole]
+        raise ValueError(f"`inputs` must be tensors of as many samples, but got shapes {shapes}.")
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(whole[0]), generator=generator)
+    for part in order.split(batch_size):
+        parts = tuple(t[part.to(t.device)] for t in whole)
+        yield parts if len(parts) > 1 else parts[0]

@@ -1,0 +1,138 @@
+"""The loss of a batch, as the user's loop computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from recent_prune.probe.batches.calling import Arguments, arguments, moved
+from recent_prune.probe.batches.inputs import first_tensor
+from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.restoring.isolation import device_of
+
+
+class Answer(NamedTuple):
+    """What a model says of a batch.
+
+    Attributes:
+        loss: A scalar, with its graph where gradients are recorded.
+        output: The tensor of predictions, [n, …], or None where only a loss came out.
+        target: What was asked for, on the model's device, or None.
+    """
+
+    loss: Tensor
+    output: Tensor | None
+    target: Any
+
+
+Objective = Callable[[nn.Module, Any], Answer]
+
+
+def objective(training: Training) -> Objective:
+    """From a model and a batch, wherever it lies, to loss, output and target.
+
+    The function raises a TypeError or ValueError where a target is missing or the loss is no
+    scalar; what model or loss raise gets a note that says what they were given.
+    """
+
+    def answer(model: nn.Module, batch: Any) -> Answer:
+        device = device_of(model)
+        batch = moved(batch, device)
+        given = _arguments(model, batch, training)
+        autocast = training.autocast
+        mixed = nullcontext() if autocast is None else torch.autocast(device.type, autocast)
+        with mixed:
+            with _noted("forward pass", batch):
+                if training.call is not None:
+                    output = training.call(model, batch)
+                else:
+                    output = model(*given.args, **given.kwargs)
+            if training.loss is None:
+                loss = _own_loss(model, output)
+            else:
+                with _noted("loss", batch):
+                    loss = training.loss(output, given.target)
+        return Answer(_scalar(loss), _predictions(output), given.target)
+
+    return answer
+
+
+def _arguments(model: nn.Module, batch: Any, training: Training) -> Arguments:
+    try:
+        given = arguments(model, batch, own_loss=training.loss is None)
+    except TypeError:
+        if training.call is None or training.loss is not None:
+            raise
+        return Arguments((), {})
+    if training.loss is not None and given.target is None:
+        raise ValueError(
+            f"`loss` needs a target, but the batch ({described(batch)}) has none: give batches "
+            "(inputs, targets), or loss=None and a `call(model, batch)` that returns the loss."
+        )
+    if training.loss is None and training.call is not None:
+        # Known for the accuracy alone.
+        target = batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
+        return Arguments((), {}, target)
+    return given
+
+
+def _own_loss(model: nn.Module, output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output
+    found = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+    if found is None and isinstance(output, (tuple, list)) and output:
+        found = output[0]
+    if isinstance(found, Tensor):
+        return found
+    raise ValueError(
+        f"`loss` is None, so `model` ({type(model).__name__}) must return its own, as a scalar, "
+        f"under 'loss' or first of a tuple, but it returned {_kind(output)}."
+    )
+
+
+def _scalar(loss: Any) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
+        raise ValueError(f"`loss` must give a scalar tensor, but gave {_kind(loss)}.")
+    return loss.reshape(())
+
+
+def _predictions(output: Any) -> Tensor | None:
+    if isinstance(output, Mapping) and isinstance(output.get("logits"), Tensor):
+        output = output["logits"]
+    elif isinstance(getattr(output, "logits", None), Tensor):
+        output = output.logits
+    tensor = first_tensor(output)
+    if tensor is None or tensor.dim() == 0 or not tensor.is_floating_point():
+        return None
+    return tensor
+
+
+@contextmanager
+def _noted(part: str, batch: Any) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # A note keeps the type, so that a caller can still tell an out-of-memory error.
+        error.add_note(f"Raised in the {part}, for a batch of {described(batch)}.")
+        raise
+
+
+def described(batch: Any) -> str:
+    """A batch in a few words: shapes, data types and names."""
+    if isinstance(batch, Tensor):
+        return f"{tuple(batch.shape)} {str(batch.dtype).removeprefix('torch.')}"
+    if isinstance(batch, Mapping):
+        return ", ".join(f"{key}: {described(value)}" for key, value in batch.items())
+    if isinstance(batch, (tuple, list)):
+        return ", ".join(map(described, batch[:8]))
+    return type(batch).__name__
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)}, {value.dtype}"
+    return f"a {type(value).__name__}"

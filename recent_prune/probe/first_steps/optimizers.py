@@ -1,0 +1,125 @@
+"""The trial's optimizer, at the largest rate that it will reach."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.restoring.training_state import attributes_restored
+
+MOST_SCHEDULED = 10_000
+"""Steps over which a schedule is followed where the budget is unknown or longer."""
+
+
+@contextmanager
+def prepared(model: nn.Module, training: Training) -> Iterator[Optimizer]:
+    """The optimizer at the largest rates of its schedule; it comes back as it was.
+
+    Args:
+        model: Whose parameters it is over.
+        training: As the user gave it.
+
+    Raises:
+        TypeError: If what is given, or made, is no optimizer or no schedule.
+        ValueError: If it has parameters of another model, or none that trains.
+    """
+    given = training.optimizer
+    made = given if isinstance(given, Optimizer) else given(model.parameters())
+    optimizer = _checked(made, model)
+    with attributes_restored(optimizer):
+        for group, rate in zip(optimizer.param_groups, _largest(optimizer, training), strict=True):
+            tensor = torch.is_tensor(group["lr"])  # that of a captured graph
+            group["lr"] = torch.full_like(group["lr"], rate) if tensor else rate
+        yield optimizer
+
+
+def needs_closure(optimizer: Optimizer) -> bool:
+    """Whether ``step`` wants to evaluate the loss itself, as that of LBFGS does."""
+    step = inspect.signature(type(optimizer).step).parameters
+    return "closure" in step and step["closure"].default is inspect.Parameter.empty
+
+
+def _largest(optimizer: Optimizer, training: Training) -> list[float]:
+    """The largest rate that each parameter group reaches."""
+    groups = optimizer.param_groups
+    known = [_known_rate(group) for group in groups]
+    if training.learning_rate is not None:
+        most = max(known)
+        return [training.learning_rate * (rate / most if most > 0 else 1.0) for rate in known]
+    scheduler = training.scheduler
+    if scheduler is None:
+        return known
+    if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
+        scheduler = _followed_from(optimizer, scheduler)
+    elif scheduler.optimizer is not optimizer:
+        raise ValueError(
+            "`scheduler` must be over the trial's `optimizer`, but is over another: give both as "
+            "objects, or the scheduler as a function from the optimizer to one."
+        )
+    return _reached(scheduler, min(training.budget or MOST_SCHEDULED, MOST_SCHEDULED))
+
+
+def _known_rate(group: dict[str, object]) -> float:
+    """The rate that a schedule was built around, or the group's own."""
+    rates = (group.get(name) for name in ("lr", "initial_lr", "max_lr"))
+    return max((float(rate) for rate in rates if rate is not None), default=0.0)  # type: ignore[arg-type]
+
+
+def _followed_from(optimizer: Optimizer, factory: object) -> LRScheduler:
+    made = factory(optimizer)  # type: ignore[operator]
+    if not isinstance(made, LRScheduler):
+        raise TypeError(
+            "`scheduler` must be a torch.optim.lr_scheduler.LRScheduler or a function from the "
+            f"optimizer to one, but got {type(made).__name__}."
+        )
+    return made
+
+
+def _reached(scheduler: LRScheduler, steps: int) -> list[float]:
+    """The largest rates over so many steps, of a copy that shares the parameters alone."""
+    parameters = [p for group in scheduler.optimizer.param_groups for p in group["params"]]
+    followed = copy.deepcopy(scheduler, {id(p): p for p in parameters})
+    most = [float(group["lr"]) for group in followed.optimizer.param_groups]
+    if isinstance(followed, ReduceLROnPlateau):  # it can only go down
+        return most
+    with warnings.catch_warnings(action="ignore"):  # no optimizer steps before it here
+        for _ in range(steps):
+            try:
+                followed.step()
+            except ValueError:  # a one-cycle schedule that is over
+                break
+            now = [float(group["lr"]) for group in followed.optimizer.param_groups]
+            most = [max(pair) for pair in zip(most, now, strict=True)]
+    return most
+
+
+def _checked(optimizer: object, model: nn.Module) -> Optimizer:
+    """An optimizer that trains parameters of the model, and no others."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(
+            "`optimizer` must be a torch.optim.Optimizer or a function from parameters to one, "
+            f"but got {type(optimizer).__name__}."
+        )
+    known = {id(parameter) for parameter in model.parameters()}
+    own = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    foreign = [tuple(p.shape) for p in own if id(p) not in known]
+    if foreign:
+        raise ValueError(
+            f"`optimizer` ({type(optimizer).__name__}) must be over parameters of `model`, but "
+            f"{len(foreign)} of its {len(own)} are of another, the first of shape {foreign[0]}."
+        )
+    if not any(parameter.requires_grad for parameter in own):
+        raise ValueError(
+            f"`optimizer` ({type(optimizer).__name__}) must have a parameter that trains, but "
+            f"all its {len(own)} are frozen (requires_grad=False)."
+        )
+    return optimizer

@@ -1,0 +1,115 @@
+"""A trial's first steps, made and undone."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
+import torch
+from torch import nn
+
+from recent_prune.probe.batches.walk import Walk
+from recent_prune.probe.first_steps.judging import Judged, judged, output_change, repeatable
+from recent_prune.probe.first_steps.objective import objective
+from recent_prune.probe.first_steps.optimizers import prepared
+from recent_prune.probe.first_steps.result import FirstSteps
+from recent_prune.probe.first_steps.stepping import Trace, make_steps
+from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.quantities.gradients import GradientProfile
+from recent_prune.probe.restoring.isolation import (
+    accelerators,
+    forked_random_states,
+    modules_restored,
+)
+from recent_prune.probe.restoring.training_state import attributes_restored, parameters_restored
+
+
+@contextmanager
+def after_first_steps(
+    model: nn.Module, walk: Walk, training: Training, seed: int
+) -> Iterator[tuple[FirstSteps, GradientProfile]]:
+    """Inside, the model has made its first steps; on leaving, everything is as it was.
+
+    Put back, also after an error: parameters, gradients, ``requires_grad``, modes, buffers,
+    optimizer, gradient scaler, and the random states of Python, NumPy and PyTorch. A model in
+    evaluation mode is set to training mode; of one in training mode, parts in evaluation mode stay
+    there, as they would in the user's loop.
+
+    Args:
+        model: Unwrapped.
+        walk: Batches to train on, and to judge by.
+        training: How it trains.
+        seed: Of everything random.
+
+    Yields:
+        What the steps showed, and how the first one's gradients arrived.
+
+    Raises:
+        Exception: As :func:`make_steps`, and what optimizer and scheduler raise.
+    """
+    start = time.perf_counter()
+    ask = objective(training)
+    scaler = training.scaler
+    with (
+        forked_random_states(accelerators(model), seed),
+        modules_restored(model),
+        parameters_restored(model) as before,
+        torch.inference_mode(False),
+        nullcontext() if scaler is None else attributes_restored(scaler),
+        prepared(model, training) as optimizer,
+    ):
+        if not model.training:
+            model.train()
+        was = judged(model, walk.judged, ask, training.loss, seed)
+        same = repeatable(model, walk.judged[0], ask, seed)
+        trace = make_steps(model, optimizer, walk.trained, ask, training, before)
+        now = judged(model, walk.judged, ask, training.loss, seed)
+        trained = [p for group in optimizer.param_groups for p in group["params"]]
+        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        steps = FirstSteps(
+            made=training.steps,
+            budget=training.budget,
+            learning_rate=max(rates),
+            losses=tuple(map(_number, trace.losses)),
+            gradient_norms=tuple(map(_number, trace.gradient_norms)),
+            weight_norm=_norm([before[id(p)] for p in trained]),
+            first_update=_number(trace.first_update),
+            update=_norm([p.detach() - before[id(p)].to(p.device) for p in trained]),
+            update_ratios=trace.update_ratios,
+            first_order=_number(trace.first_order),
+            unreached=trace.unreached,
+            constant_loss=_number(was.constant),
+            loss_before=_number(was.loss),
+            loss_after=_number(now.loss),
+            accuracy_before=_number(was.right.accuracy),
+            accuracy_after=_number(now.right.accuracy) if math.isfinite(now.loss) else math.nan,
+            chance=_number(was.right.chance),
+            output_spread_before=_number(was.spread),
+            output_spread_after=_number(now.spread),
+            output_change=_number(output_change(was, now)),
+            repeatable=same,
+            nonfinite_step=_first_nonfinite(trace, now),
+            seconds=time.perf_counter() - start,
+        )
+        assert trace.gradients is not None  # there is a first step
+        yield steps, trace.gradients
+
+
+def _first_nonfinite(trace: Trace, after: Judged) -> int | None:
+    """The first step, from 1 on, whose loss, gradient or outcome is not finite."""
+    for number, pair in enumerate(zip(trace.losses, trace.gradient_norms, strict=True), start=1):
+        if not all(map(math.isfinite, pair)):
+            return number
+    return None if math.isfinite(after.loss) else len(trace.losses)
+
+
+def _norm(parts: list[torch.Tensor]) -> float:
+    squares = sum(float(torch.linalg.vector_norm(part.float())) ** 2 for part in parts)
+    return _number(math.sqrt(squares)) if math.isfinite(squares) else math.inf
+
+
+def _number(value: float) -> float:
+    # One NaN object throughout, so that results with NaN compare as equal.
+    return math.nan if math.isnan(value) else value
