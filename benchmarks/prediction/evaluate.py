@@ -35,7 +35,7 @@ from sklearn.metrics import roc_curve
 from benchmarks.prediction.free import hyperparameters
 from benchmarks.prediction.score import ESTIMATORS, NUMBERS, RULES
 from benchmarks.tables import markdown
-from recent_prune.rules import trainability
+from recent_prune.rules import profile_numbers
 from recent_prune.rules.additive import AdditiveModel
 
 FOLDER = Path(__file__).parent
@@ -73,7 +73,7 @@ def log_odds(numbers: pd.DataFrame, model: AdditiveModel | None = None) -> Colum
     """Of each network; −1e38 where a number is not finite, and for dead ones."""
     rows = [{str(k): float(v) for k, v in row.items()} for row in numbers.to_dict("records")]
     finite = np.isfinite(numbers.to_numpy(float)).all(axis=1)
-    found = [trainability.log_odds(row, model) for row in rows]
+    found = [profile_numbers.log_odds(row, model) for row in rows]
     return np.where(finite, np.maximum(found, -1e38), -1e38)
 
 

@@ -30,7 +30,7 @@ from sklearn.model_selection import StratifiedKFold
 from benchmarks.prediction.evaluate import auroc, log_odds
 from benchmarks.prediction.score import NUMBERS
 from benchmarks.tables import markdown
-from recent_prune.rules import trainability
+from recent_prune.rules import profile_numbers
 from recent_prune.rules.additive import AdditiveModel, Curve
 
 FOLDER = Path(__file__).parent

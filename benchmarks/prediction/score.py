@@ -27,7 +27,7 @@ import recent_prune as rp
 from benchmarks.prediction import free
 from benchmarks.prediction.networks import Specification
 from benchmarks.prediction.train import FOLDER, images
-from recent_prune.rules.trainability import profile_numbers
+from recent_prune.rules.profile_numbers import profile_numbers
 
 RETAINED = "probe, retained share alone"
 ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {

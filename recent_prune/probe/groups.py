@@ -23,7 +23,7 @@ from recent_prune.probe.restoring.memory import free_memory
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.watching.checks import check_model
-from recent_prune.probe.watching.modules import has_normalization
+from recent_prune.probe.watching.modules import has_normalization, starts_at_zero
 from recent_prune.probe.watching.observation import Observation, observe
 from recent_prune.probe.watching.perturbation import PERTURBED, with_perturbed
 from recent_prune.probe.watching.stack import observe_stacked, state_bytes
@@ -139,19 +139,23 @@ class Stacked:
             floor = self._ridge.relative_floor
             redundancy = {id(known): known.redundancy(floor) for known in own}
         stochastic = observed[0].stochastic
+        constant = [bool(seen.constant_output) for seen in observed]
         seconds = (time.perf_counter() - start) / len(part)
         results = {
             index: to_result(
                 self._ridge.name,
-                Measured(layer_measures, redundancy[id(known)], stochastic),
+                Measured(layer_measures, redundancy[id(known)], stochastic, same),
                 batch.samples[:0],
                 input_rms=batch.rms,
                 normalized=has_normalization(model),
+                zeroed=starts_at_zero(model),
                 samples=len(batch.samples),
                 seconds=seconds,
                 rtol=self._one_by_one.rtol,
             )
-            for (index, model), layer_measures, known in zip(part, measures, own, strict=True)
+            for (index, model), layer_measures, known, same in zip(
+                part, measures, own, constant, strict=True
+            )
         }
         # At most a few activations at a time, and the Gram matrices of all layers.
         return results, 4 * observed[0].largest + _bytes(observed[0].grams)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from recent_prune.probe.batches.inputs import Inputs, gather
 from recent_prune.probe.batches.walk import Walk, walk
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.first_steps.trial import after_first_steps
+from recent_prune.probe.first_steps.trial import after_first_steps, check_training
+from recent_prune.probe.quantities.cutoff import check_tolerance
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.restoring.devices import solvable
@@ -26,8 +28,8 @@ from recent_prune.probe.restoring.isolation import (
     isolated,
 )
 from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult, to_result
-from recent_prune.probe.watching.checks import check_model
-from recent_prune.probe.watching.modules import has_normalization, unwrapped
+from recent_prune.probe.watching.checks import check_model, check_names
+from recent_prune.probe.watching.modules import has_normalization, starts_at_zero, unwrapped
 
 Estimator = Literal["ridge", "cascade"] | Ridge | Cascade
 
@@ -109,11 +111,54 @@ def probe(
         >>> rp.RetainedInformationRule()(result).trainable
         False
     """
+    run = ready(
+        model,
+        inputs,
+        estimator=estimator,
+        layers=layers,
+        reconstruct=reconstruct,
+        training=training,
+        rtol=rtol,
+        seed=seed,
+    )
+    result = run()
+    warn_of_noise(result.redundancy)
+    return result
+
+
+def ready(
+    model: nn.Module,
+    inputs: Inputs,
+    *,
+    estimator: Estimator,
+    layers: Sequence[str] | None,
+    reconstruct: Tensor | None,
+    training: Training | None,
+    rtol: float,
+    seed: int,
+) -> Callable[[], ProbeResult]:
+    """Check all that can be checked before the model runs; arguments as in :func:`probe`.
+
+    So a caller can tell what is wrong with the call from what the trial itself does.
+
+    Returns:
+        A function that runs the model and probes it.
+
+    Raises:
+        TypeError: As :func:`probe`.
+        ValueError: As :func:`probe`.
+    """
     start = time.perf_counter()
     chosen = resolved(estimator)
     check_model(model)
+    check_tolerance(rtol)
     met = gathered(inputs, chosen.samples, training, seed, accelerators(model))
-    result = probe_samples(
+    _shown(reconstruct, met.samples)
+    check_names(unwrapped(model), layers)
+    if training is not None:
+        check_training(unwrapped(model), met, training)
+    return partial(
+        probe_samples,
         model,
         met,
         chosen,
@@ -124,8 +169,6 @@ def probe(
         seed=seed,
         start=start,
     )
-    warn_of_noise(result.redundancy)
-    return result
 
 
 def probe_samples(
@@ -157,6 +200,7 @@ def probe_samples(
             shown,
             input_rms=input_rms(batch),
             normalized=has_normalization(model),
+            zeroed=starts_at_zero(model),
             samples=len(batch),
             seconds=time.perf_counter() - start,
             rtol=rtol,

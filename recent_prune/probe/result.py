@@ -94,6 +94,10 @@ class ProbeResult:
             nothing for that. (False by the cascade, which does not look.)
         retained_by_floor: Of each layer, the retained share at each of the ridge estimator's noise
             floors, whose mean is ``retained``. Empty by the cascade.
+        zeroed: Whether a layer starts at zero, so that nothing arrives behind it before the first
+            step, see :func:`starts_at_zero`.
+        constant_output: Whether the output is the same for all samples, to the last bit. (False by
+            the cascade, which does not look.)
         steps: What the first steps showed, where there were any; the profile is that after them.
         before: The profile before them, where asked for.
     """
@@ -118,6 +122,8 @@ class ProbeResult:
     reconstructions: Reconstructions | None = field(default=None, compare=False)
     stochastic: bool = False
     retained_by_floor: tuple[tuple[float, ...], ...] = ()
+    zeroed: bool = False
+    constant_output: bool = False
     steps: FirstSteps | None = None
     before: ProbeResult | None = None
 
@@ -166,7 +172,14 @@ class ProbeResult:
         """
         known = {f.name for f in fields(cls)} - {"reconstructions"}
         # Unknown to earlier versions.
-        added = {"stochastic": False, "retained_by_floor": (), "steps": None, "before": None}
+        added = {
+            "stochastic": False,
+            "retained_by_floor": (),
+            "zeroed": False,
+            "constant_output": False,
+            "steps": None,
+            "before": None,
+        }
         data = {**added, **data}
         if set(data) != known:
             raise ValueError(
@@ -195,6 +208,7 @@ def to_result(
     shown: Tensor,
     input_rms: float,
     normalized: bool,
+    zeroed: bool,
     samples: int,
     seconds: float,
     rtol: float,
@@ -207,6 +221,7 @@ def to_result(
         shown: Samples whose reconstructions were asked for, [k, …].
         input_rms: Root mean square of the inputs.
         normalized: Whether the model has normalisation layers.
+        zeroed: Whether a layer starts at zero.
         samples: Number of samples probed.
         seconds: Wall-clock time.
         rtol: Relative tolerance of the cutoff.
@@ -234,6 +249,8 @@ def to_result(
         input_rms=input_rms,
         redundancy=measured.redundancy,
         normalized=normalized,
+        zeroed=zeroed,
+        constant_output=measured.constant_output,
         samples=samples,
         seconds=seconds,
         nonfinite_layer=nonfinite,

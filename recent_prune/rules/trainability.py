@@ -1,164 +1,120 @@
-"""Prune where networks with such a profile seldom trained."""
+"""Prune where trials that begin like this, or networks with such a profile, seldom trained."""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from recent_prune.rules.additive import AdditiveModel
-from recent_prune.rules.verdict import Verdict, check_share, nonfinite_verdict
+from recent_prune.rules.first_steps import judge_steps, predicted_reach
+from recent_prune.rules.profile_numbers import (
+    LARGEST,
+    about_the_worst,
+    is_dead,
+    log_odds,
+    probability_of,
+    profile_numbers,
+)
+from recent_prune.rules.verdict import (
+    MAX_VIOLATION,
+    Cause,
+    Verdict,
+    check_share,
+    nonfinite_verdict,
+)
 
 if TYPE_CHECKING:
     from recent_prune.probe import ProbeResult
 
-LEAST = 1e-30
-"""Activations, or their response to a perturbation, below this count as this: zero has no
-logarithm. None of 29 networks with no greater response trained."""
-
-LEAST_VARIANCE = 1e-16
-"""Likewise the share of the activations that varies: the square of float64's rounding error."""
-
-SAME = 1e-13
-"""Share up to which what varies is float32's rounding error."""
-
-LARGEST = 1e6
-"""Root mean square of the activations from where on a network is more likely to fail than not,
-whatever else is well: 4 of 26 in ``benchmarks/prediction`` trained, none to within 0.1 of the best.
-The curves do not say so of shallow networks, of which they were fitted to none as large."""
-
-ABOUT = {
-    "retained": "how much of the input is retained at the deepest layer ({retained:.2%})",
-    "mean_retained": "how much of it the layers retain on average ({mean_retained:.2%})",
-    "size": "the size of the deepest activations (root mean square {rms:.3g})",
-    "response": "how a small perturbation of the inputs grows or fades on the way (its mean square "
-    "by e^{response:.1f})",
-    "variance": "how little the deepest activations differ between samples ({varying:.2g})",
-}
-
-
-@cache
-def trainability_model(*, response: bool = True) -> AdditiveModel:
-    """The curves that come with the package, from ``benchmarks/prediction/fit.py``.
-
-    Args:
-        response: Whether those of all numbers, or those of a fit without that one, for tokens.
-    """
-    text = files("recent_prune.rules").joinpath("trainability.json").read_text(encoding="utf-8")
-    return AdditiveModel.from_dict(json.loads(text)["all" if response else "without response"])
-
-
-def profile_numbers(result: ProbeResult) -> dict[str, float]:
-    """The five numbers of a profile that :class:`TrainabilityRule` looks at.
-
-    Returns:
-        ``retained`` at the deepest layer, and ``mean_retained`` over all layers, in [0, 1];
-        ``size``, the logarithm of the deepest activations' root mean square (over that of the
-        inputs, where it is above 1); ``response``, the logarithm of the Jacobian norm there: the
-        e-foldings by which the mean square of a small perturbation of the inputs grows on the way
-        (left out for tokens, which cannot be perturbed); ``variance``, the logarithm of the share
-        of the deepest activations' second moment that varies over samples. All are finite if the
-        activations are.
-    """
-    numbers = {
-        "retained": result.retained[-1],
-        "mean_retained": math.fsum(result.retained) / result.depth,
-        "size": math.log(max(result.activation_rms[-1], LEAST) / max(result.input_rms, 1.0)),
-        "response": math.log(min(max(result.jacobian_norm[-1], LEAST), 1 / LEAST)),
-        "variance": math.log(max(result.relative_variance[-1], LEAST_VARIANCE)),
-    }
-    if math.isnan(result.jacobian_norm[-1]):
-        del numbers["response"]
-    return numbers
-
-
-def log_odds(numbers: Mapping[str, float], model: AdditiveModel | None = None) -> float:
-    """That a network trains whose profile has these numbers, nats; −∞ for a dead one.
-
-    Args:
-        numbers: See `profile_numbers`.
-        model: Default: the one that comes with the package.
-    """
-    if _dead(numbers):
-        return -math.inf
-    chosen = model or trainability_model(response="response" in numbers)
-    return min(chosen(numbers), math.log(LARGEST) - numbers["size"])
-
-
-def _dead(numbers: Mapping[str, float]) -> bool:
-    """Whether nothing of the input arrives, so that no gradient comes back."""
-    if "response" in numbers:
-        return numbers["response"] <= math.log(LEAST)
-    return numbers["variance"] <= math.log(SAME)
+MIN_REACH = 0.12
+"""Set in ``benchmarks/prediction``, README: the safest that any task left out asked for."""
 
 
 @dataclass(frozen=True)
 class TrainabilityRule:
-    """Condemn an initialization if few networks with such a profile have trained.
+    """Condemn a trial whose first steps, or a network whose profile, few have had that trained.
 
-    A generalized additive model of five numbers of the profile (`profile_numbers`), fitted to 740
-    networks that were really trained (``benchmarks/prediction``): MLPs and CNNs of digits, 2 to 64
-    layers, with and without normalisation and skips. More retained information never counts
-    against a network; depth, width and hyperparameters are not asked for.
+    It uses what the result holds.
 
-    It ranks networks better than the retained share alone: on 1,200 networks that were not looked
-    at before its curves were chosen, and on other data, other initializations and learning rates
-    (README of the benchmark). It says a **probability**, that of reaching an accuracy of
-    0.5 within 600 steps with the best of a few optimizers, for networks drawn as those were: where
-    you draw others, take it as a rank. A number beyond all that were seen counts as the outermost
-    of them. Two things are certain without any fit: what does not respond to its inputs at all has
-    probability 0, and from activations of 1e6 on (times those of the inputs, where these are above
-    1) it is below one half and falls. Tokens cannot be perturbed, and are judged by curves that
-    were fitted without the response.
+    **With first steps** (:class:`recent_prune.Training`) a forest of 100 small trees predicts the
+    trial's *reach*: from 0, no better than a constant prediction at the end of its budget, to 1, as
+    good as the best of its kind. It was fitted to trials of many tasks, each with its own optimizer
+    (``benchmarks/prediction``), and looks at numbers that mean the same in every task
+    (:func:`recent_prune.rules.step_numbers.step_numbers`); no hyperparameter is among them. A trial
+    is condemned if less than ``min_reach`` is predicted; the violation is the share by which it
+    falls short. Condemned for certain are losses and gradients that are not finite, and
+    networks that no gradient reaches. What lies outside of what the forest was fitted to, does not
+    say the same twice, or has a loss whose best constant prediction is unknown, is kept, and
+    the reason says so. Without a known budget nobody is condemned for being slow.
 
-    The violation is the share by which the probability falls short, ``1 − p / min_probability``,
-    or ≤ 0: minus the excess as a share of what there can be. NaN or infinite activations:
-    condemned with violation 1, and the layer is named. Where the inputs are so few, or so much
-    like noise, that they could not be recovered from themselves, or the model draws random numbers
-    as it runs, only dead and exploded networks are condemned.
+    **Without them** it judges the initialization by five numbers of the profile
+    (:func:`recent_prune.rules.profile_numbers.profile_numbers`), an additive model fitted to 740
+    networks: the probability that one reaches an accuracy of 0.5 within 600 steps with the best of
+    a few optimizers. It sees no learning rate. More retained information never counts against a
+    network. Two things are certain without any fit: what does not respond to its inputs at all has
+    probability 0 (unless a layer starts at zero on purpose: that is kept), and from activations of
+    1e6 on (times those of the inputs, where these are above 1) it is below one half and falls.
+    Where the inputs are so few, or so much like noise, that they could not be recovered from
+    themselves, or the model draws random numbers as it runs, only dead and exploded networks are
+    condemned. It is fitted to the ridge estimator's default settings.
 
-    It is fitted to the ridge estimator's default settings, and means little for others.
+    NaN or infinite activations: condemned with violation 1, and the layer is named.
 
     Attributes:
-        min_probability: In (0, 1). Default 0.5: what is more likely to fail than not. In
-            cross-validation 3 good networks of 522 lay below, and 95 of 120 that do not train;
-            below 0.3, none and 78.
+        min_probability: In (0, 1), without first steps. Default 0.5: what is more likely to fail
+            than not.
+        min_reach: In (0, 1), with first steps. Default 0.12, see `MIN_REACH`.
 
     Raises:
-        ValueError: If it is out of its range.
+        ValueError: If one is out of its range.
     """
 
     min_probability: float = 0.5
+    min_reach: float = MIN_REACH
 
     def __post_init__(self) -> None:
+        check_share("min_reach", self.min_reach)
         check_share("min_probability", self.min_probability)
 
     def __call__(self, result: ProbeResult) -> Verdict:
         """Judge one probe."""
-        nonfinite = nonfinite_verdict(result)
-        if nonfinite is not None:
-            return nonfinite
+        if result.steps is not None:
+            return judge_steps(result, result.steps, self.min_reach)
+        return nonfinite_verdict(result) or self._judge_profile(result)
+
+    def probability(self, result: ProbeResult) -> float:
+        """That an initialization trains, in [0, 1], by its profile alone; 0 if it is not finite."""
+        if result.nonfinite_layer is not None:
+            return 0.0
+        return probability_of(log_odds(profile_numbers(result)))
+
+    @staticmethod
+    def score(result: ProbeResult) -> float:
+        """Rank the trials of one sweep: higher is better.
+
+        Returns:
+            With first steps the predicted reach, in [0, 1]; without, the log-odds (nats) that an
+            initialization trains. −∞ if it is dead or broken. The two are not comparable with each
+            other.
+        """
+        if result.steps is not None:
+            return predicted_reach(result.steps)
+        if result.nonfinite_layer is not None:
+            return -math.inf
+        return log_odds(profile_numbers(result))
+
+    def _judge_profile(self, result: ProbeResult) -> Verdict:
         numbers = profile_numbers(result)
-        probability, least = _probability(log_odds(numbers)), self.min_probability
-        certain = _dead(numbers) or numbers["size"] > math.log(LARGEST)
-        if result.stochastic and not certain:
+        dead = is_dead(numbers) or result.constant_output
+        exploded = numbers["size"] > math.log(LARGEST)
+        kept = _why_kept(result, certain=dead or exploded)
+        if kept is not None:
+            return Verdict(True, 0.0, kept)
+        if result.constant_output:
             return Verdict(
-                True,
-                0.0,
-                "The model draws random numbers as it runs, so that what a layer retains says "
-                "nothing.",
+                False, MAX_VIOLATION, "The output is the same for all inputs.", cause=Cause.DEAD
             )
-        if not (result.inputs_recoverable or certain):
-            return Verdict(
-                True,
-                0.0,
-                "The inputs cannot be recovered from themselves, so that what a layer retains of "
-                "them says nothing.",
-            )
+        probability, least = probability_of(log_odds(numbers)), self.min_probability
         if probability >= least:
             return Verdict(
                 True,
@@ -170,32 +126,27 @@ class TrainabilityRule:
             1 - probability / least,
             f"It trains with a probability of {probability:.1%}, by its profile (at least "
             f"{least:.1%} needed); what speaks most against it is "
-            f"{_about_the_worst(result, numbers)}.",
+            f"{about_the_worst(result, numbers)}.",
+            cause=Cause.DEAD if dead else Cause.EXPLODED if exploded else Cause.LOST,
         )
 
-    def probability(self, result: ProbeResult) -> float:
-        """That it trains, in [0, 1]; 0 for activations that are not finite."""
-        return _probability(self.score(result))
 
-    @staticmethod
-    def score(result: ProbeResult) -> float:
-        """Rank initializations: the log-odds (nats) that one trains, −∞ if it is dead or broken."""
-        if result.nonfinite_layer is not None:
-            return -math.inf
-        return log_odds(profile_numbers(result))
-
-
-def _probability(log_odds: float) -> float:
-    # No overflow at either end.
-    return 0.5 * (1 + math.tanh(0.5 * log_odds))
-
-
-def _about_the_worst(result: ProbeResult, numbers: Mapping[str, float]) -> str:
-    """The number that adds least to the log-odds, compared with the best that it could add."""
-    model = trainability_model(response="response" in numbers)
-    added = model.contributions(numbers)
-    lost = {name: added[name] - max(model.curves[name].heights) for name in added}
-    lost["size"] = min(lost["size"], math.log(LARGEST) - numbers["size"])
-    return ABOUT[min(lost, key=lambda name: lost[name])].format(
-        **numbers, rms=result.activation_rms[-1], varying=result.relative_variance[-1]
-    )
+def _why_kept(result: ProbeResult, *, certain: bool) -> str | None:
+    """Why the profile says nothing, if it does not."""
+    if result.zeroed:
+        return (
+            "A layer's weights are all zero at the start, so that nothing arrives behind it before "
+            "the first step: give `training` to judge it by its first steps."
+        )
+    if certain:
+        return None
+    if result.stochastic:
+        return (
+            "The model draws random numbers as it runs, so that what a layer retains says nothing."
+        )
+    if not result.inputs_recoverable:
+        return (
+            "The inputs cannot be recovered from themselves, so that what a layer retains of them "
+            "says nothing."
+        )
+    return None

@@ -10,7 +10,7 @@ from benchmarks.prediction import fit as fitting
 from benchmarks.prediction.evaluate import auroc, log_odds
 from benchmarks.prediction.fit import cross_validated, fit, sample
 from benchmarks.prediction.score import NUMBERS
-from recent_prune.rules.trainability import trainability_model
+from recent_prune.rules.profile_numbers import trainability_model
 
 
 def drawn(count: int) -> tuple[pd.DataFrame, np.ndarray[tuple[int], np.dtype[np.bool_]]]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import recent_prune as rp
 from recent_prune.rules import TrainabilityRule
-from recent_prune.rules.trainability import profile_numbers, trainability_model
+from recent_prune.rules.profile_numbers import profile_numbers, trainability_model
 from tests.rules.results import result
 
 rule = TrainabilityRule()

@@ -42,7 +42,7 @@ def objective(training: Training) -> Objective:
     def answer(model: nn.Module, batch: Any) -> Answer:
         device = device_of(model)
         batch = moved(batch, device)
-        given = _arguments(model, batch, training)
+        given = arguments_of(model, batch, training)
         autocast = training.autocast
         mixed = nullcontext() if autocast is None else torch.autocast(device.type, autocast)
         with mixed:
@@ -61,7 +61,13 @@ def objective(training: Training) -> Objective:
     return answer
 
 
-def _arguments(model: nn.Module, batch: Any, training: Training) -> Arguments:
+def arguments_of(model: nn.Module, batch: Any, training: Training) -> Arguments:
+    """What the model is called with, and the target.
+
+    Raises:
+        TypeError: If the batch fits none of the conventions.
+        ValueError: If a target is missing.
+    """
     try:
         given = arguments(model, batch, own_loss=training.loss is None)
     except TypeError:

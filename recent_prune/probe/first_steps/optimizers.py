@@ -34,7 +34,7 @@ def prepared(model: nn.Module, training: Training) -> Iterator[Optimizer]:
     """
     given = training.optimizer
     made = given if isinstance(given, Optimizer) else given(model.parameters())
-    optimizer = _checked(made, model)
+    optimizer = checked(made, model)
     with attributes_restored(optimizer):
         for group, rate in zip(optimizer.param_groups, _largest(optimizer, training), strict=True):
             tensor = torch.is_tensor(group["lr"])  # that of a captured graph
@@ -102,8 +102,13 @@ def _reached(scheduler: LRScheduler, steps: int) -> list[float]:
     return most
 
 
-def _checked(optimizer: object, model: nn.Module) -> Optimizer:
-    """An optimizer that trains parameters of the model, and no others."""
+def checked(optimizer: object, model: nn.Module) -> Optimizer:
+    """An optimizer that trains parameters of the model, and no others.
+
+    Raises:
+        TypeError: If it is no optimizer.
+        ValueError: If it has parameters of another model, or none that trains.
+    """
     if not isinstance(optimizer, Optimizer):
         raise TypeError(
             "`optimizer` must be a torch.optim.Optimizer or a function from parameters to one, "

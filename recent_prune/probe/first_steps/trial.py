@@ -9,11 +9,12 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from recent_prune.probe.batches.walk import Walk
 from recent_prune.probe.first_steps.judging import Judged, judged, output_change, repeatable
-from recent_prune.probe.first_steps.objective import objective
-from recent_prune.probe.first_steps.optimizers import prepared
+from recent_prune.probe.first_steps.objective import arguments_of, objective
+from recent_prune.probe.first_steps.optimizers import checked, prepared
 from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.first_steps.stepping import Trace, make_steps
 from recent_prune.probe.first_steps.training import Training
@@ -24,6 +25,25 @@ from recent_prune.probe.restoring.isolation import (
     modules_restored,
 )
 from recent_prune.probe.restoring.training_state import attributes_restored, parameters_restored
+
+
+def check_training(model: nn.Module, walk: Walk, training: Training) -> None:
+    """Refuse what can be seen before the model runs: the optimizer, and batches without a target.
+
+    An optimizer that a function makes is looked at when the steps begin.
+
+    Args:
+        model: Unwrapped.
+        walk: Batches to train on.
+        training: How it trains.
+
+    Raises:
+        TypeError: If a batch does not tell how the model is called with it.
+        ValueError: If the optimizer is over another model's parameters, or a target is missing.
+    """
+    if isinstance(training.optimizer, Optimizer):
+        checked(training.optimizer, model)
+    arguments_of(model, walk.trained[0], training)
 
 
 @contextmanager

@@ -36,11 +36,20 @@ def saturation_cutoff(profile: Sequence[float], rtol: float = 0.005) -> int:
     for index, value in enumerate(profile):
         if not math.isfinite(value):
             raise ValueError(f"`profile` must be finite, but got {value} at index {index}.")
-    if not rtol > 0:
-        raise ValueError(f"`rtol` must be positive, but got {rtol}.")
+    check_tolerance(rtol)
     last = profile[-1]
     # |value / last − 1| > rtol, written so that a last value of zero needs no case of its own;
     # 0.99 against 1 is within 0.01 although floating point makes it a little more.
     tolerance = rtol * abs(last) * (1 + 1e-9)
     differing = [i for i, value in enumerate(profile) if abs(value - last) > tolerance]
     return differing[-1] if differing else 0
+
+
+def check_tolerance(rtol: float) -> None:
+    """Refuse a tolerance that is not positive.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if not rtol > 0:
+        raise ValueError(f"`rtol` must be positive, but got {rtol}.")

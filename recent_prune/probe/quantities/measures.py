@@ -51,11 +51,13 @@ class Measured:
         layers: Shallow to deep, at least one.
         redundancy: Share of the inputs that can be recovered from themselves.
         stochastic: Whether the model drew random numbers.
+        constant_output: Whether the output is the same for all samples.
     """
 
     layers: list[LayerMeasures]
     redundancy: float = 1.0
     stochastic: bool = False
+    constant_output: bool = False
 
 
 def not_finite(name: str) -> LayerMeasures:

@@ -106,7 +106,8 @@ class Ridge:
         seen = observe(model, everything, shown, layers, perturbed=perturbed)
         targets = Targets(batch if seen.embedding is None else seen.embedding, shown, size)
         measures = self.solve(seen.names, seen.grams, targets)
-        return Measured(measures, targets.redundancy(self.relative_floor), seen.stochastic)
+        redundancy = targets.redundancy(self.relative_floor)
+        return Measured(measures, redundancy, seen.stochastic, bool(seen.constant_output))
 
     def solve(
         self, names: Sequence[str], grams: Sequence[LayerGram], targets: Targets

@@ -26,6 +26,9 @@ class Observer(Protocol):
     def on_layer(self, name: str, activation: Tensor) -> None:
         """Shown each probed activation, [n, …]."""
 
+    def on_output(self, output: Tensor) -> None:
+        """Shown the model's output, where it is a floating tensor [n, …]."""
+
 
 def run_observed(
     model: nn.Module,
@@ -66,6 +69,9 @@ def run_observed(
     watch = _Watch(batch, observer, layers)
     with watch.attached(model):
         output = _forward(model, batch, forward or model)
+    tensor = first_tensor(output)
+    if tensor is not None and tensor.is_floating_point() and tensor.shape[:1] == batch.shape[:1]:
+        observer.on_output(tensor)
     if layers is not None:
         silent = [name for name in layers if name not in watch.shown]
         if silent:

@@ -59,6 +59,19 @@ def own_weights(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in own if parameter.dim() >= 2]
 
 
+def starts_at_zero(model: nn.Module) -> bool:
+    """Whether a layer's weights are all zero, as of one that starts at zero on purpose.
+
+    Behind it nothing arrives before the first step, and training changes that: a head, the end of
+    a residual branch or an adapter. But not where all of a deep model is zero: its units are the
+    same then, and stay the same.
+    """
+    weighted = [m for _, m in named_modules(model) if is_weighted(m)]
+    if all(any(bool(w.any()) for w in own_weights(m)) for m in weighted):
+        return False
+    return len(weighted) == 1 or any(bool(p.any()) for p in model.parameters())
+
+
 def has_normalization(model: nn.Module) -> bool:
     """Whether any module of a model normalises activations."""
     return any(is_normalization(module) for _, module in named_modules(model))

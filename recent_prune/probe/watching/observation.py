@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class Observation:
         embedding: What stands for token inputs, [n + shown, …], else None.
         largest: Bytes of the largest probed activation.
         stochastic: Whether the model drew random numbers.
+        constant_output: Whether the output is the same for all samples, to the last bit, [].
     """
 
     names: list[str]
@@ -35,6 +36,7 @@ class Observation:
     embedding: Tensor | None = None
     largest: int = 0
     stochastic: bool = False
+    constant_output: Tensor = field(default_factory=lambda: torch.tensor(False))
 
 
 def observe(
@@ -87,6 +89,7 @@ class _Reducer:
         self._waiting_bytes = 0
         self._embedding: Tensor | None = None
         self._largest = 0
+        self._constant = torch.tensor(False)
 
     def on_input(self, activation: Tensor) -> None:
         self._embedding = _over_positions(activation)
@@ -106,10 +109,20 @@ class _Reducer:
         if full:
             self._reduce()
 
+    def on_output(self, output: Tensor) -> None:
+        rows = output[: len(output) - self._perturbed]
+        self._constant = (rows == rows[:1]).all()
+
     def observation(self) -> Observation:
         self._reduce()
         grams = [self._grams[place] for place in range(len(self._names))]
-        return Observation(self._names, grams, self._embedding, self._largest)
+        return Observation(
+            self._names,
+            grams,
+            self._embedding,
+            self._largest,
+            constant_output=self._constant,
+        )
 
     def _reduce(self) -> None:
         groups: dict[tuple[torch.Size, torch.dtype], list[tuple[int, Seen]]] = {}

@@ -72,24 +72,26 @@ def observe_stacked(
     names: list[str] = []
     stochastic = False
 
-    def run(state: dict[str, Tensor]) -> tuple[list[LayerGram], list[Tensor]]:
+    def run(state: dict[str, Tensor]) -> tuple[list[LayerGram], list[Tensor], Tensor]:
         def forward(x: Tensor) -> object:
             return torch.func.functional_call(template, state, (x,))
 
         seen = observe(template, batch, 0, layers, forward, perturbed, len(models))
         nonlocal stochastic
         names[:], stochastic = seen.names, seen.stochastic
-        return seen.grams, [] if seen.embedding is None else [seen.embedding]
+        embedding = [] if seen.embedding is None else [seen.embedding]
+        return seen.grams, embedding, seen.constant_output
 
     with isolated(template, seed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        grams, embeddings = torch.vmap(run, randomness="same")(stacked)
+        grams, embeddings, constant = torch.vmap(run, randomness="same")(stacked)
     return [
         Observation(
             list(names),
             [LayerGram(*(tensor[i] for tensor in gram)) for gram in grams],
             embeddings[0][i] if embeddings else None,
             stochastic=stochastic,
+            constant_output=constant[i],
         )
         for i in range(len(models))
     ]
