@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.compute_saved import everyday
+from benchmarks.compute_saved.everyday import Everyday
 from benchmarks.prediction.networks import Specification
 
 ACTIVATIONS = ("tanh", "relu", "gelu", "sigmoid", "leaky_relu")
@@ -31,6 +33,19 @@ class Configuration:
     learning_rate: float
     optimizer: Literal["adam", "sgd"] = "adam"
     initialization: Literal["normal", "default"] = "normal"
+
+    batch_size = 128
+
+    @property
+    def index(self) -> int:
+        """The network's."""
+        return self.network.index
+
+    def make_optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        """Over a model's parameters."""
+        if self.optimizer == "adam":
+            return torch.optim.Adam(parameters, self.learning_rate)
+        return torch.optim.SGD(parameters, self.learning_rate, momentum=0.9)
 
     def build(self, image: Tensor) -> nn.Sequential:
         """The initialized network for images like ``image`` [channels, height, width]."""
@@ -68,10 +83,10 @@ class Space:
     count: int
     epochs: int
     seed: int
-    draw: Callable[[random.Random, int], Configuration]
+    draw: Callable[[random.Random, int], Configuration | Everyday]
     parameters: tuple[str, ...]
 
-    def sample(self) -> list[Configuration]:
+    def sample(self) -> list[Configuration | Everyday]:
         """The configurations, the same each time; indices differ between spaces."""
         numbers = random.Random(self.seed)
         return [self.draw(numbers, 1000 * self.seed + i) for i in range(self.count)]
@@ -163,6 +178,25 @@ _WILD_PARAMETERS = (
 )
 
 SPACES = {
+    "everyday": Space(
+        about="MLPs as in Optuna's PyTorch example, small CNNs, deep MLPs and small transformers; "
+        "Adam, RMSprop, SGD with momentum and without, from 1e-5 to 1; batches of 32 or 128",
+        data="mnist",
+        count=300,
+        epochs=4,
+        seed=6,
+        draw=everyday.draw,
+        parameters=(
+            "family",
+            "depth",
+            "width",
+            "activation",
+            "norm",
+            "optimizer",
+            "learning_rate",
+            "batch_size",
+        ),
+    ),
     "wild_mnist": Space(
         about="MLPs of 2–64 and CNNs of 3–32 layers, five activation functions, gains σ_w from 1/4 "
         "to 4, Adam from 3e-5 to 3e-2; half plain, a quarter with norm, a quarter with skips",

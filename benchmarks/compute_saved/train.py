@@ -2,11 +2,12 @@
 
     python -m benchmarks.compute_saved.train --data-root FOLDER   # two hours on two cores
 
-Protocol: 12,000 training and 2,000 test images, averaged to half their size; batches of 128, the
-same order for every configuration. Kept for each epoch: test accuracy, mean training loss, seconds
-and floating point operations so far, and the size of the gradients of its last batch; and the
-gradients of the first batch before any update. Seconds are processor time of one thread, which
-other processes disturb little; operations are those of matrix products, convolutions and
+Protocol: 12,000 training and 2,000 test images, averaged to half their size; batches of 128 (in the
+everyday space of 32 or 128), the same order for every configuration. The probe makes the first
+steps with the configuration's own optimizer. Kept for each epoch: test accuracy, mean training
+loss, seconds and floating point operations so far, and the size of the gradients of its last batch;
+and the gradients of the first batch before any update. Seconds are processor time of one thread,
+which other processes disturb little; operations are those of matrix products, convolutions and
 factorizations, of training only (evaluations, which all methods need, are not counted). A training
 whose loss is no longer finite is not continued; its later epochs are written as the last one, at
 the same price.
@@ -36,12 +37,12 @@ from rich.progress import track
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.compute_saved.everyday import Everyday
 from benchmarks.compute_saved.spaces import SPACES, Configuration
-from recent_prune import ProbeResult, probe
+from recent_prune import ProbeResult, Training, probe
 from recent_prune.data import Images, default_root, load_image_folder, load_mnist
 
 FOLDER = Path(__file__).parent
-BATCH_SIZE = 128
 TRAIN, TEST = 12_000, 2_000
 
 
@@ -54,12 +55,13 @@ def images(data: str, root: Path) -> Images:
     return Images(data, pool(whole.train), whole.train_labels, pool(whole.test), whole.test_labels)
 
 
-def train(configuration: Configuration, data: Images, epochs: int) -> pd.DataFrame:
+def train(configuration: Configuration | Everyday, data: Images, epochs: int) -> pd.DataFrame:
     """One row an epoch."""
     model = configuration.build(data.train[0])
-    optimizer = _optimizer(configuration, model)
+    optimizer = configuration.make_optimizer(model.parameters())
+    size = configuration.batch_size
     weights = [p for p in model.parameters() if p.dim() >= 2]
-    per_image = training_flops(model, data.train[:BATCH_SIZE]) / BATCH_SIZE
+    per_image = training_flops(model, data.train[:size]) / size
     generator = torch.Generator().manual_seed(0)
     rows: list[dict[str, float]] = []
     seconds = 0.0
@@ -70,7 +72,7 @@ def train(configuration: Configuration, data: Images, epochs: int) -> pd.DataFra
             continue
         before = time.process_time()
         total = torch.zeros(())
-        for batch in torch.randperm(len(data.train), generator=generator).split(BATCH_SIZE):
+        for batch in torch.randperm(len(data.train), generator=generator).split(size):
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(data.train[batch]), data.train_labels[batch])
             loss.backward()
@@ -91,30 +93,37 @@ def train(configuration: Configuration, data: Images, epochs: int) -> pd.DataFra
     return table
 
 
-def probed(configuration: Configuration, data: Images) -> tuple[ProbeResult, float, float]:
+def probed(
+    configuration: Configuration | Everyday, data: Images, epochs: int
+) -> tuple[ProbeResult, float, float]:
     """The default probe's result, its seconds of processor time, and its operations."""
-    model = configuration.build(data.train[0])
+    model, inputs = configuration.build(data.train[0]), (data.train, data.train_labels)
+    training = Training(
+        nn.functional.cross_entropy,
+        configuration.make_optimizer,
+        budget=epochs * -(-len(data.train) // configuration.batch_size),
+        batch_size=configuration.batch_size,
+    )
     with FlopCounterMode(display=False, custom_mapping=FACTORIZATIONS) as counter:
-        probe(model, data.train)
+        probe(model, inputs, training=training)
     before = time.process_time()
-    result = probe(model, data.train)
+    result = probe(model, inputs, training=training)
     return result, time.process_time() - before, counter.get_total_flops()
 
 
-def first_batch(configuration: Configuration, data: Images) -> dict[str, float]:
+def first_batch(configuration: Configuration | Everyday, data: Images) -> dict[str, float]:
     """Gradients of the first batch, before any update, and what they cost."""
     model = configuration.build(data.train[0])
     weights = [p for p in model.parameters() if p.dim() >= 2]
+    batch = data.train[: configuration.batch_size]
     before = time.process_time()
-    loss = nn.functional.cross_entropy(
-        model(data.train[:BATCH_SIZE]), data.train_labels[:BATCH_SIZE]
-    )
+    loss = nn.functional.cross_entropy(model(batch), data.train_labels[: len(batch)])
     loss.backward()
     seconds = time.process_time() - before
     return {
         **_gradients(weights),
         "seconds": seconds,
-        "flops": training_flops(model, data.train[:BATCH_SIZE]),
+        "flops": training_flops(model, batch),
     }
 
 
@@ -155,12 +164,6 @@ FACTORIZATIONS = {
 """Operations that PyTorch's counter leaves out, by Golub and Van Loan, Matrix Computations."""
 
 
-def _optimizer(configuration: Configuration, model: nn.Module) -> torch.optim.Optimizer:
-    if configuration.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), configuration.learning_rate)
-    return torch.optim.SGD(model.parameters(), configuration.learning_rate, momentum=0.9)
-
-
 def _gradients(weights: list[nn.Parameter]) -> dict[str, float]:
     sizes = [_rms(weight.grad) for weight in weights]
     return {
@@ -175,15 +178,15 @@ def _rms(gradient: Tensor | None) -> float:
     return float(gradient.double().square().mean().sqrt())
 
 
-def measure(task: tuple[str, Configuration, Path, Path]) -> None:
+def measure(task: tuple[str, Configuration | Everyday, Path, Path]) -> None:
     """Train and probe one configuration; its file is complete or not there."""
     space, configuration, root, path = task
     if path.exists() and _kept(path)["configuration"] == configuration.columns():
         return
     torch.set_num_threads(1)
-    data = images(SPACES[space].data, root)
-    result, seconds, flops = probed(configuration, data)
-    trained = train(configuration, data, SPACES[space].epochs)
+    data, epochs = images(SPACES[space].data, root), SPACES[space].epochs
+    result, seconds, flops = probed(configuration, data, epochs)
+    trained = train(configuration, data, epochs)
     known = {
         "configuration": configuration.columns(),
         "probe": result.to_dict(),
@@ -195,6 +198,29 @@ def measure(task: tuple[str, Configuration, Path, Path]) -> None:
     partial = path.with_suffix(".partial")
     partial.write_text(json.dumps(known), encoding="utf-8")
     os.replace(partial, path)
+
+
+def probe_again(name: str, root: Path, workers: int) -> None:
+    """Probe every configuration of a space anew, beside the trainings that there are."""
+    path = FOLDER / f"{name}_probed.parquet"
+    known = pd.read_parquet(path)
+    sample = {configuration.index: configuration for configuration in SPACES[name].sample()}
+    tasks = [(name, sample[index], root) for index in known["index"]]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        found = list(track(pool.map(_probed_again, tasks), total=len(tasks), description=name))
+    for column, values in zip(
+        ("probe", "probe_seconds", "probe_flops"), zip(*found, strict=True), strict=True
+    ):
+        known[column] = values
+    known.to_parquet(path, index=False, compression="zstd", compression_level=19)
+
+
+def _probed_again(task: tuple[str, Configuration | Everyday, Path]) -> tuple[str, float, float]:
+    space, configuration, root = task
+    torch.set_num_threads(1)
+    data = images(SPACES[space].data, root)
+    result, seconds, flops = probed(configuration, data, SPACES[space].epochs)
+    return json.dumps(result.to_dict()), seconds, flops
 
 
 def assembled(points: list[Path]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -232,7 +258,6 @@ def environment(data: Images) -> dict[str, Any]:
         "threads": 1,
         "train_images": len(data.train),
         "test_images": len(data.test),
-        "batch_size": BATCH_SIZE,
     }
 
 
@@ -242,16 +267,22 @@ def main(
         Path | None, typer.Option(help="Folder of MNIST/raw and cifar10/train/CLASS/….")
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 2,
+    only_probe: Annotated[
+        bool, typer.Option("--only-probe", help="Probe anew, and keep the trainings.")
+    ] = False,
 ) -> None:
     """Write the tables of all spaces, or of those named."""
     root = data_root or default_root()
     for name in spaces or SPACES:
         if name not in SPACES:
             raise typer.BadParameter(f"{name} is none of {', '.join(SPACES)}")
+        if only_probe:
+            probe_again(name, root, workers)
+            continue
         folder = FOLDER / "points" / name
         folder.mkdir(parents=True, exist_ok=True)
         sample = SPACES[name].sample()
-        paths = [folder / f"{configuration.network.index}.json" for configuration in sample]
+        paths = [folder / f"{configuration.index}.json" for configuration in sample]
         tasks = [(name, c, root, path) for c, path in zip(sample, paths, strict=True)]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for _ in track(pool.map(measure, tasks), total=len(tasks), description=name):

@@ -183,7 +183,7 @@ def main() -> None:
     table = sample()
     numbers, trains = table[list(NUMBERS)], table["trains"].to_numpy()
     model = fit(numbers, trains)
-    path = Path(trainability.__file__).with_name("trainability.json")
+    path = Path(profile_numbers.__file__).with_name("trainability.json")
     shipped = {"all": model, "without response": fit(numbers.drop(columns="response"), trains)}
     plain_types = {name: each.to_dict() for name, each in shipped.items()}
     path.write_text(json.dumps(plain_types, indent=1) + "\n", encoding="utf-8")

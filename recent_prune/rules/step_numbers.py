@@ -95,8 +95,8 @@ def step_numbers(steps: FirstSteps, budget: int | None = None) -> dict[str, floa
         "median_update": ratios[len(ratios) // 2],
         "largest_update": ratios[-1],
         "spread": _log_ratio(steps.output_spread_after, root, missing=True),
-        "motion": _log_ratio(steps.output_change, root, missing=True),
         "shift": _log_ratio(steps.output_change, steps.output_spread_after, missing=True),
+        "motion": _log_ratio(steps.output_change, root, missing=True),
         "unreached": steps.unreached,
         "elasticity": _log_ratio(
             steps.gradient_norms[0] * steps.weight_norm, abs(steps.loss_before)

@@ -3,11 +3,11 @@
     python -m benchmarks.prediction.trials.fit
 
 Takes the first steps from ``measured_6.parquet`` and the labels from `labels`; writes
-``recent_prune/rules/first_steps.json``, in seconds. The forest predicts the *reach* of a trial, from
-0 (no better than a constant prediction) to 1 (as good as the best of its kind within its budget), by
-extremely randomized trees of 32 leaves. What it does on tasks that it was not fitted on is told by
-`evaluate`; what is shipped is fitted to the development tasks alone, so that the held-out ones stay
-what they are.
+``recent_prune/rules/first_steps.json``, in seconds. The forest predicts the *reach* of a trial,
+from 0 (no better than a constant prediction) to 1 (as good as the best of its kind within its
+budget), by extremely randomized trees of 32 leaves. What it does on tasks that it was not fitted on
+is told by `evaluate`; what is shipped is fitted to the development tasks alone, so that the
+held-out ones stay what they are.
 """
 
 from __future__ import annotations

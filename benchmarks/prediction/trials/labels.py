@@ -1,17 +1,17 @@
 """What became of the trials: which fail, which are good, and which tasks nobody may look at.
 
 A trial's **quality** is its accuracy over that of the best constant prediction, as a share of what
-could be gained (of values: the share of their variance that is explained): 0 for a constant, 1 for a
-perfect prediction, in any task. Its **reach** is its quality at the end of its budget over the best
-that any trial of its group (task and family) had at or before that step. It *fails* below one half,
-and is *good* from nine tenths on. Groups whose best is below `LEARNABLE` at that step say nothing and
-are left out.
+could be gained (of values: the share of their variance that is explained): 0 for a constant, 1 for
+a perfect prediction, in any task. Its **reach** is its quality at the end of its budget over the
+best that any trial of its group (task and family) had at or before that step. It *fails* below one
+half, and is *good* from nine tenths on. Groups whose best is below `LEARNABLE` at that step say
+nothing and are left out.
 
 The question (committed before any table was looked at): do the first steps, and the probe after
-them, tell which trials fail, and rank the trials of a group, in tasks that the model was not fitted
-on? Everything is chosen on the tasks that are not `HELD_OUT`, by leaving one of them out in turn; the
-threshold of the verdict is the safest that any left-out task asks for. Then `HELD_OUT` is looked at,
-once.
+them, tell which trials fail, and rank the trials of a group, in tasks that the model was not
+fitted on? Everything is chosen on the tasks that are not `HELD_OUT`, by leaving one of them out in
+turn; the threshold of the verdict is the safest that any left-out task asks for. Then `HELD_OUT` is
+looked at, once.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ def _best_at(table: pd.DataFrame, curves: pd.DataFrame) -> np.ndarray:
     """The best quality in each trial's group at or before the end of its budget."""
     best = np.zeros(len(table))
     for group, rows in table.groupby(["task", "family"]).indices.items():
-        of = curves[(curves["task"] == group[0]) & (curves["family"] == group[1])]
+        name, family = group  # type: ignore[misc]
+        of = curves[(curves["task"] == name) & (curves["family"] == family)]
         ordered = of.sort_values("step")
         steps, most = ordered["step"].to_numpy(), ordered["quality"].cummax().to_numpy()
         for row in rows:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.prediction.trials.measure --data-root ../shared/data
 
-Protocol: the trial as `train` trains it, from the same initialization and with the same batches; one
-thread; the probe before the steps as well. ``measured_STEPS.parquet`` has a row a trial: the result
-without what is of no use here (names, entropies), the profile at its deepest layer and its mean over
-layers. Trials that are in it are skipped.
+Protocol: the trial as `train` trains it, from the same initialization and with the same batches;
+one thread; the probe before the steps as well. ``measured_STEPS.parquet`` has a row a trial: the
+result without what is of no use here (names, entropies), the profile at its deepest layer and its
+mean over layers. Trials that are in it are skipped.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def measured(s: Specification, root: Path, steps: int) -> dict[str, Any]:
             result = rp.probe(build(s, of), s.batches(of), training=training)
     except Exception as error:
         return {"index": s.index, "error": f"{type(error).__name__}: {error}"}
-    assert result.steps is not None and result.before is not None and result.gradients is not None
+    assert result.steps is not None
+    assert result.before is not None
+    assert result.gradients is not None
     return {
         "index": s.index,
         "error": None,

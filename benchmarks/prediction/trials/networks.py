@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 }
 
 
-class Residual(nn.Module):
+class _Residual(nn.Module):
     """x + scale · f(x)."""
 
     def __init__(self, inner: nn.Module, width: int, scale: float | None, axis: int) -> None:
@@ -42,7 +43,7 @@ class Residual(nn.Module):
         return x + out if self.scale is None else x + self.scale * out
 
 
-class Attention(nn.Module):
+class _Attention(nn.Module):
     """Self-attention, causal or not."""
 
     def __init__(self, width: int, heads: int, *, causal: bool) -> None:
@@ -59,7 +60,7 @@ class Attention(nn.Module):
         return out
 
 
-class Embedded(nn.Module):
+class _Embedded(nn.Module):
     """Tokens, or numbers at positions, with learned positions, before a body."""
 
     def __init__(self, task: Task, width: int, *, positions: bool) -> None:
@@ -78,7 +79,7 @@ class Embedded(nn.Module):
         return h if self.position is None else h + self.position
 
 
-class Recurrent(nn.Module):
+class _Recurrent(nn.Module):
     """The outputs of a GRU or an LSTM at every position."""
 
     def __init__(self, cell: type[nn.GRU | nn.LSTM], width: int, depth: int, drop: float) -> None:
@@ -90,7 +91,7 @@ class Recurrent(nn.Module):
         return out
 
 
-class Causal(nn.Module):
+class _Causal(nn.Module):
     """A 1-d convolution over positions [n, t, d], causal or not."""
 
     def __init__(self, width: int, *, causal: bool) -> None:
@@ -104,21 +105,21 @@ class Causal(nn.Module):
         return out
 
 
-class Last(nn.Module):
+class _Last(nn.Module):
     """The last position."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, -1]
 
 
-class Mean(nn.Module):
+class _Mean(nn.Module):
     """The mean over positions."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.mean(dim=1)
 
 
-class Patches(nn.Module):
+class _Patches(nn.Module):
     """Images as patches of 4 × 4 pixels (2 × 2 of small ones), with learned positions."""
 
     def __init__(self, image: Tensor, width: int) -> None:
@@ -132,7 +133,7 @@ class Patches(nn.Module):
         return out
 
 
-class Fourier(nn.Module):
+class _Fourier(nn.Module):
     """Positions as waves of six octaves."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -162,7 +163,7 @@ def mlp(s: Specification, task: Task, *, first: nn.Module | None = None) -> nn.S
         part: list[nn.Module] = [nn.Linear(features, s.width), *_norm(s.norm, s.width, 0)]
         part += [ACTIVATIONS[s.activation](), *_dropout(s)]
         if s.skip and number:
-            layers.append(Residual(nn.Sequential(*part), s.width, s.branch_scale, -1))
+            layers.append(_Residual(nn.Sequential(*part), s.width, s.branch_scale, -1))
         else:
             layers += part
         features = s.width
@@ -171,12 +172,12 @@ def mlp(s: Specification, task: Task, *, first: nn.Module | None = None) -> nn.S
 
 def fourier_mlp(s: Specification, task: Task) -> nn.Sequential:
     """An MLP of a position's waves."""
-    return mlp(s, task, first=Fourier())
+    return mlp(s, task, first=_Fourier())
 
 
 def token_mlp(s: Specification, task: Task) -> nn.Sequential:
     """An MLP of the embeddings of all positions."""
-    return mlp(s, task, first=Embedded(task, 16, positions=False))
+    return mlp(s, task, first=_Embedded(task, 16, positions=False))
 
 
 def cnn(s: Specification, task: Task) -> nn.Sequential:
@@ -189,7 +190,7 @@ def cnn(s: Specification, task: Task) -> nn.Sequential:
         part: list[nn.Module] = [nn.Conv2d(channels, s.width, 3, stride, 1)]
         part += [*_norm(s.norm, s.width, 2), ACTIVATIONS[s.activation]()]
         if s.skip and stride == 1:
-            layers.append(Residual(nn.Sequential(*part), s.width, s.branch_scale, -3))
+            layers.append(_Residual(nn.Sequential(*part), s.width, s.branch_scale, -3))
         else:
             layers += part
         channels = s.width
@@ -205,7 +206,7 @@ def dense_cnn(s: Specification, task: Task) -> nn.Sequential:
         part: list[nn.Module] = [nn.Conv2d(channels, s.width, 3, padding=1)]
         part += [*_norm(s.norm, s.width, 2), ACTIVATIONS[s.activation]()]
         if s.skip and number:
-            layers.append(Residual(nn.Sequential(*part), s.width, s.branch_scale, -3))
+            layers.append(_Residual(nn.Sequential(*part), s.width, s.branch_scale, -3))
         else:
             layers += part
         channels = s.width
@@ -218,7 +219,7 @@ def autoencoder(s: Specification, task: Task) -> nn.Sequential:
     half = [features, *[s.width] * s.depth, 8]
     sizes = half + half[-2:0:-1]
     layers: list[nn.Module] = [nn.Flatten()]
-    for a, b in zip(sizes, sizes[1:], strict=False):
+    for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), *_norm(s.norm, b, 0), ACTIVATIONS[s.activation](), *_dropout(s)]
     return nn.Sequential(*layers, nn.Linear(s.width, task.outputs))
 
@@ -233,10 +234,10 @@ def _blocks(s: Specification, *, causal: bool) -> list[nn.Module]:
             *_dropout(s),
             nn.Linear(2 * s.width, s.width),
         )
-        for inner in (Attention(s.width, 2, causal=causal), feed_forward):
+        for inner in (_Attention(s.width, 2, causal=causal), feed_forward):
             norm = nn.LayerNorm(s.width)
             body = nn.Sequential(norm, inner) if s.norm == "pre" else inner
-            blocks.append(Residual(body, s.width, s.branch_scale, -1))
+            blocks.append(_Residual(body, s.width, s.branch_scale, -1))
             if s.norm == "post":
                 blocks.append(nn.LayerNorm(s.width))
     return [*blocks, nn.LayerNorm(s.width)] if s.norm == "pre" else blocks
@@ -244,7 +245,7 @@ def _blocks(s: Specification, *, causal: bool) -> list[nn.Module]:
 
 def vit(s: Specification, task: Task) -> nn.Sequential:
     """A small vision transformer."""
-    body = [Patches(task.train[0][0], s.width), *_blocks(s, causal=False), Mean()]
+    body = [_Patches(task.train[0][0], s.width), *_blocks(s, causal=False), _Mean()]
     return nn.Sequential(*body, nn.Linear(s.width, task.outputs))
 
 
@@ -255,20 +256,20 @@ def _sequence(
 
     def build(s: Specification, task: Task) -> nn.Sequential:
         attends = body == "transformer"
-        layers: list[nn.Module] = [Embedded(task, s.width, positions=attends)]
+        layers: list[nn.Module] = [_Embedded(task, s.width, positions=attends)]
         if attends:
             layers += _blocks(s, causal=causal)
         elif body == "cnn1d":
             for _ in range(s.depth):
                 part = nn.Sequential(
-                    Causal(s.width, causal=causal),
+                    _Causal(s.width, causal=causal),
                     *_norm("layer" if s.norm != "none" else "none", s.width, 0),
                     ACTIVATIONS[s.activation](),
                 )
-                layers.append(Residual(part, s.width, s.branch_scale, -1) if s.skip else part)
+                layers.append(_Residual(part, s.width, s.branch_scale, -1) if s.skip else part)
         else:
             cell: type[nn.GRU | nn.LSTM] = nn.GRU if body == "gru" else nn.LSTM
-            layers.append(Recurrent(cell, s.width, s.depth, s.dropout))
+            layers.append(_Recurrent(cell, s.width, s.depth, s.dropout))
         layers += [] if pooled is None else [type(pooled)()]
         return nn.Sequential(*layers, *_dropout(s), nn.Linear(s.width, task.outputs))
 
@@ -292,12 +293,12 @@ FAMILIES: dict[str, Callable[[Specification, Task], nn.Sequential]] = {
     "cnn1d": _sequence("cnn1d"),
     "causal transformer": _sequence("transformer", causal=True),
     "causal cnn1d": _sequence("cnn1d", causal=True),
-    "token transformer": _sequence("transformer", pooled=Mean()),
-    "token gru": _sequence("gru", pooled=Last()),
-    "last gru": _sequence("gru", pooled=Last()),
-    "last lstm": _sequence("lstm", pooled=Last()),
-    "last transformer": _sequence("transformer", pooled=Mean()),
-    "cnn1d classes": _sequence("cnn1d", pooled=Mean()),
+    "token transformer": _sequence("transformer", pooled=_Mean()),
+    "token gru": _sequence("gru", pooled=_Last()),
+    "last gru": _sequence("gru", pooled=_Last()),
+    "last lstm": _sequence("lstm", pooled=_Last()),
+    "last transformer": _sequence("transformer", pooled=_Mean()),
+    "cnn1d classes": _sequence("cnn1d", pooled=_Mean()),
 }
 """By name: from a specification and its task to the network at PyTorch's default initialization."""
 

@@ -55,11 +55,12 @@ class Task:
     @property
     def loss(self) -> Callable[[Tensor, Tensor], Tensor]:
         """From outputs and targets to the mean loss, nats or squared units."""
-        return {
+        losses: dict[Kind, Callable[[Tensor, Tensor], Tensor]] = {
             "classes": _cross_entropy,
             "values": F.mse_loss,
             "bits": F.binary_cross_entropy_with_logits,
-        }[self.kind]
+        }
+        return losses[self.kind]
 
     def accuracy(self, output: Tensor, target: Tensor) -> float:
         """Share of right answers; for values the share of their variance that is explained."""

@@ -62,7 +62,7 @@ def train(s: Specification, of: Task) -> list[dict[str, float]]:
     for step, (x, y) in enumerate(s.batches(of), start=1):
         loss = of.loss(model(x), y)
         optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         losses.append(float(loss.detach()))
         if not math.isfinite(losses[-1]):
@@ -127,8 +127,8 @@ def main(
 ) -> None:
     """Train what is not in the tables yet."""
     root = unpacked(data_root)
-    trials = pd.read_parquet(TRIALS).to_dict("records") if TRIALS.exists() else []
-    curves = pd.read_parquet(TRAINED).to_dict("records") if TRAINED.exists() else []
+    trials: list[Any] = pd.read_parquet(TRIALS).to_dict("records") if TRIALS.exists() else []
+    curves: list[Any] = pd.read_parquet(TRAINED).to_dict("records") if TRAINED.exists() else []
     done = {row["index"] for row in trials}
     todo = [s for s in sample(count, root) if s.index not in done]
     with (

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from recent_prune.rules import Cause, TrainabilityRule
+from recent_prune.rules.first_steps import GUARDED, first_steps_model
+from recent_prune.rules.step_numbers import NUMBERS, step_numbers
+from tests.rules.results import result
+from tests.rules.steps import steps
+
+rule = TrainabilityRule()
+
+DIVERGED = steps(
+    losses=(2.5, 10.0, 20.0, 34.0, 41.0, 40.0),
+    gradient_norms=(1.6, 7.9, 7.9, 14.0, 7.4, 6.6),
+    first_update=111.0,
+    update=338.0,
+    update_ratios=(17.9, 17.8, 17.8, 15.1),
+    first_order=127.0,
+    loss_after=62.0,
+    accuracy_after=0.1,
+    output_spread_after=1e-5,
+    output_change=80.0,
+    learning_rate=1.0,
+)
+STALLED = steps(
+    losses=(2.5,) * 6,
+    first_update=1e-6,
+    update=6e-6,
+    update_ratios=(3e-7,) * 4,
+    first_order=1.6e-6,
+    loss_after=2.49999,
+    accuracy_after=0.12,
+    output_spread_after=0.36,
+    output_change=1e-5,
+)
+
+
+def test_the_model_that_comes_with_the_package() -> None:
+    model = first_steps_model()
+    assert model.names == NUMBERS
+    assert len(model.trees) == 100
+    assert set(GUARDED) <= set(NUMBERS)
+
+
+def test_keeps_a_trial_that_begins_well() -> None:
+    verdict = rule(result([0.7, 0.6], steps=steps()))
+    assert verdict.trainable
+    assert verdict.cause is None
+    assert "from 2.5 to 1.9 (2.3 by a constant prediction)" in verdict.reason
+
+
+def test_condemns_one_that_diverges() -> None:
+    verdict = rule(result([0.7, 0.1], steps=DIVERGED))
+    assert not verdict.trainable
+    assert verdict.cause is Cause.DIVERGES
+    assert 0 < verdict.violation <= 1
+
+
+def test_condemns_one_that_stalls_only_where_the_budget_is_known() -> None:
+    verdict = rule(result([0.7, 0.6], steps=STALLED))
+    assert not verdict.trainable
+    assert verdict.cause is Cause.STALLS
+    fields = {name: getattr(STALLED, name) for name in STALLED.__dataclass_fields__}
+    patient = steps(**{**fields, "budget": None})
+    assert rule(result([0.7, 0.6], steps=patient)).trainable
+
+
+def test_says_that_the_input_is_lost_where_it_is() -> None:
+    assert rule(result([0.7, 0.0], steps=STALLED)).cause is Cause.LOST
+
+
+def test_condemns_what_is_not_finite_with_the_step() -> None:
+    verdict = rule(result([0.7, 0.6], steps=steps(nonfinite_step=2, loss_after=math.nan)))
+    assert (verdict.cause, verdict.violation) == (Cause.NONFINITE, 1.0)
+    assert "first step 2 of 6" in verdict.reason
+
+
+def test_condemns_what_no_gradient_reaches() -> None:
+    dead = steps(unreached=1.0, gradient_norms=(0.0,) * 6, first_update=0.0, update=0.0)
+    verdict = rule(result([0.7, 0.6], steps=dead))
+    assert (verdict.trainable, verdict.cause) == (False, Cause.DEAD)
+    assert "No gradient" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"repeatable": False}, "does not say the same twice"),
+        ({"constant_loss": math.nan}, "constant prediction is not known"),
+        ({"gradient_norms": (1e20,) * 6}, r"Outside of what the rule was fitted to \(elasticity"),
+    ],
+)
+def test_keeps_what_it_cannot_judge(fields: dict[str, object], reason: str) -> None:
+    known = {name: getattr(DIVERGED, name) for name in DIVERGED.__dataclass_fields__}
+    import re
+
+    verdict = rule(result([0.7, 0.6], steps=steps(**{**known, **fields})))
+    assert verdict.trainable
+    assert verdict.violation == 0.0
+    assert re.search(reason, verdict.reason)
+
+
+def test_advice_is_never_a_verdict() -> None:
+    fields = {name: getattr(DIVERGED, name) for name in DIVERGED.__dataclass_fields__}
+    verdict = rule(result([0.7, 0.6], steps=steps(**{**fields, "critical_rate": 0.05})))
+    assert verdict.advice is not None
+    assert "Learning rate 1 is 20 times the critical 0.05" in verdict.advice
+    fine = rule(result([0.7, 0.6], steps=steps(critical_rate=1e-5)))
+    assert fine.trainable
+    assert fine.advice is not None
+
+
+def test_score_ranks() -> None:
+    good, diverged, stalled = (
+        rule.score(result([0.7, 0.6], steps=known)) for known in (steps(), DIVERGED, STALLED)
+    )
+    assert good > max(diverged, stalled)
+    assert rule.score(result([0.7, 0.6], steps=steps(nonfinite_step=1))) == -math.inf
+    assert good == pytest.approx(first_steps_model()(step_numbers(steps())).mean)
+
+
+def test_a_stricter_rule_condemns_more() -> None:
+    assert not TrainabilityRule(min_reach=0.99)(result([0.7, 0.6], steps=steps())).trainable
+    with pytest.raises(ValueError, match=r"`min_reach` must lie in \(0, 1\), but got 1"):
+        TrainabilityRule(min_reach=1.0)
