@@ -17,6 +17,7 @@ looked at, once.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -65,8 +66,8 @@ def _best_at(table: pd.DataFrame, curves: pd.DataFrame) -> np.ndarray:
     """The best quality in each trial's group at or before the end of its budget."""
     best = np.zeros(len(table))
     for group, rows in table.groupby(["task", "family"]).indices.items():
-        name, family = group  # type: ignore[misc]
-        of = curves[(curves["task"] == name) & (curves["family"] == family)]
+        task, family = cast("tuple[str, str]", group)
+        of = curves[(curves["task"] == task) & (curves["family"] == family)]
         ordered = of.sort_values("step")
         steps, most = ordered["step"].to_numpy(), ordered["quality"].cummax().to_numpy()
         for row in rows:

@@ -94,6 +94,7 @@ def main(
         "../shared/data"
     ),
     steps: Annotated[int, typer.Option(help="First steps.")] = 6,
+    most: Annotated[int, typer.Option(help="Only trials below this number.")] = 10_000,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
     """Measure what is trained and not in the table yet."""
@@ -105,7 +106,7 @@ def main(
     todo = [
         (s, root, steps)
         for s in sample(max(trained) + 1, root)
-        if s.index in trained and s.index not in done
+        if s.index in trained - done and s.index < most
     ]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         found = pool.map(_measured, todo, chunksize=8)
