@@ -11,7 +11,10 @@ round is warm-up and not counted. On a GPU each timing ends with a synchronizati
 - The cascade is the paper's, one epoch in a plain loop over the layers (`plain_cascade`): four
   steps less one are timed, and taken 938 times. Beside it ours, which updates all layers as one.
 - The forward pass is that of the probe's samples, without gradients.
-- Peak memory is what a call adds to the memory in use. On a CPU it is the high-water mark of a
+- With first steps: six updates by SGD on batches of 64, their judging on 192 further samples, and
+  the probe after them; gathering the batches from tensors is included, loading from files is not.
+- Peak memory is what a call adds to the memory in use; that of a training step is one of the same
+  optimizer on a batch of 64, Adam here, with its state. On a CPU it is the high-water mark of a
   fresh process (Linux only).
 
 Writes ``results_DEVICE.md`` with the environment, and ``curves_DEVICE.csv``; with plotly, kaleido
@@ -66,6 +69,30 @@ def training_steps(model: nn.Module, batch: Tensor) -> Callable[[], object]:
     return run
 
 
+def first_steps(
+    model: nn.Module, shape: tuple[int, ...], device: torch.device, adam: bool = False
+) -> Callable[[], object]:
+    """A probe with first steps, from tensors that hold what it needs."""
+    count = 64 * rp.Training.steps + 192
+    batches = (samples(count, shape, device), torch.arange(count, device=device) % 10)
+    make: Callable[..., torch.optim.Optimizer] = torch.optim.Adam if adam else torch.optim.SGD
+    training = rp.Training(nn.functional.cross_entropy, lambda p: make(p, 1e-6), budget=EPOCH)
+    return lambda: rp.probe(model, batches, training=training)
+
+
+def adam_step(model: nn.Module, batch: Tensor) -> Callable[[], object]:
+    """One step of a training on a batch, the optimizer's state included."""
+
+    def run() -> None:
+        optimizer = torch.optim.Adam(model.parameters(), 1e-6)
+        labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+        nn.functional.cross_entropy(model(batch), labels).backward()
+        optimizer.step()
+        model.zero_grad()
+
+    return run
+
+
 def cascade_steps(model: nn.Module, batch: Tensor) -> dict[str, Callable[[], object]]:
     """The cascade on a batch, published style and ours: one step, and ``STEPS`` more."""
     with torch.no_grad():
@@ -98,6 +125,7 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
     calls: dict[str, Callable[[], object]] = {
         "forward": torch.no_grad()(lambda: model(batch)),
         "probe": lambda: rp.probe(model, batch),
+        "first steps": first_steps(model, case.shape, device),
         "training": training_steps(model, batch[:64]),
         **cascade_steps(model, batch[:64]),
     }
@@ -112,11 +140,15 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
         "probe": f"{median(r['probe'] for r in timed):.3f} s",
         "of an epoch": f"{ratio(timed, 'probe', 'training') / steps:.2%}",
         "forward passes": f"{ratio(timed, 'probe', 'forward'):.1f}",
+        "with first steps": f"{median(r['first steps'] for r in timed):.3f} s",
+        "of an epoch ": f"{ratio(timed, 'first steps', 'training') / steps:.2%}",
         "one-epoch cascade / probe": f"{ratio(timed, 'plain cascade', 'probe') * steps:,.0f}",
         "plain cascade / ours": f"{ratio(timed, 'plain cascade', 'our cascade'):.1f}",
     }
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
-    forward, probe = (_peak(case, what, device) for what in ("forward", "probe"))
+    forward, probe, begun, step = (
+        _peak(case, what, device) for what in ("forward", "probe", "first steps", "step")
+    )
     memory = {
         "network": case.name,
         "model": _mb(parameters),
@@ -124,6 +156,10 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
         "probe": _mb(probe),
         "(model + probe) / (2 × model + forward pass)": (
             f"{(parameters + probe) / (2 * parameters + forward):.2f}"
+        ),
+        "first steps": _mb(begun),
+        "(model + first steps) / (model + training step)": (
+            f"{(parameters + begun) / (parameters + step):.2f}"
         ),
     }
     return times, memory
@@ -140,6 +176,8 @@ def peak(name: str, what: str, device: str) -> float:
     calls: dict[str, Callable[[], object]] = {
         "forward": torch.no_grad()(lambda: model(batch)),
         "probe": lambda: rp.probe(model, batch),
+        "first steps": first_steps(model, case.shape, where, adam=True),
+        "step": adam_step(model, batch[:64]),
     }
     return peak_memory(calls[what], where)
 

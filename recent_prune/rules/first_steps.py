@@ -8,8 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
-from recent_prune.rules.forest import Forest
-from recent_prune.rules.step_numbers import step_numbers
+from recent_prune.rules.forest import Answer, Forest
+from recent_prune.rules.step_numbers import profile_after, step_numbers
 from recent_prune.rules.verdict import MAX_VIOLATION, Cause, Verdict
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 TYPICAL_BUDGET = 500
 """Steps that a training of unknown length is ranked by: about the median of what was fitted."""
+
+FLOORS = 3
+"""Noise floors of the default estimator, by which the forest was fitted."""
 
 GUARDED = ("start", "elasticity", "straightness")
 """Numbers that tell whether the forest has seen such a network and optimizer. Of the others what is
@@ -27,18 +30,42 @@ SLOWER = -0.02
 
 
 @cache
-def first_steps_model() -> Forest:
-    """The forest that comes with the package, from ``benchmarks/prediction/trials/fit.py``."""
+def first_steps_model(*, profile: bool) -> Forest:
+    """A forest that comes with the package, from ``benchmarks/prediction/trials/fit.py``.
+
+    Args:
+        profile: Whether the one that also looks at the profile after the steps, or the one that
+            looks at the steps alone.
+    """
     text = files("recent_prune.rules").joinpath("first_steps.json").read_text(encoding="utf-8")
-    return Forest.from_dict(json.loads(text))
+    name = "steps and profile" if profile else "steps alone"
+    return Forest.from_dict(json.loads(text)[name])
 
 
-def predicted_reach(steps: FirstSteps) -> float:
+def predicted_reach(result: ProbeResult, steps: FirstSteps) -> float:
     """How far the trial will come, in [0, 1]; −∞ for one that is dead or broken."""
     if _certain(steps) is not None:
         return -math.inf
-    budget = steps.budget or TYPICAL_BUDGET
-    return first_steps_model()(step_numbers(steps, budget)).mean
+    return _asked(result, steps, steps.budget or TYPICAL_BUDGET).mean
+
+
+def _asked(result: ProbeResult, steps: FirstSteps, budget: int | None) -> Answer:
+    """What the forests say: by the profile as well, where that is like those that were fitted."""
+    numbers = step_numbers(steps, budget)
+    floors = result.retained_by_floor[-1] if result.retained_by_floor else ()
+    usable = len(floors) == FLOORS and result.inputs_recoverable and not result.stochastic
+    if usable:
+        after = profile_after(
+            floors,
+            result.relative_variance[-1],
+            result.gram_entropy[-1],
+            result.activation_rms[-1],
+        )
+        answer = first_steps_model(profile=True)({**numbers, **after})
+        known = not any(map(math.isnan, after.values()))
+        if known and not set(after) & set(answer.outside):
+            return answer
+    return first_steps_model(profile=False)(numbers)
 
 
 def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
@@ -60,7 +87,7 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
             "finite or dead is condemned."
         )
     # Without a budget, as if there were time enough.
-    answer = first_steps_model()(step_numbers(steps))
+    answer = _asked(result, steps, steps.budget)
     unseen = [name for name in answer.outside if name in GUARDED]
     if unseen:
         return _kept(

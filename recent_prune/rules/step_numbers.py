@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ NUMBERS = (
     "elasticity",
 )
 """Names of what `step_numbers` gives."""
+
+PROFILE_NUMBERS = ("retained_strong", "retained", "retained_weak", "variance", "entropy", "size")
+"""Names of what `profile_after` gives."""
 
 
 def step_numbers(steps: FirstSteps, budget: int | None = None) -> dict[str, float]:
@@ -101,6 +105,34 @@ def step_numbers(steps: FirstSteps, budget: int | None = None) -> dict[str, floa
         "elasticity": _log_ratio(
             steps.gradient_norms[0] * steps.weight_norm, abs(steps.loss_before)
         ),
+    }
+
+
+def profile_after(
+    retained: Sequence[float], variance: float, entropy: float, rms: float
+) -> dict[str, float]:
+    """The numbers of the deepest layer after the first steps.
+
+    Args:
+        retained: Share of the input's variance that is recovered at each of the three noise floors
+            of the default estimator, one by one, since their mean loses what single ones know.
+        variance: Share of the activations' second moment that varies over samples.
+        entropy: Of their Gram matrix.
+        rms: Their root mean square.
+
+    Returns:
+        ``retained_strong``, ``retained`` and ``retained_weak``, by the signal that the floor asks
+        for; the logarithm of ``variance``; ``entropy``; ``size``, the logarithm of ``rms``. NaN
+        where the activations are not finite.
+    """
+    strong, middle, weak = retained
+    return {
+        "retained_strong": strong,
+        "retained": middle,
+        "retained_weak": weak,
+        "variance": math.nan if math.isnan(variance) else _log(variance),
+        "entropy": entropy,
+        "size": _log(rms) if math.isfinite(rms) else math.nan,
     }
 
 

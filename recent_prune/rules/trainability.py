@@ -40,7 +40,9 @@ class TrainabilityRule:
     trial's *reach*: from 0, no better than a constant prediction at the end of its budget, to 1, as
     good as the best of its kind. It was fitted to trials of many tasks, each with its own optimizer
     (``benchmarks/prediction``), and looks at numbers that mean the same in every task
-    (:func:`recent_prune.rules.step_numbers.step_numbers`); no hyperparameter is among them. A trial
+    (:func:`recent_prune.rules.step_numbers.step_numbers`), those of the profile after the steps
+    among them, and at the steps alone where that profile is unlike all that were fitted; no
+    hyperparameter is among them. A trial
     is condemned if less than ``min_reach`` is predicted; the violation is the share by which it
     falls short. Condemned for certain are losses and gradients that are not finite, and
     networks that no gradient reaches. What lies outside of what the forest was fitted to, does not
@@ -98,7 +100,7 @@ class TrainabilityRule:
             other.
         """
         if result.steps is not None:
-            return predicted_reach(result.steps)
+            return predicted_reach(result, result.steps)
         if result.nonfinite_layer is not None:
             return -math.inf
         return log_odds(profile_numbers(result))

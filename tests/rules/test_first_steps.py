@@ -6,7 +6,7 @@ import pytest
 
 from recent_prune.rules import Cause, TrainabilityRule
 from recent_prune.rules.first_steps import GUARDED, first_steps_model
-from recent_prune.rules.step_numbers import NUMBERS, step_numbers
+from recent_prune.rules.step_numbers import NUMBERS, PROFILE_NUMBERS, step_numbers
 from tests.rules.results import result
 from tests.rules.steps import steps
 
@@ -39,9 +39,9 @@ STALLED = steps(
 
 
 def test_the_model_that_comes_with_the_package() -> None:
-    model = first_steps_model()
-    assert model.names == NUMBERS
-    assert len(model.trees) == 100
+    assert first_steps_model(profile=False).names == NUMBERS
+    assert first_steps_model(profile=True).names == (*NUMBERS, *PROFILE_NUMBERS)
+    assert len(first_steps_model(profile=True).trees) == 100
     assert set(GUARDED) <= set(NUMBERS)
 
 
@@ -119,10 +119,30 @@ def test_score_ranks() -> None:
     )
     assert good > max(diverged, stalled)
     assert rule.score(result([0.7, 0.6], steps=steps(nonfinite_step=1))) == -math.inf
-    assert good == pytest.approx(first_steps_model()(step_numbers(steps())).mean)
+    assert good == pytest.approx(first_steps_model(profile=False)(step_numbers(steps())).mean)
 
 
 def test_a_stricter_rule_condemns_more() -> None:
     assert not TrainabilityRule(min_reach=0.99)(result([0.7, 0.6], steps=steps())).trainable
     with pytest.raises(ValueError, match=r"`min_reach` must lie in \(0, 1\), but got 1"):
         TrainabilityRule(min_reach=1.0)
+
+
+def test_the_profile_after_the_steps_is_looked_at_where_it_is_like_those_that_were_fitted() -> None:
+    profile = {"gram_entropy": (0.6, 0.5), "relative_variance": (0.3, 0.2), "steps": steps()}
+    healthy = result([0.7, 0.6], retained_by_floor=((0.6, 0.7, 0.7), (0.5, 0.6, 0.6)), **profile)
+    lost = result([0.7, 0.0], retained_by_floor=((0.6, 0.7, 0.7), (0.0, 0.0, 0.0)), **profile)
+    alone = rule.score(result([0.7, 0.6], steps=steps()))
+    assert rule.score(healthy) > rule.score(lost)
+    assert alone not in (rule.score(healthy), rule.score(lost))
+    huge = {**profile, "activation_rms": (1.0, math.inf)}
+    unlike = result([0.7, 0.6], retained_by_floor=((0.6, 0.7, 0.7), (0.5, 0.6, 0.6)), **huge)
+    assert rule.score(unlike) == alone
+
+
+@pytest.mark.parametrize("fields", [{"stochastic": True}, {"redundancy": 0.1}])
+def test_a_profile_that_says_nothing_is_not_looked_at(fields: dict[str, object]) -> None:
+    floors = {"retained_by_floor": ((0.6, 0.7, 0.7), (0.5, 0.6, 0.6)), "steps": steps()}
+    assert rule.score(result([0.7, 0.6], **floors, **fields)) == rule.score(
+        result([0.7, 0.6], steps=steps())
+    )

@@ -30,6 +30,7 @@ from benchmarks.prediction.trials.labels import load
 from benchmarks.tables import markdown
 from recent_prune.rules.first_steps import first_steps_model
 from recent_prune.rules.forest import Forest
+from recent_prune.rules.step_numbers import NUMBERS
 from recent_prune.rules.trainability import MIN_REACH
 
 FOLDER = Path(__file__).parent
@@ -39,7 +40,7 @@ FEWEST = 20
 
 Column = npt.NDArray[np.float64]
 GROUPS = {"a task": "task", "a data set": "data", "a family": "family", "an optimizer": "optimizer"}
-OURS = "first steps (the score)"
+OURS = "first steps and profile (the score)"
 LOSS = "loss after the same steps"
 
 
@@ -155,13 +156,20 @@ def page(*, held_out: bool) -> str:
     about = f"{len(table)} trials of {table['task'].nunique()} tasks"
     text = [f"{about}; {silent} more of groups that learn nothing within their budget.\n"]
     if held_out:
-        scores = {"shipped": asked(first_steps_model(), numbers)}
+        scores = {"shipped": asked(first_steps_model(profile=True), numbers)}
         leaving = {"shipped": "task"}
     else:
         scores = {name: left_out(table, numbers, column) for name, column in GROUPS.items()}
         leaving = GROUPS
     main = next(iter(scores))
     lines = [{"score": OURS, **row(scores[main], table)}]
+    alone = numbers[list(NUMBERS)]
+    steps = (
+        asked(first_steps_model(profile=False), alone)
+        if held_out
+        else left_out(table, alone, "task")
+    )
+    lines += [{"score": "the steps alone", **row(steps, table)}]
     lines += [{"score": name, **row(score, table)} for name, score in found.items()]
     text += [markdown(pd.DataFrame(lines)), ""]
     lines = [
