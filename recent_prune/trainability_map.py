@@ -119,11 +119,11 @@ def trainability_map(
         progress: As in :func:`recent_prune.probe.probe_many`.
 
     Returns:
-        A row a network with its two arguments under their names, ``trainable``, ``violation`` and
-        ``reason``; at the deepest layer ``retained`` (share of the input's variance) and
-        ``relative_entropy`` (nats); ``cutoff`` and ``layers`` (number of probed layers),
-        ``seconds`` of the probe; and ``error``, what went wrong with this network (then all else is
-        missing), or None.
+        A row a network with its two arguments under their names, ``trainable``, ``violation``,
+        ``reason`` and ``cause`` (None where it is kept); at the deepest layer ``retained`` (share
+        of the input's variance) and ``relative_entropy`` (nats); ``cutoff`` and ``layers`` (number
+        of probed layers), ``seconds`` of the probe; and ``error``, what went wrong with this
+        network (then all else is missing), or None.
 
     Raises:
         TypeError: As :func:`recent_prune.probe.probe_many`.
@@ -216,6 +216,7 @@ def _row(result: ProbeResult | Exception, rule: Rule) -> dict[str, Any]:
         "trainable": verdict.trainable,
         "violation": verdict.violation,
         "reason": verdict.reason,
+        "cause": None if verdict.cause is None else str(verdict.cause),
         "retained": result.retained[-1],
         "relative_entropy": result.relative_entropy[-1],
         "cutoff": result.cutoff,

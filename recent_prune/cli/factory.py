@@ -1,4 +1,4 @@
-"""What a command line names: factories, their arguments, axes and inputs."""
+"""What a command line names: factories, their arguments and axes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
-from recent_prune.data import load_digits, load_fashion_mnist, load_image_folder, load_mnist
-from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.trainability_map import Axis
 
 FORM = "module:name or file.py:name"
@@ -25,21 +23,30 @@ def named(text: str, option: str) -> Callable[..., Any]:
     Raises:
         ValueError: If it is not there, is no function, or its module cannot be imported.
     """
-    place, colon, name = text.rpartition(":")
-    if not colon or not place or not name:
-        raise ValueError(f"{option} must be {FORM}, but got {text}")
-    module = _file(Path(place), option) if place.endswith(".py") else _module(place, option)
-    found: Any = module
-    for part in name.split("."):
-        if not hasattr(found, part):
-            raise ValueError(f"{option}: {place} has no {name}")
-        found = getattr(found, part)
+    found = found_in(text, option)
     if isinstance(found, nn.Module):
         raise ValueError(f"{option} must name a function that builds a model, but {text} is one")
     if not callable(found):
         raise ValueError(f"{option} must name a function, but {text} is {type(found).__name__}")
     function: Callable[..., Any] = found
     return function
+
+
+def found_in(text: str, option: str) -> Any:
+    """What a module or a file has under a name, ``module:name`` or ``file.py:name``.
+
+    Raises:
+        ValueError: If it is not there, or its module cannot be imported.
+    """
+    place, colon, name = text.rpartition(":")
+    if not colon or not place or not name:
+        raise ValueError(f"{option} must be {FORM}, but got {text}")
+    found: Any = _file(Path(place), option) if place.endswith(".py") else _module(place, option)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            raise ValueError(f"{option}: {place} has no {name}")
+        found = getattr(found, part)
+    return found
 
 
 def _module(name: str, option: str) -> Any:
@@ -72,7 +79,7 @@ def _file(path: Path, option: str) -> Any:
     return module
 
 
-def arguments(texts: Sequence[str]) -> dict[str, Any]:
+def arguments(texts: Sequence[str], option: str = "--arg") -> dict[str, Any]:
     """``name=value`` pairs; what is no Python literal is a text.
 
     Raises:
@@ -82,9 +89,9 @@ def arguments(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name.isidentifier():
-            raise ValueError(f"--arg must be NAME=VALUE, but got {text}")
+            raise ValueError(f"{option} must be NAME=VALUE, but got {text}")
         if name in known:
-            raise ValueError(f"--arg {name} is given twice")
+            raise ValueError(f"{option} {name} is given twice")
         known[name] = _literal(value)
     return known
 
@@ -106,53 +113,6 @@ def axis(text: str, option: str) -> Axis:
         raise ValueError(f"{option}: STEPS must be a whole number, but got {text}")
     log = None if scale is None else scale == "log"
     return Axis.between(name, *numbers, log=log)
-
-
-def inputs(text: str, root: Path | None) -> Inputs:
-    """Samples to probe with: a data set, a folder of images, an array, or what a function gives.
-
-    Args:
-        text: ``digits``, ``mnist``, ``fashion_mnist``, a folder with ``train/CLASS`` and
-            ``test/CLASS``, a ``.npy`` or ``.pt`` file, or ``module:function``.
-        root: Of MNIST and FashionMNIST.
-
-    Raises:
-        ValueError: If it is none of these.
-    """
-    if text == "digits":
-        return load_digits().train
-    if root is not None and not root.is_dir():
-        raise ValueError(f"--data-root: there is no folder {root}")
-    if text in ("mnist", "fashion_mnist"):
-        load = load_mnist if text == "mnist" else load_fashion_mnist
-        return load(root).train
-    path = Path(text)
-    if path.is_dir():
-        return load_image_folder(path).train
-    if path.suffix in (".npy", ".pt"):
-        return _array(path)
-    if ":" in text:
-        given: Inputs = named(text, "--data")()
-        return given
-    raise ValueError(
-        "--data must be digits, mnist, fashion_mnist, a folder of images, a .npy or .pt file, or "
-        f"{FORM}, but got {text}"
-    )
-
-
-def _array(path: Path) -> Inputs:
-    import numpy as np
-    import torch
-
-    if not path.is_file():
-        raise ValueError(f"--data: there is no file {path}")
-    if path.suffix == ".npy":
-        array: Inputs = np.load(path)
-        return array
-    loaded = torch.load(path, weights_only=True)
-    if not isinstance(loaded, Tensor):
-        raise ValueError(f"--data: {path} must hold a tensor, but holds {type(loaded).__name__}")
-    return loaded
 
 
 def built(factory: Callable[..., nn.Module], known: dict[str, Any], seed: int) -> nn.Module:

@@ -33,7 +33,7 @@ def map_(
     data: DataOption,
     arg: ArgOption = None,
     data_root: RootOption = None,
-    rule: RuleOption = RuleName.RETAINED,
+    rule: RuleOption = RuleName.TRAINABILITY,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
     html: Annotated[Path, typer.Option(help="Where the map goes.", dir_okay=False)] = Path(
@@ -54,7 +54,8 @@ def map_(
         recent-prune map my_model.py:build --x gain=0.5:4 --y depth=2:100 --data digits
     """
     with errors_in_one_line(context.obj):
-        from recent_prune.cli.factory import arguments, axis, inputs, named
+        from recent_prune.cli.data import inputs
+        from recent_prune.cli.factory import arguments, axis, named
         from recent_prune.report import plot_trainability_map
         from recent_prune.trainability_map import trainability_map
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
 
 from recent_prune.data import load_digits
 
@@ -42,8 +43,31 @@ def shuffled() -> DataLoader[Tensor]:
     return DataLoader(load_digits().train, batch_size=50, shuffle=True)  # type: ignore[arg-type]
 
 
+def labelled() -> DataLoader[tuple[Tensor, ...]]:
+    digits = load_digits()
+    return DataLoader(TensorDataset(digits.train, digits.train_labels), batch_size=32)
+
+
+def halved(output: Tensor, target: Tensor) -> Tensor:
+    return cross_entropy(output, target) / 2
+
+
+weighted = nn.CrossEntropyLoss(torch.ones(10))
+
+
+def made_by_nobody(parameters: object) -> str:
+    return "nobody"
+
+
 def frozen() -> nn.Module:
     return build().requires_grad_(False)
+
+
+def broken() -> nn.Module:
+    model = build()
+    with torch.no_grad():
+        next(model.parameters())[0, 0] = torch.nan
+    return model
 
 
 class Choosing(nn.Sequential):

@@ -2,12 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from recent_prune.cli.factory import arguments, axis, built, inputs, named
-from recent_prune.data import load_digits
+from recent_prune.cli.factory import arguments, axis, built, named
 from recent_prune.trainability_map import Axis
 from tests.cli import factories
 
@@ -68,6 +65,8 @@ def test_arguments_are_literals_or_texts() -> None:
 def test_wrong_arguments(texts: list[str], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         arguments(texts)
+    with pytest.raises(ValueError, match=message.replace("--arg", "--optimizer-arg")):
+        arguments(texts, "--optimizer-arg")
 
 
 def test_axes() -> None:
@@ -89,35 +88,6 @@ def test_steps_are_whole() -> None:
         axis("depth=2:3:4.5", "--x")
 
 
-def test_inputs_from_data_sets_files_and_functions(tmp_path: Path) -> None:
-    array = np.arange(32.0).reshape(16, 2)
-    np.save(tmp_path / "x.npy", array)
-    torch.save(torch.from_numpy(array), tmp_path / "x.pt")
-    for given in (tmp_path / "x.npy", tmp_path / "x.pt"):
-        assert torch.equal(torch.as_tensor(inputs(str(given), None)), torch.from_numpy(array))
-    assert torch.equal(torch.as_tensor(inputs("digits", None)), load_digits().train)
-    assert torch.equal(torch.as_tensor(inputs(f"{MODULE}:samples", None)), factories.samples())
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("nowhere", "--data must be digits, mnist, .* but got nowhere"),
-        ("nowhere.npy", "--data: there is no file nowhere.npy"),
-        (f"{MODULE}:nothing", "--data: tests.cli.factories has no nothing"),
-    ],
-)
-def test_wrong_inputs(text: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        inputs(text, None)
-
-
-def test_a_file_without_a_tensor(tmp_path: Path) -> None:
-    torch.save({"x": 1}, tmp_path / "x.pt")
-    with pytest.raises(ValueError, match="must hold a tensor, but holds dict"):
-        inputs(str(tmp_path / "x.pt"), None)
-
-
 def test_what_a_factory_does_wrong_is_told() -> None:
     with pytest.raises(ValueError, match="the factory raised RuntimeError: too deep: 9"):
         built(factories.picky, {"depth": 9}, 0)
@@ -130,9 +100,3 @@ def test_what_a_factory_does_wrong_is_told() -> None:
 def test_a_model_is_no_function() -> None:
     with pytest.raises(ValueError, match="FACTORY must name a function that builds a model, but"):
         named(f"{MODULE}:instance", "FACTORY")
-
-
-def test_a_folder_that_is_not_there_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="--data-root: there is no folder"):
-        inputs("mnist", tmp_path / "typo")
-    assert list(tmp_path.iterdir()) == []

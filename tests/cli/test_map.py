@@ -38,6 +38,17 @@ def test_json_for_scripts(tmp_path: Path) -> None:
     assert {row["trainable"] for row in rows} == {True, False}
 
 
+def test_the_rule_is_the_default_one_unless_named(tmp_path: Path) -> None:
+    command = [*MAP, "--html", str(tmp_path / "map.html"), "--json"]
+    told = {
+        rule: {
+            row["reason"] for row in json.loads(CliRunner().invoke(app, [*command, *rule]).stdout)
+        }
+        for rule in ((), ("--rule", "trainability"), ("--rule", "retained"))
+    }
+    assert told[()] == told["--rule", "trainability"] != told["--rule", "retained"]
+
+
 def test_networks_that_cannot_be_built_are_counted(tmp_path: Path) -> None:
     arguments = [a.replace("build", "picky") for a in MAP]
     run = CliRunner().invoke(app, [*arguments, "--html", str(tmp_path / "map.html")])

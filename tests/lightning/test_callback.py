@@ -13,81 +13,25 @@ import optuna
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 
 from recent_prune.lightning import OnCondemned, ReconstructionEntropyCallback
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes
-from recent_prune.probe import Backward, probe
+from recent_prune.probe import Training, probe
 from recent_prune.rules import RetainedInformationRule, SaturationRule
 from recent_prune.rules.certified import CertifiedRule
+from tests.lightning.modules import BAD, QUIET, Classifier, fit, judge, loader, new_trainer
 from tests.networks import Noisy, mlp
 from tests.optuna.studies import DIGITS
 
-pytestmark = pytest.mark.filterwarnings(
-    # Lightning 2.6 with PyTorch 2.14: of their own making.
-    "ignore:.*LeafSpec.*is deprecated:FutureWarning",
-    # Advice on speed, which four batches do not need.
-    "ignore:.*does not have many workers",
-    "ignore:.*GPU available but not used",
-)
-
-BAD: dict[str, Any] = {"depth": 24, "weight_variance": 0.1}
-
-
-class Classifier(pl.LightningModule):
-    """Records the batches it is trained on."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.steps: list[Tensor] = []
-        self.sane = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.network(x)  # type: ignore[no-any-return]
-
-    def training_step(self, batch: Any, index: int) -> Tensor:
-        self.steps.append(batch[1])
-        return cross_entropy(self(batch[0]), batch[1])
-
-    def validation_step(self, batch: Any, index: int) -> None:
-        self.sane += self.trainer.sanity_checking
-        self.log("accuracy", (self(batch[0]).argmax(1) == batch[1]).float().mean(), sync_dist=True)
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), 1e-2)
-
-
-def loader(n: int = 256, **arguments: Any) -> DataLoader[Any]:
-    data = TensorDataset(DIGITS.train[:n], DIGITS.train_labels[:n])
-    return DataLoader(data, batch_size=64, **arguments)
-
-
-def new_trainer(callback: pl.Callback | None, **arguments: Any) -> pl.Trainer:
-    quiet: dict[str, Any] = {
-        "logger": False,
-        "enable_checkpointing": False,
-        "enable_progress_bar": False,
-        "enable_model_summary": False,
-        "accelerator": "cpu",
-        "max_epochs": 1,
-    }
-    quiet["callbacks"] = [callback] if callback else []
-    return pl.Trainer(**{**quiet, **arguments})
-
-
-def fit(callback: pl.Callback | None, network: nn.Module, **arguments: Any) -> Classifier:
-    module = Classifier(network)
-    new_trainer(callback, **arguments).fit(module, loader(), loader())
-    return module
+pytestmark = pytest.mark.filterwarnings(*QUIET)
 
 
 class TestStop:
     @pytest.mark.parametrize("minimum", [{}, {"min_epochs": 1}, {"min_steps": 3}])
     def test_no_step_runs(self, minimum: dict[str, int], caplog: pytest.LogCaptureFixture) -> None:
-        callback = ReconstructionEntropyCallback()
+        callback = ReconstructionEntropyCallback(rule=judge)
         trainer = new_trainer(callback, max_epochs=2, **minimum)
         module = Classifier(mlp(**BAD))
         before = {name: value.clone() for name, value in module.state_dict().items()}
@@ -110,7 +54,9 @@ class TestStop:
 
     def test_leaves_no_checkpoint_and_a_trainer_that_works(self, tmp_path: Path) -> None:
         trainer = new_trainer(
-            ReconstructionEntropyCallback(), enable_checkpointing=True, default_root_dir=tmp_path
+            ReconstructionEntropyCallback(rule=judge),
+            enable_checkpointing=True,
+            default_root_dir=tmp_path,
         )
         module = Classifier(mlp(**BAD))
         trainer.fit(module, loader(), loader())
@@ -127,7 +73,7 @@ class TestKept:
     def test_trains_as_it_would_have(self, workers: dict[str, Any], seeded: bool) -> None:
         """Bit for bit, with dropout, batch statistics and a shuffled loader."""
         trained = []
-        for callback in (None, ReconstructionEntropyCallback()):
+        for callback in (None, ReconstructionEntropyCallback(rule=judge)):
             pl.seed_everything(0, verbose=False)
             module = Classifier(Noisy())
             generator = torch.Generator().manual_seed(1) if seeded else None
@@ -142,7 +88,7 @@ class TestKept:
         assert callback.verdict is not None
 
     def test_result_and_verdict_are_those_of_a_probe(self) -> None:
-        callback = ReconstructionEntropyCallback(rule=SaturationRule())
+        callback = ReconstructionEntropyCallback(rule=SaturationRule(), first_steps=False)
         fit(callback, mlp())
         expected = probe(mlp(), loader())
         assert callback.result is not None
@@ -150,7 +96,7 @@ class TestKept:
         assert callback.verdict == SaturationRule()(expected)
 
     def test_only_initializations_are_probed(self, tmp_path: Path) -> None:
-        callback = ReconstructionEntropyCallback()
+        callback = ReconstructionEntropyCallback(rule=judge)
         trainer = new_trainer(callback)
         module = Classifier(mlp())
         trainer.fit(module, loader(), loader())
@@ -168,10 +114,21 @@ class TestKept:
 
 class TestInputs:
     def test_may_be_given(self) -> None:
-        callback = ReconstructionEntropyCallback(inputs=DIGITS.test)
+        callback = ReconstructionEntropyCallback(inputs=DIGITS.test, first_steps=False)
         fit(callback, mlp())
         assert callback.result is not None
         assert callback.result.retained == probe(mlp(), DIGITS.test).retained
+
+    @pytest.mark.parametrize("tensors", [True, False])
+    def test_may_be_given_for_first_steps(self, tensors: bool) -> None:
+        pair = (DIGITS.test, DIGITS.test_labels)
+        batches = list(zip(*(tensor.split(20) for tensor in pair), strict=True))
+        callback = ReconstructionEntropyCallback(inputs=pair if tensors else batches, rule=judge)
+        fit(callback, mlp())
+        assert callback.result is not None
+        assert callback.result.steps is not None
+        assert 1.5 < callback.result.steps.constant_loss < 2.31
+        assert callback.result.samples == 100
 
     def test_are_what_a_training_step_sees(self) -> None:
         """In the trainer's precision, after the transfer hooks."""
@@ -184,11 +141,16 @@ class TestInputs:
                 assert batch[0].dtype == torch.float64
                 return batch[0] - 1, batch[1]
 
-        callback = ReconstructionEntropyCallback()
+        callback = ReconstructionEntropyCallback(rule=judge, first_steps=False)
         new_trainer(callback, precision="64-true").fit(Scaling(mlp()), loader(), loader())
         expected = probe(mlp().double(), DIGITS.train.double() * 2 - 1)
         assert callback.result is not None
         assert callback.result.retained == pytest.approx(expected.retained, rel=0.1)
+
+    def test_that_are_noise_are_told_of(self) -> None:
+        noise = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        with pytest.warns(UserWarning, match="of `inputs` can be reconstructed from the inputs"):
+            fit(ReconstructionEntropyCallback(inputs=noise, first_steps=False, rule=judge), mlp())
 
     def test_must_be_given_for_several_loaders(self) -> None:
         with pytest.raises(TypeError, match=r"several train dataloaders, but got None with a dict"):
@@ -203,46 +165,40 @@ class TestInputs:
 
 class TestWithoutTrial:
     def test_warns(self) -> None:
-        callback = ReconstructionEntropyCallback(on_condemned="warn")
-        with pytest.warns(UserWarning, match="network will not train: Only .* of the input is ret"):
+        callback = ReconstructionEntropyCallback(on_condemned="warn", rule=judge)
+        with pytest.warns(UserWarning, match="network will not train: retained 0.000"):
             module = fit(callback, mlp(**BAD))
         assert len(module.steps) == 4
 
     def test_raises(self) -> None:
-        with pytest.raises(RuntimeError, match=r"of the input is retained at 'network\.tanh24'"):
-            fit(ReconstructionEntropyCallback(on_condemned="raise"), mlp(**BAD))
+        with pytest.raises(RuntimeError, match=r"^retained 0\.000$"):
+            fit(ReconstructionEntropyCallback(on_condemned="raise", rule=judge), mlp(**BAD))
 
     @pytest.mark.parametrize("network", [{}, BAD], ids=["kept", "stopped"])
     def test_logs_numbers(self, network: dict[str, Any], tmp_path: Path) -> None:
-        callback = ReconstructionEntropyCallback()
+        callback = ReconstructionEntropyCallback(rule=judge)
         logger = CSVLogger(tmp_path)
         fit(callback, mlp(**network), logger=logger, log_every_n_steps=1)
         with (Path(logger.log_dir) / "metrics.csv").open() as file:
             row = next(csv.DictReader(file))
         assert callback.result is not None
         assert float(row["recent_prune/retained"]) == callback.result.retained[-1]
+        assert callback.result.steps is not None
+        after = callback.result.steps.loss_after
+        assert float(row["recent_prune/loss_after"]) == pytest.approx(after, rel=1e-3)
         assert float(row["recent_prune/trainable"]) == (network != BAD)
         assert row["step"] == "0"
 
 
-def test_gradients_are_those_of_the_batches_and_their_labels() -> None:
-    callback = ReconstructionEntropyCallback(backward=Backward(cross_entropy))
-    module = fit(callback, mlp())
-    assert callback.result is not None
-    expected = probe(Classifier(mlp()), loader(), backward=Backward(cross_entropy))
-    assert callback.result.gradients == expected.gradients is not None
-    assert len(module.steps) == 4
-
-
 class TestTrial:
     def test_prunes_and_keeps(self, tmp_path: Path) -> None:
-        study = optuna.create_study(pruner=ReconstructionEntropyPruner())
+        study = optuna.create_study(pruner=ReconstructionEntropyPruner(rule=judge))
         logger = CSVLogger(tmp_path)
         modules = []
 
         def objective(trial: optuna.Trial) -> float:
-            depth = trial.suggest_categorical("depth", [3, 24])
-            module = Classifier(mlp(depth=depth, weight_variance=0.1 if depth == 24 else 1.76))
+            depth = trial.suggest_categorical("depth", [3, 50])
+            module = Classifier(mlp(**({} if depth == 3 else BAD)))
             modules.append(module)
             callback = ReconstructionEntropyCallback(trial)
             trainer = new_trainer(callback, logger=logger, log_every_n_steps=1)
@@ -253,32 +209,38 @@ class TestTrial:
             return trainer.callback_metrics["accuracy"].item()
 
         study.enqueue_trial({"depth": 3})
-        study.enqueue_trial({"depth": 24})
+        study.enqueue_trial({"depth": 50})
         study.optimize(objective, n_trials=2)
         kept, pruned = study.trials
         assert [t.state.name for t in study.trials] == ["COMPLETE", "PRUNED"]
         assert [len(m.steps) for m in modules] == [4, 0]
-        assert "of the input is retained" in pruned.user_attrs[attributes.REASON]
+        assert pruned.user_attrs[attributes.REASON] == "retained 0.000"
+        assert kept.user_attrs[attributes.STEPS]["made"] == 4
         assert pruned.constraints["recent_prune"] > 0
         with (Path(logger.log_dir) / "metrics.csv").open() as file:
             row = next(csv.DictReader(file))
         assert float(row["recent_prune/retained"]) == kept.user_attrs[attributes.RETAINED]
 
+    def test_a_pruner_that_does_not_ask_is_told_of_once(self) -> None:
+        trial = optuna.create_study().ask()
+        with pytest.warns(UserWarning, match="the study's pruner is MedianPruner") as told:
+            fit(ReconstructionEntropyCallback(trial, rule=judge), mlp(**BAD))
+        assert len([w for w in told if "MedianPruner" in str(w.message)]) == 1
+
     def test_multi_objective_trials_are_pruned_by_the_verdict(self) -> None:
         trial = optuna.create_study(directions=["minimize", "maximize"]).ask()
-        with pytest.raises(
-            optuna.TrialPruned, match=r"of the input is retained at 'network\.tanh24'"
-        ):
-            fit(ReconstructionEntropyCallback(trial), mlp(**BAD))
+        with pytest.raises(optuna.TrialPruned, match=r"^retained 0\.000$"):
+            fit(ReconstructionEntropyCallback(trial, rule=judge), mlp(**BAD))
 
     def test_fixed_trials_are_never_pruned(self) -> None:
         trial = optuna.trial.FixedTrial({})
-        assert len(fit(ReconstructionEntropyCallback(trial), mlp(**BAD)).steps) == 4
+        callback = ReconstructionEntropyCallback(trial, rule=judge)
+        assert len(fit(callback, mlp(**BAD)).steps) == 4
         assert trial.user_attrs[attributes.TRAINABLE] is False
 
     def test_gradients_are_stored(self) -> None:
         trial = optuna.create_study(pruner=ReconstructionEntropyPruner()).ask()
-        fit(ReconstructionEntropyCallback(trial, backward=Backward(cross_entropy)), mlp())
+        fit(ReconstructionEntropyCallback(trial, rule=judge), mlp())
         assert trial.user_attrs[attributes.GRADIENTS]["layer"] == [1, 2, 3, 4]
 
     def test_the_rule_may_be_given(self) -> None:
@@ -317,7 +279,8 @@ class TestSeveralRanks:
 
     @pytest.mark.parametrize("network", [{}, BAD], ids=["kept", "stopped"])
     def test_all_do_as_rank_zero(self, network: dict[str, Any]) -> None:
-        trainer = new_trainer(ReconstructionEntropyCallback(), strategy="ddp_fork", devices=2)
+        callback = ReconstructionEntropyCallback(rule=judge)
+        trainer = new_trainer(callback, strategy="ddp_fork", devices=2)
         trainer.fit(Ranks(mlp(**network)), loader(), loader())
         assert trainer.state.finished
 
@@ -344,9 +307,23 @@ class TestArguments:
         with pytest.raises(ValueError, match="'stop', 'warn' or 'raise', but got 'prune'"):
             ReconstructionEntropyCallback(on_condemned=unknown)
 
+    def test_of_first_steps_are_checked(self) -> None:
+        training = Training(cross_entropy, lambda p: torch.optim.SGD(p, 0.1))
+        with pytest.raises(TypeError, match="`training` must be a Training or None, but got 3"):
+            ReconstructionEntropyCallback(training=3)  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="`steps` must be an integer ≥ 1 or None, but got 0"):
+            ReconstructionEntropyCallback(steps=0)
+        with pytest.raises(ValueError, match=r"`first_steps` must be True .* got True and 3"):
+            ReconstructionEntropyCallback(training=training, steps=3)
+        with pytest.raises(ValueError, match=r"`first_steps` must be True .* got False and None"):
+            ReconstructionEntropyCallback(training=training, first_steps=False)
+        with pytest.raises(ValueError, match="must be None where `first_steps` is False, but got"):
+            ReconstructionEntropyCallback(first_steps=False, steps=3)
+
 
 def test_without_lightning_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
-    monkeypatch.delitem(sys.modules, "recent_prune.lightning")
+    for name in [name for name in sys.modules if name.startswith("recent_prune.lightning")]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(ImportError, match=r"pip install 'recent-prune\[lightning\]'"):
         importlib.import_module("recent_prune.lightning")
