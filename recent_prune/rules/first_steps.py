@@ -25,8 +25,12 @@ GUARDED = ("start", "elasticity", "straightness")
 """Numbers that tell whether the forest has seen such a network and optimizer. Of the others what is
 beyond all that was seen is only better, or only worse."""
 
-SLOWER = -0.02
-"""Logarithm of the loss after over that before, above which the steps have led nowhere."""
+NOWHERE = 0.02
+"""Size of the logarithm of the loss after over that before, up to which the steps led nowhere."""
+
+HOPELESS = 1e10
+"""Loss over that of a constant prediction from which no trial of the benchmark came back; from a
+millionth of it RMSprop still did."""
 
 
 @cache
@@ -140,6 +144,15 @@ def _certain(steps: FirstSteps) -> Verdict | None:
             cause=Cause.NONFINITE,
             advice=_advice(steps),
         )
+    if steps.loss_after > HOPELESS * abs(steps.constant_loss):
+        return Verdict(
+            False,
+            MAX_VIOLATION,
+            f"After {steps.made} steps the loss is {steps.loss_after:.3g}, by a constant "
+            f"prediction {steps.constant_loss:.3g}: it diverges.",
+            cause=Cause.DIVERGES,
+            advice=_advice(steps),
+        )
     if steps.unreached == 1 and steps.gradient_norms[-1] == 0:
         return Verdict(
             False,
@@ -152,9 +165,9 @@ def _certain(steps: FirstSteps) -> Verdict | None:
 
 def _cause(result: ProbeResult, steps: FirstSteps) -> Cause:
     change = math.log(max(steps.loss_after, 1e-30) / max(steps.loss_before, 1e-30))
-    if change > 0 and steps.loss_after > steps.constant_loss:
+    if change > NOWHERE and steps.loss_after > steps.constant_loss:
         return Cause.DIVERGES
-    if change > SLOWER:
+    if change > -NOWHERE:
         lost = result.inputs_recoverable and result.retained[-1] < 1e-3
         return Cause.LOST if lost and not result.stochastic else Cause.STALLS
     return Cause.UNLIKELY

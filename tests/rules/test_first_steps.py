@@ -78,6 +78,12 @@ def test_condemns_what_is_not_finite_with_the_step() -> None:
     assert "first step 2 of 6" in verdict.reason
 
 
+def test_condemns_what_nothing_brings_back() -> None:
+    verdict = rule(result([0.7, 0.6], steps=steps(loss_after=1e31)))
+    assert (verdict.cause, verdict.violation) == (Cause.DIVERGES, 1.0)
+    assert "loss is 1e+31, by a constant prediction 2.3" in verdict.reason
+
+
 def test_condemns_what_no_gradient_reaches() -> None:
     dead = steps(unreached=1.0, gradient_norms=(0.0,) * 6, first_update=0.0, update=0.0)
     verdict = rule(result([0.7, 0.6], steps=dead))

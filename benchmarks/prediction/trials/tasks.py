@@ -1,4 +1,4 @@
-"""What the trials learn: 23 tasks of 15 data sets, each small enough to be trained on one core.
+"""What the trials learn: 23 tasks of 17 data sets, each small enough to be trained on one core.
 
 Real images come from ``--data-root`` (MNIST, and CIFAR-10 as folders of images); everything else is
 embedded in scikit-learn, read from Python's own standard library, or drawn from fixed seeds. The
