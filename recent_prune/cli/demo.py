@@ -71,10 +71,10 @@ def demo(
         Path, typer.Option(help="Where the HTML page goes.", dir_okay=False, writable=True)
     ] = Path("recent_prune_demo.html"),
 ) -> None:
-    """Run a real Optuna study that skips the networks that cannot train.
+    """Run a real Optuna study that skips the trials that would lead nowhere.
 
-    Plain MLPs over depth, width, activation, variances of the initialization, learning rate and
-    optimizer, on handwritten digits; then the same trials without the pruner.
+    Plain MLPs over depth, width, activation, initialization, optimizer, learning rate and batch
+    size, on handwritten digits; then the same trials without the pruner.
 
     For example:
 

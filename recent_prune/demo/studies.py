@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from torch import nn
 
 from recent_prune.data import Images
-from recent_prune.demo.network import BATCH_SIZE, Configuration
+from recent_prune.demo.network import Configuration
 from recent_prune.optuna import ReconstructionEntropyPruner, probe_trial
 from recent_prune.probe import probe
 
@@ -54,10 +54,11 @@ class Settings:
 
 def warm_up(images: Images) -> None:
     """Probe and train once for nothing, so that no study pays for what PyTorch loads lazily."""
-    configuration = Configuration(2, 32, "tanh", 1.0, 0.05, 1e-3, "adam")
+    configuration = Configuration(2, 32, "tanh", None, "adam", 1e-3, batch_size=64)
     model = configuration.build(images, seed=0)
-    probe(model, images.train)
-    for _ in configuration.train(model, images.head(BATCH_SIZE, 1), epochs=1, seed=0):
+    labelled = (images.train, images.train_labels)
+    probe(model, labelled, training=configuration.training(images, epochs=15))
+    for _ in configuration.train(model, images.head(64, 1), epochs=1, seed=0):
         pass
 
 
@@ -78,7 +79,8 @@ def run_pruned(
         configuration = Configuration.suggest(trial)
         seed = settings.seed + trial.number
         model = configuration.build(images, seed)
-        verdict = probe_trial(trial, model, images.train)
+        training = configuration.training(images, settings.epochs)
+        verdict = probe_trial(trial, model, (images.train, images.train_labels), training=training)
         if trial.should_prune():
             raise optuna.TrialPruned(verdict.reason)
         return _train(trial, model, configuration, images, settings.epochs, seed)

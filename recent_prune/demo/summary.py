@@ -23,11 +23,12 @@ from recent_prune.report import (
 class Totals:
     """Sums over the finished trials of a study; seconds are wall clock and include probes.
 
-    ``best`` is NaN if no trial is complete.
+    ``causes`` counts pruned trials by what condemned them; ``best`` is NaN if none is complete.
     """
 
     trials: int
     pruned: int
+    causes: dict[str, int]
     epochs: int
     seconds: float
     probe_seconds: float
@@ -38,9 +39,11 @@ class Totals:
         """Count a study's finished trials."""
         table = trials_table(study)
         complete = table[table["state"] == "COMPLETE"]
+        causes = table.loc[table["trainable"].eq(False), "cause"].value_counts()
         return Totals(
             trials=len(table),
             pruned=len(table) - len(complete),
+            causes={str(cause): int(count) for cause, count in causes.items()},
             epochs=int(table["epochs"].sum()),
             seconds=float(table["seconds"].sum()),
             probe_seconds=float(table["probe_seconds"].astype(float).sum()),
@@ -58,6 +61,7 @@ def summary_table(study: Study, reference: Study | None) -> pd.DataFrame:
         table["saved"] = [
             "",
             _best_of_pruned(study, reference),
+            "",
             f"{full.epochs - ours.epochs} ({_share(full.epochs - ours.epochs, full.epochs)})",
             f"{full.seconds - ours.seconds:.1f} s "
             f"({_share(full.seconds - ours.seconds, full.seconds)})",
@@ -73,7 +77,7 @@ def summary_page(study: Study, reference: Study | None, settings: Settings) -> s
         (
             plot_verdicts(
                 study,
-                ("weight_variance", "depth"),
+                ("learning_rate", "depth"),
                 reference=reference,
                 value_name="test accuracy",
             ),
@@ -84,8 +88,8 @@ def summary_page(study: Study, reference: Study | None, settings: Settings) -> s
         ),
         (
             plot_entropy_profile(study),
-            "Where the retained share falls to zero, nothing of the input is left to learn from. "
-            "The relative entropy then stays at one value: it is saturated.",
+            "After the first steps. Where the retained share falls to zero, nothing of the input "
+            "is left to learn from.",
         ),
     ]
     if reference is not None:
@@ -97,8 +101,8 @@ def summary_page(study: Study, reference: Study | None, settings: Settings) -> s
         )
     lead = (
         f"A search over plain MLPs on {settings.data} ({settings.train_samples} training images, "
-        f"{settings.epochs} epochs a trial). Each network was probed at its initialization, and "
-        "those that lose their input on the way to the last layer, or blow it up, were pruned."
+        f"{settings.epochs} epochs a trial). Each trial made a few first steps with its own "
+        "optimizer, was probed and judged, and all was undone; those that lead nowhere were pruned."
     )
     return html_page("recent_prune demo", lead, summary_table(study, reference), figures)
 
@@ -108,6 +112,7 @@ def _texts(totals: Totals) -> pd.Series[str]:
         {
             "trials": str(totals.trials),
             "pruned": str(totals.pruned),
+            "because": ", ".join(f"{cause} {count}" for cause, count in totals.causes.items()),
             "epochs": str(totals.epochs),
             "wall clock": f"{totals.seconds:.1f} s",
             "of that, probes": f"{totals.probe_seconds:.1f} s "

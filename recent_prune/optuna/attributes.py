@@ -7,13 +7,14 @@ dashboard shows those; they are plain Python numbers, since every storage takes 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from recent_prune.optuna import stored_images
-from recent_prune.probe import GradientProfile, ProbeResult
+from recent_prune.probe import FirstSteps, GradientProfile, ProbeResult
 from recent_prune.probe.result import spread
 from recent_prune.rules import Verdict, summary
 
@@ -26,7 +27,22 @@ TRAINABLE = "recent_prune:trainable"
 VIOLATION = "recent_prune:violation"
 """The graded violation, ≤ 0 where trainable, e.g. 0.42."""
 REASON = "recent_prune:reason"
-"""One sentence, e.g. "Only 0.00% of the input is retained at 'tanh50' …"."""
+"""One sentence, at most 1,000 characters, e.g. "Only 0.00% of the input is retained at …"."""
+CAUSE = "recent_prune:cause"
+"""Why it is condemned, one of :class:`recent_prune.rules.Cause`, e.g. "diverges"; or None."""
+ADVICE = "recent_prune:advice"
+"""What to change, one sentence, e.g. "Learning rate 0.3 is 12 times the critical 0.025."; None
+where nothing is known."""
+FAULT = "recent_prune:fault"
+"""Why a trial could not be judged, one line, e.g. "RuntimeError: mat1 and mat2 shapes cannot be
+multiplied"; such a trial is kept. None, or missing, where it was judged."""
+LOSS_BEFORE = "recent_prune:loss_before"
+"""Loss of the judged samples before the first steps, e.g. 2.31; None without steps, or if not
+finite."""
+LOSS_AFTER = "recent_prune:loss_after"
+"""Likewise after them, e.g. 1.87."""
+CONSTANT_LOSS = "recent_prune:constant_loss"
+"""Likewise of the best constant prediction, e.g. 2.30."""
 RETAINED = "recent_prune:retained"
 """Share of the input's variance recovered from the deepest layer, e.g. 0.318."""
 RELATIVE_ENTROPY = "recent_prune:relative_entropy"
@@ -41,10 +57,14 @@ PROFILE = "recent_prune:profile"
 """Profiles over depth, four digits, at most 64 layers, so below 2 KiB, e.g.
 {"layer": [1, 2], "retained": [0.91, 0.33], "relative_entropy": [0.1, 0.3]}."""
 GRADIENTS = "recent_prune:gradients"
-"""How the gradients arrive, where asked for with ``backward``: by weighted layer that trains, the
-head included, in the order of execution, four digits, at most 64 layers, so below 2 KiB; None where
-not finite. E.g. {"layer": [1, 2], "gradient_rms": [4.4e-15, 0.012], "update_ratio": [6e-09, 0.007],
-"loss": 2.31}; without a learning rate there is no ``update_ratio``."""
+"""How the gradients of the first step arrive, where there was one: by weighted layer that trains,
+the head included, in the order of execution, four digits, at most 64 layers, so below 2 KiB; None
+where not finite. E.g. {"layer": [1, 2], "gradient_rms": [4.4e-15, 0.012], "update_ratio": [6e-09,
+0.007], "loss": 2.31}."""
+STEPS = "recent_prune:steps"
+"""What the first steps showed, where there were any: a :class:`recent_prune.probe.FirstSteps`, four
+digits, at most 16 of the steps and 64 of the layers, so below 2 KiB; NaN is None, infinity "inf".
+E.g. {"made": 6, "budget": 3000, "learning_rate": 0.1, "losses": [2.31, 2.25], …}."""
 
 RECONSTRUCTIONS = "recent_prune:reconstructions"
 """Of the samples asked for, 8 bits a feature, see :mod:`recent_prune.optuna.stored_images`."""
@@ -61,7 +81,12 @@ STUDY_RULE = "recent_prune:rule"
 STUDY_FITTED = "recent_prune:fitted"
 """Of the study: the score and the threshold that it is judged by, a few KiB."""
 
+OF_CERTIFIED = (FEATURES, SCORE, SHARE)
+
 PROFILE_LAYERS = 64
+STORED_STEPS = 16
+LONGEST_TEXT = 1000
+"""Characters of a sentence: Optuna's dashboard shows 1,024, and SQL columns hold little more."""
 
 
 def to_attributes(number: int, result: ProbeResult, verdict: Verdict) -> dict[str, Any]:
@@ -74,12 +99,48 @@ def to_attributes(number: int, result: ProbeResult, verdict: Verdict) -> dict[st
         f"recent_prune:{name}": value for name, value in summary(result, verdict).items()
     }
     trainable = known.pop(TRAINABLE)
+    for name in (REASON, ADVICE):
+        known[name] = None if known[name] is None else one_line(known[name])
     known[PROFILE] = _profile(result)
     if result.gradients is not None:
         known[GRADIENTS] = _gradients(result.gradients)
+    if result.steps is not None:
+        known[STEPS] = _steps(result.steps)
     if result.reconstructions is not None:
         known[RECONSTRUCTIONS] = stored_images.to_attribute(result)
     return {**known, TRIAL: number, TRAINABLE: trainable}
+
+
+def of_failure(number: int, fault: str, verdict: Verdict, seconds: float) -> dict[str, Any]:
+    """The user attributes of a trial that could not be judged, and is kept."""
+    return {
+        FAULT: fault,
+        REASON: one_line(verdict.reason),
+        VIOLATION: verdict.violation,
+        SECONDS: seconds,
+        TRIAL: number,
+        TRAINABLE: verdict.trainable,
+    }
+
+
+def stale(present: Mapping[str, Any], known: Collection[str]) -> dict[str, None]:
+    """What a trial has of another that it retries, or of an earlier probe, to be overwritten.
+
+    Args:
+        present: Its user attributes.
+        known: Keys of those that it gets, or keeps.
+    """
+    return {
+        key: None
+        for key, value in present.items()
+        if key.startswith("recent_prune:") and key not in known and value is not None
+    }
+
+
+def one_line(text: str) -> str:
+    """A text without line breaks, and not longer than `LONGEST_TEXT`."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 def is_probed(trial: FrozenTrial) -> bool:
@@ -106,6 +167,27 @@ def _gradients(gradients: GradientProfile) -> Mapping[str, Sequence[float | None
         profiles["update_ratio"] = gradients.update_ratio
     index = spread(len(gradients.layers), PROFILE_LAYERS)
     return {**_by_layer(index, profiles), "loss": _json(gradients.loss)}
+
+
+def _steps(steps: FirstSteps) -> Mapping[str, Any]:
+    known = asdict(steps)
+    for name, most in (
+        ("losses", STORED_STEPS),
+        ("gradient_norms", STORED_STEPS),
+        ("update_ratios", PROFILE_LAYERS),
+    ):
+        values = known[name]
+        known[name] = [_rounded(values[i]) for i in spread(len(values), most)]
+    return {name: _rounded(value) for name, value in known.items()}
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits of a float, as :meth:`ProbeResult.to_dict` writes those that are not finite."""
+    if not isinstance(value, float):
+        return value
+    if not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return float(f"{value:.4g}")
 
 
 def _by_layer(

@@ -16,7 +16,8 @@ from recent_prune.rules.certified import CertifiedRule, FittedScore, PastTrial
 from recent_prune.rules.learned_score import probe_features
 from recent_prune.rules.verdict import nonfinite_verdict
 
-logger = optuna.logging.get_logger(__name__)
+# Below Optuna's own, for its handler and verbosity: others would not be shown.
+logger = optuna.logging.get_logger(f"optuna.{__name__}")
 
 
 def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -> Verdict:

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import sys
+import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
 
-from optuna.trial import BaseTrial, Trial
+import optuna
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, Trial
 from torch import Tensor, nn
 
 from recent_prune.optuna import attributes, stored_images
 from recent_prune.optuna.certified import judge_in_study
+from recent_prune.optuna.distributed import is_shared, judged_by_the_first, pruner_of
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
-from recent_prune.probe import Training, probe
+from recent_prune.probe import ProbeResult, Training
 from recent_prune.probe.batches.inputs import Inputs
-from recent_prune.probe.probing import Estimator
+from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
+
+# Below Optuna's own, for its handler and verbosity: others would not be shown.
+logger = optuna.logging.get_logger(f"optuna.{__name__}")
+
+PACKAGE = "recent_prune."
 
 
 def probe_trial(
@@ -46,6 +57,15 @@ def probe_trial(
     same constraints on all trials: probe every trial of its study. CMA-ES ignores constraints and
     warns of it, trial by trial.
 
+    **A trial is never condemned because the probe failed.** Whatever is raised once the model
+    runs (in forward, loss, backward or ``optimizer.step``, out of memory) keeps the trial: it
+    warns, and the attribute ``recent_prune:fault`` says why. What is wrong with the call, and so
+    can be seen before the model runs, is raised: arguments, too few samples, missing targets, an
+    optimizer over another model.
+
+    Of a ``TorchDistributedTrial`` (optuna-integration) all processes call this, each with its own
+    model and data; the first one's verdict, by its study's rule, is everybody's.
+
     With ``n_jobs > 1`` the random state that a training in another thread draws from is the
     probe's while one runs (Python's, NumPy's and PyTorch's are global): where trainings must be
     reproducible, or use dropout, run processes instead.
@@ -63,8 +83,8 @@ def probe_trial(
             seven layers at most and stored in the trial, for
             :class:`recent_prune.report.StudyReport` to show. Default: none.
         training: How the trial trains, as in :func:`recent_prune.probe.probe`: its loss, its
-            optimizer, and the steps of its full training. Without it the learning rate is not
-            looked at, which is logged once. Default: none.
+            optimizer, and the steps of its full training. Without it learning rate and optimizer
+            are not looked at, which is logged once. Default: none.
         rtol: As in :func:`recent_prune.probe.probe`.
         seed: As in :func:`recent_prune.probe.probe`.
 
@@ -72,40 +92,94 @@ def probe_trial(
         The verdict; ``verdict.reason`` is a good message for ``optuna.TrialPruned``.
 
     Raises:
-        TypeError: As :func:`recent_prune.probe.probe`, or if ``rule`` is a class.
-        ValueError: As :func:`recent_prune.probe.probe`, or if ``reconstruct`` is too large.
+        TypeError: If an argument is of the wrong type, or ``rule`` is a class.
+        ValueError: If an argument is out of its range, ``inputs`` cannot be probed, or
+            ``reconstruct`` is too large.
     """
+    if rule is not None and not callable(rule) and not isinstance(rule, CertifiedRule):
+        raise TypeError(f"`rule` must be a rule, but got {rule!r}.")
     if isinstance(rule, type):
         raise TypeError(f"`rule` must be a rule, but got the class: {rule.__name__}().")
     if reconstruct is not None:
         stored_images.check(reconstruct)
-    result = probe(
-        model,
-        inputs,
-        estimator=estimator,
-        layers=layers,
-        reconstruct=reconstruct,
-        training=training,
-        rtol=rtol,
-        seed=seed,
-    )
+    if training is None:
+        _say_what_is_not_seen()
+
+    def judge(own: BaseTrial | None) -> Verdict:
+        run = ready(
+            model,
+            inputs,
+            estimator=estimator,
+            layers=layers,
+            reconstruct=reconstruct,
+            training=training,
+            rtol=rtol,
+            seed=seed,
+        )
+        return _judged(run, own, rule)
+
+    return judged_by_the_first(trial, judge) if is_shared(trial) else judge(trial)
+
+
+def _judged(
+    run: Callable[[], ProbeResult], trial: BaseTrial | None, rule: Rule | CertifiedRule | None
+) -> Verdict:
+    """Probe, judge and store; without a trial, on a process that has no say, only probe."""
+    start = time.perf_counter()
+    try:
+        result = run()
+    except optuna.TrialPruned:  # the user's own code does so
+        raise
+    except Exception as error:
+        return _kept(trial, error, time.perf_counter() - start)
+    warn_of_noise(result.redundancy, stacklevel=_caller() + 1)
+    if trial is None:
+        return Verdict(True, 0.0, "Another process judges.")
     chosen = rule or _rule_of(trial)
+    written: tuple[str, ...] = ()
     if isinstance(chosen, CertifiedRule):
-        verdict = judge_in_study(chosen, trial, result)
+        verdict, written = judge_in_study(chosen, trial, result), attributes.OF_CERTIFIED
     else:
         verdict = chosen(result)
-    _set_constraint(trial, verdict.violation)
-    for key, value in attributes.to_attributes(trial.number, result, verdict).items():
-        trial.set_user_attr(key, value)
+    _store(trial, verdict, attributes.to_attributes(trial.number, result, verdict), written)
     if not verdict.trainable:
         _warn_if_nobody_prunes(trial)
     return verdict
 
 
+def _kept(trial: BaseTrial | None, error: Exception, seconds: float) -> Verdict:
+    """A trial whose probe failed is kept, and says why."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    fault = attributes.one_line(f"{type(error).__name__}: {error}{notes}")
+    verdict = Verdict(True, 0.0, f"It could not be judged: {fault}")
+    if trial is not None:
+        failure = attributes.of_failure(trial.number, fault, verdict, seconds)
+        _store(trial, verdict, failure)
+    message = f"The probe failed, so the trial is kept unjudged: {fault}"
+    warnings.warn(message, stacklevel=_caller())
+    return verdict
+
+
+def _store(
+    trial: BaseTrial, verdict: Verdict, known: Mapping[str, Any], written: Sequence[str] = ()
+) -> None:
+    """Write attributes and constraint; of a trial that this one retries, nothing is left."""
+    _set_constraint(trial, verdict.violation)
+    stale = attributes.stale(trial.user_attrs, {*known, *written})
+    for key, value in {**stale, **known}.items():
+        trial.set_user_attr(key, value)
+
+
 def _rule_of(trial: BaseTrial) -> Rule | CertifiedRule:
-    pruner = trial.study.pruner if isinstance(trial, Trial) else None
+    pruner = pruner_of(trial)
     if isinstance(pruner, ReconstructionEntropyPruner):
         return pruner.rule
+    if pruner is None and not isinstance(trial, (FixedTrial, FrozenTrial)):
+        warnings.warn(
+            f"The study of this {type(trial).__name__} is not known, so TrainabilityRule judges, "
+            "whatever the rule of its pruner: give probe_trial(…, rule=…).",
+            stacklevel=_caller(),
+        )
     return TrainabilityRule()
 
 
@@ -119,7 +193,24 @@ def _warn_if_nobody_prunes(trial: BaseTrial) -> None:
             "create_study and load_study, with other pruners wrapped in it. (Trials that run all "
             "the same are infeasible to Optuna, so best_trial passes them over.)"
         )
-        warnings.warn(message, stacklevel=3)
+        warnings.warn(message, stacklevel=_caller())
+
+
+@cache
+def _say_what_is_not_seen() -> None:
+    """Once in a process."""
+    logger.info(
+        "probe_trial without `training` looks at the initialization alone, and not at learning "
+        "rate and optimizer: give training=rp.Training(loss, optimizer, budget=steps)."
+    )
+
+
+def _caller() -> int:
+    """The `stacklevel` of the user's line, for a warning of the function that asks."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _set_constraint(trial: BaseTrial, violation: float) -> None:

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 from recent_prune.optuna import attributes
 from recent_prune.report.figures import plot_entropy_profile, plot_verdicts
 from recent_prune.report.study_report import telling_parameters
-from recent_prune.report.trials import trials_table
+from recent_prune.report.trials import losses, trials_table
 
 HEADING = "**recent_prune:"
 """How our part of a note begins; a note that has it is left as it is."""
@@ -105,23 +105,32 @@ def _save_note(study: Study, trial: FrozenTrial) -> None:
 
 def _note(trial: FrozenTrial) -> str:
     known = trial.user_attrs
-    entropy = known[attributes.RELATIVE_ENTROPY]
-    return "\n".join(
-        (
-            f"{HEADING} {'can' if known[attributes.TRAINABLE] else 'cannot'} train**",
-            "",
-            known[attributes.REASON],
-            "",
-            f"- retained at the deepest layer: {known[attributes.RETAINED]:.2%} of the input's "
-            "variance",
-            "- relative entropy there: "
-            + ("not finite" if entropy is None else f"{entropy:.4g} nats"),
-            f"- layers before the profile saturates: {known[attributes.CUTOFF]} of "
-            f"{known[attributes.DEPTH]}",
-            f"- violation: {known[attributes.VIOLATION]:.3g} (positive is condemned, 1 is worst)",
-            f"- probed in {known[attributes.SECONDS]:.3g} s",
-        )
+    seconds = f"- probed in {known[attributes.SECONDS]:.3g} s"
+    fault = known.get(attributes.FAULT)
+    if fault is not None:
+        return "\n".join((f"{HEADING} could not be judged**", "", fault, "", seconds))
+    verdict = "can train" if known[attributes.TRAINABLE] else "cannot train"
+    cause, advice = known.get(attributes.CAUSE), known.get(attributes.ADVICE)
+    loss = losses(
+        *map(known.get, (attributes.LOSS_BEFORE, attributes.LOSS_AFTER, attributes.CONSTANT_LOSS))
     )
+    entropy = known[attributes.RELATIVE_ENTROPY]
+    lines = (
+        f"{HEADING} {verdict}{f' ({cause})' if cause else ''}**",
+        "",
+        known[attributes.REASON],
+        *(("", advice) if advice else ()),
+        "",
+        *((f"- loss in the first steps: {loss}",) if loss else ()),
+        f"- retained at the deepest layer: {known[attributes.RETAINED]:.2%} of the input's "
+        "variance",
+        "- relative entropy there: " + ("not finite" if entropy is None else f"{entropy:.4g} nats"),
+        f"- layers before the profile saturates: {known[attributes.CUTOFF]} of "
+        f"{known[attributes.DEPTH]}",
+        f"- violation: {known[attributes.VIOLATION]:.3g} (positive is condemned, 1 is worst)",
+        seconds,
+    )
+    return "\n".join(lines)
 
 
 def _save_figures(study: Study, params: tuple[str, str] | None) -> None:

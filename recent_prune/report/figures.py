@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Hashable, Mapping, Sequence
+from html import escape
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -17,7 +19,7 @@ from optuna.study import Study
 from plotly.subplots import make_subplots
 
 from recent_prune.optuna import Audit, audit
-from recent_prune.report.trials import PARAMETER, trials_table
+from recent_prune.report.trials import PARAMETER, losses, trials_table
 
 if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
@@ -74,7 +76,9 @@ def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
     figure.update_xaxes(title_text="share of the depth", range=[0, 1.02])
     figure.update_yaxes(title_text="input ‖ reconstruction (nats)", col=1)
     figure.update_yaxes(title_text="share of the input's variance", range=[-0.02, 1.02], col=2)
-    return figure.update_layout(title="What arrives at each layer, before training", legend=BELOW)
+    after = probed["loss_before"].notna().any()
+    title = f"What arrives at each layer, {'after the first steps' if after else 'before training'}"
+    return figure.update_layout(title=title, legend=BELOW)
 
 
 def plot_verdicts(
@@ -126,11 +130,8 @@ def plot_verdicts(
                 "line": {"width": 1, "color": "#333"},
             },
             text=[
-                f"trial {number}: {reason}<br>{value_name}: "
-                + ("unknown" if math.isnan(value) else f"{value:.3g}")
-                for number, reason, value in zip(
-                    trials["number"], trials["reason"], shown, strict=True
-                )
+                _told(trial, f"{value_name}: {'unknown' if math.isnan(value) else f'{value:.3g}'}")
+                for trial, value in zip(trials.to_dict("records"), shown, strict=True)
             ],
             hovertemplate="%{text}<extra></extra>",
         )
@@ -185,6 +186,21 @@ def _probed(table: pd.DataFrame) -> pd.DataFrame:
             "The study has no probed trials: its objective did not call probe_trial.", stacklevel=3
         )
     return probed
+
+
+def _told(trial: Mapping[Hashable, Any], value: str) -> str:
+    """What is shown of a trial where the pointer is."""
+    loss = losses(trial["loss_before"], trial["loss_after"], trial["constant_loss"])
+    lines = (
+        f"trial {trial['number']}: {trial['reason']}",
+        f"cause: {trial['cause']}" if isinstance(trial["cause"], str) else None,
+        trial["advice"],
+        loss and f"loss in the first steps: {loss}",
+        value,
+    )
+    # Long lines would reach beyond the page.
+    parts = [part for line in lines if isinstance(line, str) for part in wrap(line, 90)]
+    return "<br>".join(map(escape, parts))
 
 
 def _lines(

@@ -15,7 +15,7 @@ from recent_prune.optuna import attributes
 from recent_prune.report.figures import plot_audit, plot_entropy_profile, plot_verdicts
 from recent_prune.report.images import plot_reconstructions
 from recent_prune.report.page import html_page
-from recent_prune.report.trials import PARAMETER, trials_table
+from recent_prune.report.trials import PARAMETER, losses, trials_table
 
 if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
@@ -28,6 +28,17 @@ EXAMPLES = 2
 """Trials of either kind whose reconstructions are shown."""
 DEAR = 0.05
 """Share of the time in trials that probes should not take."""
+LOSSES = ["loss_before", "loss_after", "constant_loss"]
+DETAILS = ("cause", "reason", "advice", *LOSSES)
+BY_STEPS = (
+    "Each trial made a few first steps with its own optimizer and was probed, and all was undone; "
+    "those that lead nowhere were pruned before their first epoch."
+)
+BY_INITIALIZATION = (
+    "Each network was probed at its initialization; those that lose their input on the way to the "
+    "last layer, or blow it up, were pruned before their first epoch. Learning rate and optimizer "
+    "were not looked at (probe_trial(…, training=…) does)."
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,9 @@ class StudyReport:
         summary: A line a figure, a column ``value`` of text.
         warnings: What the reader should not miss, a sentence each.
         figures: Each with a caption.
-        pruned: A line a pruned trial: ``number``, ``reason``, ``retained`` and its parameters.
+        pruned: A line a pruned trial: ``number``, ``cause``, ``reason``, ``advice``, the losses of
+            first steps (as far as any trial has them), ``retained`` and its parameters.
+        steps: Whether trials were judged by their first steps, and so by their learning rate.
     """
 
     title: str
@@ -47,6 +60,7 @@ class StudyReport:
     warnings: list[str]
     figures: list[tuple[go.Figure, str]]
     pruned: pd.DataFrame
+    steps: bool = False
 
     @classmethod
     def of(
@@ -90,9 +104,11 @@ class StudyReport:
                 caption = "The bound on the good trials that were thrown away."
                 figures.append((figure, caption))
         pruned = probed[probed["trainable"] == False]  # noqa: E712
-        columns = ["number", "reason", "retained", *_parameters(table)]
+        details = [name for name in DETAILS if pruned[name].notna().any()]
+        columns = ["number", *details, "retained", *_parameters(table)]
         return cls(
             title=title or (study.study_name if isinstance(study, Study) else "Ray Tune"),
+            steps=bool(probed[LOSSES].notna().any(axis=None)),
             summary=_summary(table, probed, several=_objectives(study) > 1),
             warnings=_warnings(table, probed),
             figures=figures,
@@ -101,15 +117,15 @@ class StudyReport:
 
     def page(self) -> str:
         """One HTML page that works offline and prints."""
-        count, shown = len(self.pruned), self.pruned.round(4)
+        count = len(self.pruned)
+        details = [(f"The {count} trials that the probe pruned", _readable(self.pruned))]
         return html_page(
             f"recent_prune: {self.title}",
-            "Each network was probed at its initialization; those that lose their input on the "
-            "way to the last layer, or blow it up, were pruned before their first epoch.",
+            BY_STEPS if self.steps else BY_INITIALIZATION,
             self.summary,
             self.figures,
             notes=self.warnings,
-            details=[(f"The {count} trials that the probe pruned", shown)] if count else [],
+            details=details if count else [],
         )
 
     def to_json(self) -> str:
@@ -154,17 +170,21 @@ def _ran(table: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summary(table: pd.DataFrame, probed: pd.DataFrame, several: bool = False) -> pd.DataFrame:
-    pruned = int((probed["trainable"] == False).sum())  # noqa: E712
+    condemned = probed["trainable"] == False  # noqa: E712
+    pruned = int(condemned.sum())
+    causes = probed.loc[condemned, "cause"].value_counts()
     ran = _ran(table, probed)
     complete = ran[ran["state"] == "COMPLETE"]
     spent = float(table["seconds"].astype(float).sum())
-    probes = float(probed["probe_seconds"].astype(float).sum())
+    probes = float(table["probe_seconds"].astype(float).sum())
     epochs = int(table["epochs"].astype(float).sum())
     values = complete["value"].astype(float)
     lines = {
         "finished trials": f"{len(table)}",
         "probed": f"{len(probed)}",
         "pruned by the probe": f"{pruned} ({_share(pruned, len(probed))})",
+        **{f"of these, {cause}": f"{count}" for cause, count in causes.items()},
+        "could not be judged": f"{int(table['fault'].notna().sum())}",
         "stopped later, by another pruner": f"{len(ran) - len(complete)}",
         "epochs reported": f"{epochs}" if epochs else "–",
         "time in trials": f"{spent:.1f} s, summed over trials",
@@ -185,7 +205,13 @@ def _summary(table: pd.DataFrame, probed: pd.DataFrame, several: bool = False) -
 
 def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
     told = []
-    if probed.empty:
+    faults = table["fault"].dropna()
+    if len(faults):
+        told.append(
+            f"{len(faults)} of {len(table)} trials could not be judged, the first because of "
+            f"{faults.iloc[0]}"
+        )
+    elif probed.empty:
         return ["No trial was probed: the objective did not call probe_trial."]
     condemned = int((probed["trainable"] == False).sum())  # noqa: E712
     if len(probed) >= FEWEST and condemned >= MOST_CONDEMNED * len(probed):
@@ -202,19 +228,25 @@ def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
             f"Probes took {_share(probes, seconds)} of the time in trials: trainings are so short "
             "here that a probe weighs much."
         )
-    if len(probed) < len(table):
-        told.append(f"{len(table) - len(probed)} of {len(table)} trials were not probed.")
+    unprobed = len(table) - len(probed) - len(faults)
+    if unprobed:
+        told.append(f"{unprobed} of {len(table)} trials were not probed.")
     return told
 
 
 def telling_parameters(probed: pd.DataFrame) -> tuple[str, str] | None:
-    """The two numeric parameters that the retained share depends on most, by rank."""
-    retained = probed["retained"].astype(float)
+    """The two numeric parameters that the violation depends on most, by rank.
+
+    Where the violation is unknown, or the same for all, the retained share stands for it.
+    """
+    judged = probed["violation"].astype(float)
+    if judged.nunique() < 2:
+        judged = probed["retained"].astype(float)
     found = {}
     for column in _parameters(probed):
         values = pd.to_numeric(probed[column], errors="coerce")
         if values.nunique() > 2:
-            found[column] = _rank_correlation(values, retained)
+            found[column] = _rank_correlation(values, judged)
     best = sorted(found, key=lambda column: -found[column])[:2]
     return (_plain(best[0]), _plain(best[1])) if len(best) == 2 else None
 
@@ -225,6 +257,18 @@ def _rank_correlation(first: pd.Series, second: pd.Series) -> float:
     if (both.nunique() < 2).any():
         return 0.0
     return abs(float(both["first"].corr(both["second"], method="spearman")))
+
+
+def _readable(pruned: pd.DataFrame) -> pd.DataFrame:
+    """With one text instead of three losses."""
+    known = [name for name in LOSSES if name in pruned]
+    if not known:
+        return pruned.round(4)
+    rows = pruned.reindex(columns=LOSSES).astype(float).itertuples(index=False)
+    texts = [losses(*row) for row in rows]
+    shown = pruned.round(4)
+    shown.insert(list(shown).index(known[0]), "loss", texts)
+    return shown.drop(columns=known)
 
 
 def _unprefixed(table: pd.DataFrame) -> pd.DataFrame:

@@ -29,9 +29,11 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
     Returns:
         Columns ``number``, ``state``, ``value`` (NaN if pruned without a report), ``seconds``
         (wall clock of the whole trial), ``epochs`` (number of reports), then of the probe, NaN
-        or None where a trial was not probed: ``trainable``, ``reason``, ``retained``,
-        ``relative_entropy`` (nats), ``cutoff``, ``depth``, ``probe_seconds``, ``profile``; and
-        ``param:NAME`` for each parameter. Rows in the order of their numbers.
+        or None where a trial was not probed: ``trainable``, ``violation``, ``reason``, ``cause``,
+        ``advice``, ``loss_before``, ``loss_after`` and ``constant_loss`` (None without first
+        steps), ``retained``, ``relative_entropy`` (nats), ``cutoff``, ``depth``,
+        ``probe_seconds``, ``profile``; ``fault``, why a trial could not be judged (the others are
+        then empty); and ``param:NAME`` for each parameter. Rows in the order of their numbers.
     """
     if not isinstance(study, Study):
         return _tune_table(study)
@@ -39,39 +41,74 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
     return _table([_row(trial) for trial in finished])
 
 
+OF_PROBE = (
+    "trainable",
+    "violation",
+    "reason",
+    "cause",
+    "advice",
+    "loss_before",
+    "loss_after",
+    "constant_loss",
+    "retained",
+    "relative_entropy",
+    "cutoff",
+    "depth",
+)
+"""What is called so in a trial's attributes, in Tune's metrics and here."""
+
 COLUMNS = [
     "number",
     "state",
     "value",
     "seconds",
     "epochs",
-    "trainable",
-    "reason",
-    "retained",
-    "relative_entropy",
-    "cutoff",
-    "depth",
+    *OF_PROBE,
     "probe_seconds",
     "profile",
+    "fault",
 ]
 
 
+def losses(before: object, after: object, constant: object) -> str | None:
+    """What the first steps did to the loss, e.g. "1 → 19.6 times that of a constant prediction".
+
+    Args:
+        before: Loss before the steps; None or NaN where unknown or not finite.
+        after: Likewise after them.
+        constant: Likewise of the best constant prediction.
+
+    Returns:
+        None if there were no steps. Plain losses where that of a constant prediction is unknown,
+        or not positive.
+    """
+    known = [_number(value) for value in (before, after, constant)]
+    if all(map(math.isnan, known)):
+        return None
+    unit = known[2] if known[2] > 0 else 1.0
+    told = " → ".join("not finite" if math.isnan(x) else f"{x / unit:.3g}" for x in known[:2])
+    return told + (" times that of a constant prediction" if known[2] > 0 else "")
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
 def _row(trial: FrozenTrial) -> dict[str, object]:
-    probed = trial.user_attrs if attributes.is_probed(trial) else {}
+    told = trial.user_attrs if attributes.is_probed(trial) else {}
+    fault = told.get(attributes.FAULT)
+    # Attributes that version 0.1 did not know are missing.
+    probed = told if fault is None else {}
     return {
         "number": trial.number,
         "state": trial.state.name,
         "value": trial.values[0] if trial.values else math.nan,
         "seconds": trial.duration.total_seconds() if trial.duration else math.nan,
         "epochs": len(trial.intermediate_values),
-        "trainable": probed.get(attributes.TRAINABLE),
-        "reason": probed.get(attributes.REASON),
-        "retained": probed.get(attributes.RETAINED),
-        "relative_entropy": probed.get(attributes.RELATIVE_ENTROPY),
-        "cutoff": probed.get(attributes.CUTOFF),
-        "depth": probed.get(attributes.DEPTH),
-        "probe_seconds": probed.get(attributes.SECONDS),
+        **{name: probed.get(f"recent_prune:{name}") for name in OF_PROBE},
+        "probe_seconds": told.get(attributes.SECONDS),
         "profile": probed.get(attributes.PROFILE),
+        "fault": fault,
         **{PARAMETER + name: value for name, value in trial.params.items()},
     }
 
@@ -89,7 +126,7 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
 
     probes = probed_trials(results).set_index("trial_id")
     metric = metric_of(results)
-    names = (*COLUMNS[5:11], "seconds")
+    names = (*OF_PROBE, "seconds", "fault")
     rows = []
     for number, trial in enumerate(trials_of(results)):
         if trial.status not in ("TERMINATED", "ERROR"):
@@ -98,6 +135,7 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
         # Of the gate, or of a trial that judged itself (`probe_and_report`).
         own = {name: last[f"{METRICS}/{name}"] for name in names if f"{METRICS}/{name}" in last}
         probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else own
+        fault = probed.get("fault") if isinstance(probed.get("fault"), str) else None
         gated = probed["seconds"] if probed and probed is not own else 0.0
         condemned = probed.get("trainable") is False
         state = "PRUNED" if condemned else "COMPLETE"
@@ -109,9 +147,10 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 # Tune's clock starts after the gate's probe.
                 "seconds": last.get("time_total_s", 0.0) + (0.0 if pd.isna(gated) else gated),
                 "epochs": 0 if condemned else last.get("training_iteration", 0),
-                **{name: probed.get(name) for name in COLUMNS[5:11]},
+                **{name: None if fault else probed.get(name) for name in OF_PROBE},
                 "probe_seconds": probed.get("seconds"),
                 "profile": None,
+                "fault": fault,
                 **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
             }
         )

@@ -27,6 +27,8 @@ def test_totals_are_those_of_the_trials(studies: tuple[Study, Study]) -> None:
     totals, full = Totals.of(study), Totals.of(reference)
     assert totals.trials == full.trials == 6
     assert totals.pruned > full.pruned == 0
+    assert sum(totals.causes.values()) == totals.pruned
+    assert full.causes == {}
     assert totals.epochs == 2 * (6 - totals.pruned)
     assert full.epochs == 12
     assert totals.best == study.best_value <= full.best
@@ -44,6 +46,8 @@ def test_table_and_page_show_what_was_saved(studies: tuple[Study, Study]) -> Non
     dead = [t.number for t in study.trials if t.state == TrialState.PRUNED]
     best = max(t.value or 0 for t in reference.trials if t.user_attrs[SOURCE] in dead)
     assert table.loc["pruned", "saved"] == f"their best: {best:.4f}"
+    causes = set(Totals.of(study).causes)
+    assert {part.split()[0] for part in str(table.iloc[2, 0]).split(", ")} == causes
     page = summary_page(study, reference, SETTINGS)
     assert str(table.loc["epochs", "saved"]) in page
     assert page.count('class="plot" ') == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import optuna
+import pytest
 import torch
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
@@ -39,6 +40,15 @@ def objective(trial: Trial) -> float:
     if trial.should_prune():
         raise optuna.TrialPruned(verdict.reason)
     return train(trial, model)
+
+
+def failing(trial: Trial) -> float:
+    """The probe of a network that cannot be run, which is kept."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(63, 10))
+    with pytest.warns(UserWarning, match="The probe failed, so the trial is kept unjudged"):
+        verdict = probe_trial(trial, model, DIGITS.train)
+    assert verdict.trainable
+    return 0.1
 
 
 def train(trial: Trial, model: nn.Module) -> float:

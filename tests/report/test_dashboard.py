@@ -20,7 +20,7 @@ from optuna.trial import create_trial
 
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes
 from recent_prune.report import DashboardCallback, save_to_dashboard
-from tests.optuna.studies import condemned, objective
+from tests.optuna.studies import condemned, failing, objective
 
 FIGURES = {"recent_prune-verdicts", "recent_prune-profiles"}
 
@@ -84,7 +84,8 @@ def test_the_dashboard_shows_notes_and_figures(storage: str, tmp_path: Path) -> 
     seen = shown(study)
     for trial in study.trials:
         body = seen["trials"][trial.number]["note"]["body"]
-        verdict = "cannot train" if trial.number in dead else "can train"
+        cause = trial.user_attrs[attributes.CAUSE]
+        verdict = f"cannot train ({cause})" if trial.number in dead else "can train"
         assert body.startswith(
             f"**recent_prune: {verdict}**\n\n{trial.user_attrs[attributes.REASON]}"
         )
@@ -185,6 +186,49 @@ class TestSaveToDashboard:
         study.add_trial(create_trial(value=0.5, user_attrs={**numbers, attributes.TRIAL: 1}))
         save_to_dashboard(study)
         assert "relative entropy there: not finite" in notes(study)[1]
+
+    def test_notes_of_first_steps(self) -> None:
+        study = new_study()
+        study.optimize(objective, n_trials=1)
+        steps = {
+            attributes.TRIAL: 1,
+            attributes.ADVICE: "Lower the rate.",
+            attributes.LOSS_BEFORE: 2.3,
+            attributes.LOSS_AFTER: 4.6,
+            attributes.CONSTANT_LOSS: 2.3,
+        }
+        old = study.trials[0].user_attrs
+        study.add_trial(create_trial(value=0.5, user_attrs={**old, **steps}))
+        save_to_dashboard(study)
+        before, after = notes(study)
+        assert "loss in the first steps" not in before
+        assert f"{old[attributes.REASON]}\n\nLower the rate.\n\n- loss in the first" in after
+        assert "steps: 1 → 2 times that of a constant prediction\n- retained" in after
+
+    def test_a_failed_probe_has_a_note(self) -> None:
+        study = new_study()
+        study.optimize(failing, n_trials=1)
+        save_to_dashboard(study)
+        (note,) = notes(study)
+        assert note.startswith("**recent_prune: could not be judged**\n\nRuntimeError: mat1 and")
+
+    def test_a_study_of_version_0_1_has_notes(self) -> None:
+        study = new_study()
+        study.optimize(objective, n_trials=1)
+        new = (
+            attributes.CAUSE,
+            attributes.ADVICE,
+            attributes.LOSS_BEFORE,
+            attributes.LOSS_AFTER,
+            attributes.CONSTANT_LOSS,
+        )
+        known = study.trials[0].user_attrs
+        other = new_study()
+        old = {key: value for key, value in known.items() if key not in new}
+        other.add_trial(create_trial(value=0.5, user_attrs=old))
+        save_to_dashboard(other)
+        (note,) = notes(other)
+        assert f"train**\n\n{known[attributes.REASON]}\n\n- retained" in note
 
     def test_refuses_a_study_without_probes(self) -> None:
         study = optuna.create_study(study_name="plain")

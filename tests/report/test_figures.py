@@ -5,6 +5,7 @@ from typing import Any
 import optuna
 import pytest
 from optuna.study import Study
+from optuna.trial import TrialState, create_trial
 
 from recent_prune.optuna import attributes, audit
 from recent_prune.report import (
@@ -58,6 +59,38 @@ def test_verdicts_show_every_trial_once(study: Study) -> None:
     assert list(kept.marker.color) == [t.value for t in study.trials if t not in condemned(study)]
     assert figure.layout.xaxis.title.text == "weight_variance"
     assert figure.layout.xaxis.type == "log"
+
+
+def test_the_pointer_shows_cause_advice_and_losses() -> None:
+    study = optuna.create_study()
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    told = {
+        attributes.TRAINABLE: False,
+        attributes.REASON: "The loss <rises>. " * 8,
+        attributes.CAUSE: "diverges",
+        attributes.ADVICE: "Lower the rate.",
+        attributes.LOSS_BEFORE: 2.3,
+        attributes.LOSS_AFTER: 46.0,
+        attributes.CONSTANT_LOSS: 2.3,
+    }
+    study.add_trial(
+        create_trial(
+            state=TrialState.PRUNED,
+            params={"x": 0.5},
+            distributions=study.trials[0].distributions,
+            user_attrs={**told, attributes.TRIAL: 2},
+        )
+    )
+    (text,) = plot_verdicts(study, ("x", "x")).data[1].text
+    lines = text.split("<br>")
+    assert max(map(len, lines)) < 120
+    assert lines[0].startswith("trial 2: The loss &lt;rises&gt;. The loss")
+    assert lines[-4:] == [
+        "cause: diverges",
+        "Lower the rate.",
+        "loss in the first steps: 1 → 20 times that of a constant prediction",
+        "objective value: unknown",
+    ]
 
 
 def test_verdicts_take_the_value_of_pruned_trials_from_the_reference(

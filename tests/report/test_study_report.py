@@ -14,7 +14,7 @@ from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_t
 from recent_prune.report import StudyReport
 from tests.browser import CHROMIUM, looked_at, needs_chromium
 from tests.optuna.certified_study import create, objective
-from tests.optuna.studies import DIGITS, build, condemned, run
+from tests.optuna.studies import DIGITS, build, condemned, failing, run
 
 REASON = (
     "Only 0.00% of the input is retained at 'tanh50' (at least 0.50% needed); 23.2% of the depth "
@@ -79,6 +79,63 @@ def test_counts_and_reasons(study: Study) -> None:
     known = json.loads(report.to_json())
     assert len(known["pruned"]) == len(dead)
     assert known["summary"]["probed"] == "12"
+
+
+def test_causes_and_losses_of_first_steps() -> None:
+    other = optuna.create_study(direction="maximize")
+    for trial in made_up(30, 5).trials:
+        causes = ["diverges", "stalls", "diverges", "diverges", "lost"]
+        cause = causes[trial.number] if trial.number < 5 else None
+        trial.user_attrs[attributes.CAUSE] = cause
+        trial.user_attrs[attributes.ADVICE] = "Lower the rate." if cause == "diverges" else None
+        trial.user_attrs[attributes.VIOLATION] = (15 - trial.params["lr"]) / 30
+        trial.user_attrs[attributes.LOSS_BEFORE] = 2.0
+        trial.user_attrs[attributes.LOSS_AFTER] = None if cause == "diverges" else 1.0
+        trial.user_attrs[attributes.CONSTANT_LOSS] = 2.0
+        other.add_trial(trial)
+    report = StudyReport.of(other)
+    told = report.summary["value"].to_dict()
+    names = list(told)
+    after = names.index("pruned by the probe") + 1
+    assert names[after] == "of these, diverges"
+    assert {name: told[name] for name in names[after : after + 3]} == {
+        "of these, diverges": "3",
+        "of these, stalls": "1",
+        "of these, lost": "1",
+    }
+    assert report.pruned["cause"].tolist() == ["diverges", "stalls", "diverges", "diverges", "lost"]
+    assert report.pruned["loss_before"].tolist() == [2.0] * 5
+    page = report.page()
+    assert "made a few first steps with its own optimizer" in page
+    assert "1 → not finite times that of a constant prediction" in page
+    assert "1 → 0.5 times that of a constant prediction" in page
+    assert "loss_before" not in page
+    assert "Lower the rate." in page
+
+
+def test_a_study_of_version_0_1(study: Study) -> None:
+    """It has neither causes nor losses, and says what was not looked at."""
+    report = StudyReport.of(made_up(30, 5))  # with the attributes of then
+    assert list(report.pruned) == ["number", "reason", "retained", "depth", "gain", "lr"]
+    assert not [name for name in report.summary.index if "of these" in name]
+    assert "Learning rate and optimizer were not looked at" in report.page()
+    assert "Learning rate and optimizer were not looked at" in StudyReport.of(study).page()
+
+
+def test_failed_probes_are_counted() -> None:
+    study = made_up(3, 1)
+    study.optimize(failing, n_trials=2)
+    report = StudyReport.of(study)
+    fault = study.trials[3].user_attrs[attributes.FAULT]
+    assert report.summary.loc["probed", "value"] == "3"
+    assert report.summary.loc["could not be judged", "value"] == "2"
+    assert report.warnings == [
+        f"2 of 5 trials could not be judged, the first because of {fault}",
+    ]
+    only = optuna.create_study()
+    only.optimize(failing, n_trials=1)
+    (warning,) = StudyReport.of(only).warnings
+    assert warning.startswith("1 of 1 trials could not be judged, the first because of Runtime")
 
 
 def test_verdicts_are_drawn_over_what_they_depend_on() -> None:

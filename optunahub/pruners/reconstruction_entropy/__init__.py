@@ -2,6 +2,7 @@ from recent_prune.optuna import audit
 from recent_prune.optuna import calibrated
 from recent_prune.optuna import probe_trial
 from recent_prune.optuna import ReconstructionEntropyPruner
+from recent_prune.probe import Training
 from recent_prune.rules import RetainedInformationRule
 from recent_prune.rules import SaturationRule
 from recent_prune.rules import TrainabilityRule
@@ -14,6 +15,7 @@ __all__ = [
     "RetainedInformationRule",
     "SaturationRule",
     "TrainabilityRule",
+    "Training",
     "audit",
     "calibrated",
     "probe_trial",

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 
+EPOCHS = 6
 module = optunahub.load_module(package="pruners/reconstruction_entropy")
 
 # A task that any healthy network can learn: 64 features that depend on 8 factors.
@@ -19,7 +20,7 @@ def objective(trial: optuna.Trial) -> float:
     # Suggest everything first, then probe: samplers look at the parameters all trials share.
     depth = trial.suggest_int("depth", 2, 40)
     gain = trial.suggest_float("gain", 0.1, 2.0, log=True)
-    learning_rate = trial.suggest_float("learning_rate", 1e-4, 1e-2, log=True)
+    learning_rate = trial.suggest_float("learning_rate", 1e-5, 1.0, log=True)
     layers: list[nn.Module] = []
     for _ in range(depth):
         linear = nn.Linear(64, 64)
@@ -27,14 +28,16 @@ def objective(trial: optuna.Trial) -> float:
         layers += [linear, nn.Tanh()]
     model = nn.Sequential(*layers, nn.Linear(64, 2))
 
-    # One forward pass of some samples; the verdict and its reason are stored in the trial.
-    verdict = module.probe_trial(trial, model, inputs)
+    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
+
+    # A few first steps, and all is put back; verdict, cause and reason are stored in the trial.
+    training = module.Training(nn.functional.cross_entropy, optimizer, budget=EPOCHS * 8)
+    verdict = module.probe_trial(trial, model, (inputs, labels), training=training)
     if trial.should_prune():
         raise optuna.TrialPruned(verdict.reason)
 
-    optimizer = torch.optim.Adam(model.parameters(), learning_rate)
     accuracy = 0.0
-    for epoch in range(6):
+    for epoch in range(EPOCHS):
         for x, y in zip(inputs.split(64), labels.split(64)):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(x), y).backward()
