@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
+from functools import cache
 
 from ray import tune
 from torch import nn
 
-from recent_prune.probe import Backward, probe
+from recent_prune.probe import Training, probe
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import Rule, TrainabilityRule, Verdict, summary
+
+logger = logging.getLogger(__name__)
 
 METRICS = "recent_prune"
 """Under this name the probe's numbers are in a trial's metrics, e.g. "recent_prune/retained"."""
@@ -28,7 +32,7 @@ def probe_and_report(
     rule: Rule | None = None,
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
-    backward: Backward | None = None,
+    training: Training | None = None,
     rtol: float = 0.005,
 ) -> Verdict:
     """Probe within a trial and, if it cannot train, report that to the scheduler, which stops it.
@@ -40,7 +44,9 @@ def probe_and_report(
 
         def train(config):
             model = build_model(config)
-            if not probe_and_report(model, images, metric="accuracy").trainable:
+            optimizer = torch.optim.Adam(model.parameters(), config["lr"])
+            training = rp.Training(cross_entropy, optimizer, budget=steps)
+            if not probe_and_report(model, loader, metric="accuracy", training=training).trainable:
                 return
             ...
 
@@ -53,15 +59,14 @@ def probe_and_report(
     to be used with this: it waits for the missing trial.
 
     Args:
-        model: The model at its initialization; it comes back untouched.
+        model: The model at its initialization; it comes back untouched, and so does the optimizer.
         inputs: As in :func:`recent_prune.probe.probe`.
         metric: The metric of the run, or its metrics.
         rule: Default: :class:`TrainabilityRule`.
         estimator: As in :func:`recent_prune.probe.probe`.
         layers: As in :func:`recent_prune.probe.probe`.
-        backward: As in :func:`recent_prune.probe.probe`, for a rule of your own that looks at
-            ``result.gradients``; the rules of this package do not, and gradients are not
-            reported. Default: none.
+        training: How the trial trains, as in :func:`recent_prune.probe.probe`; without it learning
+            rate and optimizer are not looked at, which is logged once. Default: none.
         rtol: As in :func:`recent_prune.probe.probe`.
 
     Returns:
@@ -76,9 +81,22 @@ def probe_and_report(
             f"`rule` must be a function of the probe's result (no class, and no CertifiedRule, "
             f"which the scheduler takes), but got {rule!r}."
         )
-    result = probe(model, inputs, estimator=estimator, layers=layers, backward=backward, rtol=rtol)
+    if training is None:
+        say_what_is_not_seen("probe_and_report", "rp.Training(loss, optimizer, budget=steps)")
+    result = probe(model, inputs, estimator=estimator, layers=layers, training=training, rtol=rtol)
     verdict = (rule or TrainabilityRule())(result)
     if not verdict.trainable:
         names = [metric] if isinstance(metric, str) else metric
         tune.report({**dict.fromkeys(names, math.nan), METRICS: summary(result, verdict)})
     return verdict
+
+
+@cache
+def say_what_is_not_seen(caller: str, training: str) -> None:
+    """Once in a process, where a trial is judged without its training."""
+    logger.info(
+        "%s without `training` looks at the initialization alone, and not at learning rate and "
+        "optimizer: give training=%s.",
+        caller,
+        training,
+    )

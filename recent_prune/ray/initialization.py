@@ -10,11 +10,15 @@ from typing import Any
 from ray import tune
 from torch import nn
 
+from recent_prune.probe import Training
 from recent_prune.probe.restoring.isolation import forked_random_states
 
 Config = dict[str, Any]
 BuildModel = Callable[[Config], nn.Module]
 """From a trial's configuration to the model with its sampled initialization, on the CPU."""
+
+MakeTraining = Callable[[nn.Module, Config], Training | None]
+"""From a trial's model and configuration to how it trains; None where it is probed as it is."""
 
 
 def trial_seed(trial_id: str) -> int:

@@ -9,13 +9,20 @@ from typing import Any, Self
 
 from ray import cloudpickle
 from ray.tune.utils import flatten_dict
-from torch import Tensor, nn
+from torch import nn
 
-from recent_prune.probe import ProbeResult, probe_many
+from recent_prune.probe import ProbeResult, Training, probe, probe_many
 from recent_prune.probe.batches.inputs import Inputs, gather
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.probe.restoring.isolation import forked_random_states
-from recent_prune.ray.initialization import BuildModel, Config, build_probed_model
+from recent_prune.ray.batches import LoadInputs, repeatable, takes_configuration
+from recent_prune.ray.initialization import (
+    BuildModel,
+    Config,
+    MakeTraining,
+    build_probed_model,
+    trial_seed,
+)
 from recent_prune.rules import Rule, Scalar, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.learned_score import probe_features
@@ -82,17 +89,25 @@ class ProbeSettings:
     """How candidates are probed and judged."""
 
     build_model: BuildModel
-    inputs: Inputs | Callable[[], Inputs]
+    inputs: Inputs | LoadInputs
     rule: Rule | CertifiedRule
     estimator: Estimator
     layers: Sequence[str] | None
     rtol: float
+    training: MakeTraining | None = None
 
-    def load_inputs(self) -> Tensor:
-        """The samples that are probed, loaded where this is called if they are a function's."""
+    def load_inputs(self) -> Inputs | None:
+        """What all trials are probed with, loaded where this is called if a function loads it.
+
+        Without ``training`` these are the samples, with it batches to train on; None where each
+        trial has its own.
+        """
+        if takes_configuration(self.inputs):
+            return None
+        samples = resolved(self.estimator).samples
         with forked_random_states([], 0):  # each actor the same, if a data loader shuffles
-            inputs = self.inputs() if callable(self.inputs) else self.inputs
-            return gather(inputs, resolved(self.estimator).samples).inputs
+            inputs: Any = self.inputs() if callable(self.inputs) else self.inputs  # type: ignore[call-arg]
+            return gather(inputs, samples) if self.training is None else repeatable(inputs, samples)
 
 
 def pickled(settings: ProbeSettings) -> bytes:
@@ -101,7 +116,7 @@ def pickled(settings: ProbeSettings) -> bytes:
     Raises:
         TypeError: If one of them cannot be pickled.
     """
-    for name in ("build_model", "inputs", "rule", "estimator"):
+    for name in ("build_model", "inputs", "rule", "estimator", "training"):
         try:
             cloudpickle.dumps(getattr(settings, name))
         except Exception as error:
@@ -113,18 +128,39 @@ def pickled(settings: ProbeSettings) -> bytes:
 
 
 def probe_batch(
-    settings: ProbeSettings, inputs: Inputs, candidates: Sequence[Candidate], device: str = "cpu"
+    settings: ProbeSettings,
+    inputs: Inputs | None,
+    candidates: Sequence[Candidate],
+    device: str = "cpu",
 ) -> list[Outcome]:
-    """Build, probe and judge candidates, in order; what goes wrong with one harms no other."""
+    """Build, probe and judge candidates, in order; what goes wrong with one harms no other.
+
+    Args:
+        settings: How.
+        inputs: What :meth:`ProbeSettings.load_inputs` gave.
+        candidates: Trials.
+        device: On which.
+    """
+    if settings.training is None and inputs is not None:
+        found = _probed_together(settings, inputs, candidates, device)
+    else:
+        found = {c.trial_id: _probed_alone(settings, inputs, c, device) for c in candidates}
+    return [_judged(settings.rule, c, found[c.trial_id]) for c in candidates]
+
+
+def _probed_together(
+    settings: ProbeSettings, inputs: Inputs, candidates: Sequence[Candidate], device: str
+) -> dict[str, ProbeResult | Exception]:
+    """Results at their initializations, or why there are none, by trial."""
     built: list[str] = []
-    faults: dict[str, str] = {}
+    found: dict[str, ProbeResult | Exception] = {}
 
     def models() -> Iterator[nn.Module]:
         for candidate in candidates:
             try:
-                model = _built(settings.build_model, candidate).to(device)
-            except Exception as error:
-                faults[candidate.trial_id] = f"build_model failed: {described(error)}"
+                model = _built(settings.build_model, candidate, device)
+            except _UsersError as error:
+                found[candidate.trial_id] = error
             else:
                 built.append(candidate.trial_id)
                 yield model
@@ -137,28 +173,83 @@ def probe_batch(
         rtol=settings.rtol,
         progress=False,
     )
-    found = dict(zip(built, results, strict=True))
-    return [
-        Outcome(c.trial_id, fault=faults[c.trial_id])
-        if c.trial_id in faults
-        else _judged(settings.rule, c, found[c.trial_id])
-        for c in candidates
-    ]
+    return {**found, **dict(zip(built, results, strict=True))}
 
 
-def _built(build_model: BuildModel, candidate: Candidate) -> nn.Module:
-    config = copy.deepcopy(candidate.config)
-    model = build_probed_model(build_model, config, trial_id=candidate.trial_id)
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"`build_model` must return a module, but got {type(model).__name__}.")
+def _probed_alone(
+    settings: ProbeSettings, inputs: Inputs | None, candidate: Candidate, device: str
+) -> ProbeResult | Exception:
+    """The result after the trial's first steps, where its training is known."""
+    try:
+        model = _built(settings.build_model, candidate, device)
+        return probe(
+            model,
+            _loaded(settings.inputs, candidate) if inputs is None else inputs,
+            estimator=settings.estimator,
+            layers=settings.layers,
+            training=_training(settings.training, model, candidate),
+            rtol=settings.rtol,
+        )
+    except Exception as error:
+        return error
+
+
+class _UsersError(Exception):
+    """What a function of the user's raised."""
+
+    def __init__(self, name: str, error: Exception) -> None:
+        super().__init__(f"{name} failed: {described(error)}")
+
+
+def _called(name: str, candidate: Candidate, call: Callable[[Config], Any]) -> Any:
+    """Call what is the user's with a configuration of its own, as it would be in the trial."""
+    try:
+        return call(copy.deepcopy(candidate.config))
+    except Exception as error:
+        raise _UsersError(name, error) from error
+
+
+def _built(build_model: BuildModel, candidate: Candidate, device: str) -> nn.Module:
+    def build(config: Config) -> nn.Module:
+        model = build_probed_model(build_model, config, trial_id=candidate.trial_id)
+        if not isinstance(model, nn.Module):
+            raise TypeError(f"`build_model` must return a module, but got {type(model).__name__}.")
+        return model.to(device)
+
+    model: nn.Module = _called("build_model", candidate, build)
     return model
+
+
+def _loaded(load: Any, candidate: Candidate) -> Inputs:
+    """What a function of the configuration loads, in the same order in every actor."""
+    with forked_random_states([], 0):
+        inputs: Inputs = _called("inputs", candidate, load)
+        return inputs
+
+
+def _training(make: MakeTraining | None, model: nn.Module, candidate: Candidate) -> Training | None:
+    if make is None:
+        return None
+
+    def made(config: Config) -> Training | None:
+        with forked_random_states([], trial_seed(candidate.trial_id)):
+            training = make(model, config)
+        if training is not None and not isinstance(training, Training):
+            raise TypeError(
+                f"`training` must return a Training or None, but got {type(training).__name__}."
+            )
+        return training
+
+    training: Training | None = _called("training", candidate, made)
+    return training
 
 
 def _judged(
     rule: Rule | CertifiedRule, candidate: Candidate, result: ProbeResult | Exception
 ) -> Outcome:
     if isinstance(result, Exception):
-        return Outcome(candidate.trial_id, fault=described(result))
+        fault = str(result) if isinstance(result, _UsersError) else described(result)
+        return Outcome(candidate.trial_id, fault=fault)
     try:
         if isinstance(rule, CertifiedRule):
             return _prepared(candidate, result)
@@ -186,6 +277,7 @@ def _prepared(candidate: Candidate, result: ProbeResult) -> Outcome:
 
 
 def described(error: BaseException) -> str:
-    """One line that says what went wrong."""
+    """One line that says what went wrong, and where, if that is noted."""
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {lines[0] if lines else 'no message'}{notes}"

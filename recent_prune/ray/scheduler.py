@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,15 +14,16 @@ from ray.tune.schedulers import (
     PopulationBasedTraining,
     TrialScheduler,
 )
-from torch import nn
 
 from recent_prune.probe.batches.inputs import Inputs
-from recent_prune.probe.probing import Estimator, gathered, resolved
+from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray import tune_controller
+from recent_prune.ray.arguments import check_types
+from recent_prune.ray.batches import LoadInputs, sendable
 from recent_prune.ray.certified import Judge
 from recent_prune.ray.gate import Gate, OnFault, Pool
-from recent_prune.ray.in_trial import CONDEMNED, METRICS
-from recent_prune.ray.initialization import BuildModel
+from recent_prune.ray.in_trial import CONDEMNED, METRICS, say_what_is_not_seen
+from recent_prune.ray.initialization import BuildModel, MakeTraining
 from recent_prune.ray.pool import PoolLimits, ProbePool
 from recent_prune.ray.probing import ProbeSettings, pickled
 from recent_prune.ray.tune_controller import ControllerView
@@ -33,24 +34,31 @@ logger = logging.getLogger(__name__)
 
 
 class ReconstructionEntropyScheduler(TrialScheduler):
-    """Start only trials whose initialization can train; schedule those as usual.
+    """Start only trials that can train, judged by their first steps; schedule those as usual.
 
     A trial that Tune samples is held, without a worker or a placement group, until a probe actor
-    has built its model and probed it. If it cannot train it ends without having started: it is in
-    the ResultGrid, TERMINATED, with the probe's numbers as metrics (columns
-    ``recent_prune/retained``, ``…/violation``, ``…/cutoff``, ``…/seconds`` and ``…/reason`` of
-    ``get_dataframe()``, or ``result.metrics["recent_prune"]``). Otherwise the wrapped scheduler
-    gets it, which never hears of the others.
+    has built its model, made its first steps and probed it. If it cannot train it ends without
+    having started: it is in the ResultGrid, TERMINATED, with the probe's numbers as metrics
+    (columns ``recent_prune/reason``, ``…/cause``, ``…/advice``, ``…/loss_after`` and the others of
+    :func:`recent_prune.rules.summary` in ``get_dataframe()``, or
+    ``result.metrics["recent_prune"]``). Otherwise the wrapped scheduler gets it, which never hears
+    of the others.
 
     Example:
         .. code-block:: python
 
+            import recent_prune as rp
             from ray import tune
             from recent_prune.ray import ReconstructionEntropyScheduler, build_probed_model
 
 
             def build_model(config):
                 return MLP(depth=config["depth"], gain=config["gain"])
+
+
+            def training(model, config):
+                adam = torch.optim.Adam(model.parameters(), config["lr"])
+                return rp.Training(cross_entropy, adam, budget=20 * BATCHES)
 
 
             def train(config):
@@ -67,7 +75,10 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                     mode="max",
                     num_samples=100,
                     scheduler=ReconstructionEntropyScheduler(
-                        build_model, train_images, wrapped=tune.schedulers.ASHAScheduler()
+                        build_model,
+                        (train_images, train_labels),
+                        training=training,
+                        wrapped=tune.schedulers.ASHAScheduler(),
                     ),
                 ),
             )
@@ -78,13 +89,13 @@ class ReconstructionEntropyScheduler(TrialScheduler):
     OptunaSearch a rejected trial counts as pruned, and every probed one carries its violation as
     the constraint ``recent_prune``. ``Tuner.restore`` knows all verdicts: they are written to the
     experiment's storage before they are acted upon (:func:`probed_trials` reads them). A restored
-    run uses the ``build_model`` and ``inputs`` of the first one, which Tune keeps with the
-    experiment: after changing them start a new experiment.
+    run uses the ``build_model``, ``inputs`` and ``training`` of the first one, which Tune keeps
+    with the experiment: after changing them start a new experiment.
 
     A probe that fails (a time-out, an actor or node that dies) is tried once more, alone; then its
     trial runs unprobed, a warning says so once, and ``debug_string()`` counts it. After eight such
     trials in a row, or where no actor can start, the gate stays open for the rest of the run. Where
-    ``build_model`` raises, the trial runs unprobed at once.
+    ``build_model``, ``training`` or a first step raise, the trial runs unprobed at once.
 
     Use one object for one run, as with Tune's own schedulers: given to a second one the gate starts
     anew, but a wrapped scheduler keeps what it saw.
@@ -92,8 +103,12 @@ class ReconstructionEntropyScheduler(TrialScheduler):
     Args:
         build_model: From a trial's configuration to its model, on the CPU. It must be picklable.
             None: nothing is held, and only trials that call :func:`probe_and_report` are judged.
-        inputs: Samples [n, …] or an iterable of batches, of which as many as the estimator needs
-            are taken at once; or a function without arguments that loads them in the probe actor.
+        inputs: With ``training``, batches as the training loop gets them: tensors (inputs, targets)
+            or a list of batches, which are sent to the actors whole; another iterable (a data
+            loader), of which twice the batches are sent that the default steps and the estimator
+            need; or a function that loads them in the probe actor, best for large data: without
+            arguments, or of the configuration (``lambda config: loader(config["batch_size"])``),
+            called for each trial then. Without ``training``, samples [n, …] or any of these.
         rule: From a probe's result to a verdict, or a :class:`CertifiedRule`: fitted, it prunes and
             audits by what the run's trials come to (the metric in their last result, whatever
             ended them); otherwise it watches, for :func:`calibrated`. Under HyperBand it prunes
@@ -103,13 +118,17 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             of ``TuneConfig``.
         estimator: As in :func:`recent_prune.probe.probe`.
         layers: As in :func:`recent_prune.probe.probe`.
+        training: ``training(model, config)``, how a trial trains: a :class:`Training` with an
+            optimizer over that model, or None where the trial is to be probed at its
+            initialization alone. It must be picklable. Default: none, learning rate and optimizer
+            are not looked at, which is logged once.
         rtol: As in :func:`recent_prune.probe.probe`.
         batch_size: Trials that a probe actor gets at a time, at most. Default 16.
         probe_actors: Probe actors at a time, at most. Default 1.
         probe_resources: Of one of them. Default ``{"CPU": 0}``: the probe uses a core for the
             tenth of a second that it takes, but waits for none. With ``{"GPU": 0.25}`` it runs on
             the GPU; actors that hold resources stand back while trials wait for some.
-        timeout_s: Seconds that a batch may take. Default 60.
+        timeout_s: Seconds that a batch may take, first steps included. Default 60.
         start_timeout_s: Seconds that an actor may take to start while no trial is running.
             Default 120.
         idle_s: Seconds after which actors without work are released. Default 10.
@@ -123,12 +142,13 @@ class ReconstructionEntropyScheduler(TrialScheduler):
     def __init__(
         self,
         build_model: BuildModel | None = None,
-        inputs: Inputs | Callable[[], Inputs] | None = None,
+        inputs: Inputs | LoadInputs | None = None,
         rule: Rule | CertifiedRule | None = None,
         wrapped: TrialScheduler | None = None,
         *,
         estimator: Estimator = "ridge",
         layers: Sequence[str] | None = None,
+        training: MakeTraining | None = None,
         rtol: float = 0.005,
         batch_size: int = 16,
         probe_actors: int = 1,
@@ -139,7 +159,11 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         on_fault: OnFault = "run",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        _check_types(build_model, inputs, rule, wrapped)
+        check_types(build_model, inputs, training, rule, wrapped)
+        if wrapped is not None and isinstance(
+            tune_controller.innermost(wrapped), ReconstructionEntropyScheduler
+        ):
+            raise TypeError("`wrapped` must be another scheduler, but got this one twice.")
         if on_fault not in ("run", "reject"):
             raise ValueError(f"`on_fault` must be 'run' or 'reject', but got {on_fault!r}.")
         self._limits = PoolLimits(
@@ -152,10 +176,13 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         )
         self._settings: bytes | None = None
         if build_model is not None and inputs is not None:
+            if training is None:
+                say_what_is_not_seen(type(self).__name__, "a function of model and configuration")
+            samples = resolved(estimator).samples
             if not callable(inputs):
-                inputs = gathered(inputs, resolved(estimator).samples, None, 0).samples.cpu()
+                inputs = sendable(inputs, samples, trained=training is not None)
             rule = rule or TrainabilityRule()
-            settings = ProbeSettings(build_model, inputs, rule, estimator, layers, rtol)
+            settings = ProbeSettings(build_model, inputs, rule, estimator, layers, rtol, training)
             self._settings = pickled(settings)
         self._certified = rule if isinstance(rule, CertifiedRule) else None
         self._metric: str | None = None
@@ -334,44 +361,3 @@ class _Run:
     gate: Gate | None = None
     known: set[str] = field(default_factory=set)
     condemned: set[str] = field(default_factory=set)
-
-
-def _check_types(build_model: object, inputs: object, rule: object, wrapped: object) -> None:
-    builds = callable(build_model) and not isinstance(build_model, nn.Module)
-    if build_model is not None and not builds:
-        raise TypeError(
-            "`build_model` must be a function from a trial's configuration to a model, but got "
-            f"{build_model!r}."
-        )
-    if (build_model is None) != (inputs is None):
-        raise TypeError(
-            "`build_model` and `inputs` must be given together, or neither where trials call "
-            f"probe_and_report, but got {build_model!r} and {type(inputs).__name__}."
-        )
-    if isinstance(rule, CertifiedRule):
-        _check_certified(build_model, wrapped)
-    is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
-    if not is_rule or isinstance(rule, type):
-        raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
-    if wrapped is not None and not isinstance(wrapped, TrialScheduler):
-        raise TypeError(
-            "`wrapped` must be a Tune scheduler (an instance, not a class) or None, but got "
-            f"{wrapped!r}."
-        )
-    if isinstance(wrapped, TrialScheduler) and isinstance(
-        tune_controller.innermost(wrapped),
-        ReconstructionEntropyScheduler,
-    ):
-        raise TypeError("`wrapped` must be another scheduler, but got this one twice.")
-
-
-def _check_certified(build_model: object, wrapped: object) -> None:
-    if build_model is None:
-        raise TypeError("CertifiedRule needs `build_model` and `inputs`: it judges at the gate.")
-    if isinstance(wrapped, TrialScheduler) and isinstance(
-        tune_controller.innermost(wrapped), PopulationBasedTraining
-    ):
-        raise TypeError(
-            "CertifiedRule cannot be used with population based training: what a trial comes to "
-            f"there is not its own merit, but got wrapped={wrapped!r}."
-        )

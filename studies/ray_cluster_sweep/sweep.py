@@ -3,12 +3,13 @@
     python -m studies.ray_cluster_sweep.sweep
     python -m studies.ray_cluster_sweep.sweep --address auto --storage s3://bucket/sweeps
 
-What differs from a sweep without recent_prune is `build_probed_model` in the trainable and the
-`ReconstructionEntropyScheduler` around ASHA.
+What differs from a sweep without recent_prune is `build_probed_model` in the trainable, and the
+`ReconstructionEntropyScheduler` around ASHA with its `training`.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,12 +20,14 @@ import typer
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
-from torch import nn
+from torch import Tensor, nn
 
+from recent_prune import Training
 from recent_prune.data import load_digits
 from recent_prune.ray import ReconstructionEntropyScheduler, build_probed_model, probed_trials
 
 ACTIVATIONS = {"tanh": nn.Tanh, "relu": nn.ReLU, "gelu": nn.GELU}
+BATCH_SIZE = 64
 SPACE = {
     "depth": tune.randint(2, 65),
     "width": tune.choice([32, 64, 128]),
@@ -46,15 +49,33 @@ def build_model(config: dict[str, Any]) -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(fan_in, 10))
 
 
+def build_optimizer(model: nn.Module, config: dict[str, Any]) -> torch.optim.Optimizer:
+    """The same in the trial and in its first steps."""
+    return torch.optim.Adam(model.parameters(), config["lr"])
+
+
+def training(model: nn.Module, config: dict[str, Any]) -> Training:
+    """How a trial trains, for its first steps."""
+    batches = math.ceil(len(load_digits().train) / BATCH_SIZE)
+    optimizer = build_optimizer(model, config)
+    return Training(nn.functional.cross_entropy, optimizer, budget=config["epochs"] * batches)
+
+
+def load_batches() -> tuple[Tensor, Tensor]:
+    """What is trained on, loaded in the probe actor."""
+    digits = load_digits()
+    return digits.train, digits.train_labels
+
+
 def train(config: dict[str, Any]) -> None:
     """Train on handwritten digits and report the test accuracy after each epoch."""
     digits = load_digits()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model = build_probed_model(build_model, config).to(device)
-    optimizer = torch.optim.Adam(model.parameters(), config["lr"])
+    optimizer = build_optimizer(model, config)
     images, labels = digits.train.to(device), digits.train_labels.to(device)
     for _ in range(config["epochs"]):
-        for batch in torch.randperm(len(images)).split(64):
+        for batch in torch.randperm(len(images)).split(BATCH_SIZE):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
@@ -82,7 +103,11 @@ def main(
     if gate:
         resources = {"GPU": probe_gpus} if probe_gpus else None
         scheduler = ReconstructionEntropyScheduler(
-            build_model, load_digits().train, wrapped=scheduler, probe_resources=resources
+            build_model,
+            load_batches,
+            training=training,
+            wrapped=scheduler,
+            probe_resources=resources,
         )
     search = (
         OptunaSearch(seed=seed) if optuna else tune.search.BasicVariantGenerator(random_state=seed)

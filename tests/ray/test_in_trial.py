@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from ray import tune
 from ray.tune.schedulers import (
     ASHAScheduler,
@@ -15,10 +18,11 @@ from ray.tune.search.optuna import OptunaSearch
 from torch.nn.functional import cross_entropy
 
 from recent_prune.data import load_digits
-from recent_prune.probe import Backward, ProbeResult, probe
+from recent_prune.probe import ProbeResult, Training, probe
 from recent_prune.ray import ReconstructionEntropyScheduler, probe_and_report
+from recent_prune.ray.in_trial import say_what_is_not_seen
 from recent_prune.report.trials import trials_table
-from recent_prune.rules import Verdict
+from recent_prune.rules import SUMMARY, Verdict
 from tests.networks import mlp
 from tests.ray.simulation import (
     improving,
@@ -44,7 +48,7 @@ class TestWithinTheTrial:
     @staticmethod
     def report(config: dict[str, Any], iteration: int) -> dict[str, Any]:
         if config["doomed"]:
-            known = {"trainable": False, "violation": 0.5}
+            known = {"trainable": False, "violation": 0.5, "cause": None, "loss_after": None}
             return {"score": float("nan"), "recent_prune": known}
         return improving(config, iteration)
 
@@ -116,7 +120,7 @@ class TestWithinTheTrial:
         assert all(t.constraints == {"recent_prune": 0.5} for t in trials if t.params["doomed"])
 
 
-def test_a_rule_may_judge_by_gradients() -> None:
+def test_a_rule_may_judge_by_first_steps_and_gradients() -> None:
     seen: list[ProbeResult] = []
 
     def rule(result: ProbeResult) -> Verdict:
@@ -124,7 +128,39 @@ def test_a_rule_may_judge_by_gradients() -> None:
         return Verdict(True, 0.0, "Whatever it is.")
 
     digits = load_digits()
-    backward = Backward(cross_entropy, digits.train_labels)
-    probe_and_report(mlp(), digits.train, metric="score", rule=rule, backward=backward)
-    expected = probe(mlp(), digits.train, backward=backward)
+    training = Training(cross_entropy, lambda p: torch.optim.SGD(p, 0.1), steps=3)
+    batches = (digits.train, digits.train_labels)
+    probe_and_report(mlp(), batches, metric="score", rule=rule, training=training)
+    expected = probe(mlp(), batches, training=training)
     assert seen[0].gradients == expected.gradients is not None
+    assert seen[0].steps is not None
+    assert expected.steps is not None
+    assert seen[0].steps.losses == expected.steps.losses
+
+
+def test_what_is_reported_has_the_cause_and_nothing_where_there_is_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reported: list[dict[str, Any]] = []
+    monkeypatch.setattr(tune, "report", reported.append)
+    digits = load_digits()
+    lossy = mlp(depth=50, width=64, weight_variance=0.1)
+    verdict = probe_and_report(lossy, digits.train, metric=["score", "other"])
+    assert verdict.trainable is False
+    [result] = reported
+    assert math.isnan(result["score"])
+    assert math.isnan(result["other"])
+    known = result["recent_prune"]
+    assert tuple(known) == SUMMARY
+    assert known["cause"] == str(verdict.cause)
+    assert known["loss_after"] is None  # no steps were made
+
+
+def test_what_is_not_seen_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    say_what_is_not_seen.cache_clear()
+    digits = load_digits()
+    with caplog.at_level(logging.INFO, logger="recent_prune"):
+        for _ in range(2):
+            probe_and_report(mlp(), digits.train, metric="score")
+    [message] = caplog.messages
+    assert message.startswith("probe_and_report without `training` looks at the initialization")

@@ -83,6 +83,26 @@ def test_table_of_probes(tmp_path: Path) -> None:
     assert table["fault"].isna().tolist() == [True, False]
 
 
+def test_what_an_earlier_version_recorded_is_read(tmp_path: Path) -> None:
+    # Before first steps: without cause, advice and losses.
+    outcome = {
+        "trial_id": "a",
+        "summary": {"trainable": False, "violation": 0.4, "reason": "Lost.", "retained": 0.01},
+        "fault": None,
+    }
+    first = ledger(tmp_path)
+    first.record([(GOOD, {"depth": 3})])
+    [file] = (tmp_path / "recent_prune").glob("*.json")
+    [entry] = json.loads(file.read_text())
+    file.write_text(json.dumps([{**entry, "outcome": outcome}]))
+    found = ledger(tmp_path).find("a", {"depth": 3})
+    assert found is not None
+    assert not found.passes
+    table = probed_trials(tmp_path)
+    assert table["reason"].tolist() == ["Lost."]
+    assert table[["cause", "advice", "loss_after"]].isna().all(axis=None)
+
+
 def test_what_could_not_be_written_is_written_with_the_next(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -45,9 +45,7 @@ def make(digits: Tensor) -> Iterator[Callable[..., ProbePool]]:
     pools: list[ProbePool] = []
 
     def make(inputs: Any = digits[:64], gives_up: bool = True, **limits: Any) -> ProbePool:
-        settings = ProbeSettings(
-            build, inputs, rp.RetainedInformationRule(), "ridge", None, rtol=0.005
-        )
+        settings = ProbeSettings(build, inputs, rp.TrainabilityRule(), "ridge", None, rtol=0.005)
         known: dict[str, Any] = {
             "actors": 1,
             "resources": {"CPU": 0.0},

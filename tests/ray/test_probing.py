@@ -38,7 +38,7 @@ def settings(**options: Any) -> ProbeSettings:
     known: dict[str, Any] = {
         "build_model": build,
         "inputs": torch.zeros(0),
-        "rule": rp.RetainedInformationRule(),
+        "rule": rp.TrainabilityRule(),
         "estimator": "ridge",
         "layers": None,
         "rtol": 0.005,
@@ -105,7 +105,9 @@ def test_a_build_that_changes_its_configuration_changes_no_other(digits: Tensor)
 
 def test_inputs_may_be_loaded_by_a_function(digits: Tensor) -> None:
     for inputs in (digits, lambda: digits, lambda: iter([digits])):
-        assert len(settings(inputs=inputs).load_inputs()) == rp.Ridge().samples
+        loaded = settings(inputs=inputs).load_inputs()
+        assert isinstance(loaded, Tensor)
+        assert len(loaded) == rp.Ridge().samples
 
 
 def test_outcomes_survive_json() -> None:
@@ -158,5 +160,8 @@ def test_a_shuffled_loader_gives_every_actor_the_same_samples() -> None:
     torch.rand(1)
     first = known.load_inputs()
     torch.set_rng_state(state)
-    assert torch.equal(known.load_inputs(), first)
+    again = known.load_inputs()
+    assert isinstance(first, Tensor)
+    assert isinstance(again, Tensor)
+    assert torch.equal(again, first)
     assert torch.equal(torch.get_rng_state(), state)

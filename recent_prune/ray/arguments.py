@@ -1,0 +1,74 @@
+"""What the scheduler's arguments must be."""
+
+from __future__ import annotations
+
+from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
+from torch import nn
+
+from recent_prune.probe import Training
+from recent_prune.ray import tune_controller
+from recent_prune.ray.batches import takes_configuration
+from recent_prune.rules.certified import CertifiedRule
+
+
+def check_types(
+    build_model: object, inputs: object, training: object, rule: object, wrapped: object
+) -> None:
+    """Refuse arguments of the scheduler that are of the wrong type.
+
+    Raises:
+        TypeError: If one is.
+    """
+    builds = callable(build_model) and not isinstance(build_model, nn.Module)
+    if build_model is not None and not builds:
+        raise TypeError(
+            "`build_model` must be a function from a trial's configuration to a model, but got "
+            f"{build_model!r}."
+        )
+    if (build_model is None) != (inputs is None):
+        raise TypeError(
+            "`build_model` and `inputs` must be given together, or neither where trials call "
+            f"probe_and_report, but got {build_model!r} and {type(inputs).__name__}."
+        )
+    takes_configuration(inputs)
+    _check_training(training, build_model)
+    if isinstance(rule, CertifiedRule):
+        _check_certified(build_model, wrapped)
+    is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
+    if not is_rule or isinstance(rule, type):
+        raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
+    if wrapped is not None and not isinstance(wrapped, TrialScheduler):
+        raise TypeError(
+            "`wrapped` must be a Tune scheduler (an instance, not a class) or None, but got "
+            f"{wrapped!r}."
+        )
+
+
+def _check_training(training: object, build_model: object) -> None:
+    if training is None:
+        return
+    if not callable(training) or isinstance(training, (type, nn.Module)):
+        hint = ""
+        if isinstance(training, Training):
+            hint = ": give lambda model, config: Training(…), as each trial has its own optimizer"
+        raise TypeError(
+            "`training` must be a function from a trial's model and configuration to a Training or "
+            f"None, but got {training!r}{hint}."
+        )
+    if build_model is None:
+        raise TypeError(
+            "`training` needs `build_model` and `inputs`: where trials call probe_and_report, give "
+            f"it there, but got {training!r}."
+        )
+
+
+def _check_certified(build_model: object, wrapped: object) -> None:
+    if build_model is None:
+        raise TypeError("CertifiedRule needs `build_model` and `inputs`: it judges at the gate.")
+    if isinstance(wrapped, TrialScheduler) and isinstance(
+        tune_controller.innermost(wrapped), PopulationBasedTraining
+    ):
+        raise TypeError(
+            "CertifiedRule cannot be used with population based training: what a trial comes to "
+            f"there is not its own merit, but got wrapped={wrapped!r}."
+        )

@@ -1,0 +1,322 @@
+"""Trials that the gate judges by their first steps."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from ray import cloudpickle, tune
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.utils.data import DataLoader, TensorDataset
+
+import recent_prune as rp
+from recent_prune.data import load_digits
+from recent_prune.probe import ProbeResult, Training
+from recent_prune.ray import ReconstructionEntropyScheduler, build_probed_model, probed_trials
+from recent_prune.ray.gate import Pool
+from recent_prune.ray.in_trial import say_what_is_not_seen
+from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, pickled, probe_batch
+from recent_prune.rules import SUMMARY, Cause, Verdict
+from tests.networks import mlp
+from tests.ray.simulation import SimulatedPool, simulated, tuner
+
+Batches = tuple[Tensor, Tensor]
+
+
+@pytest.fixture(scope="module")
+def batches() -> Batches:
+    digits = load_digits()
+    return digits.train, digits.train_labels
+
+
+def build(config: dict[str, Any]) -> nn.Module:
+    return mlp(seed=None)
+
+
+def training(model: nn.Module, config: dict[str, Any]) -> Training | None:
+    if config.get("raises"):
+        raise RuntimeError("no such optimizer\nand more")
+    if config.get("unjudged"):
+        return None
+    if config.get("wrong"):
+        return torch.optim.SGD(model.parameters(), 1.0)  # type: ignore[return-value]
+    optimizer = torch.optim.SGD(model.parameters(), config["lr"])
+    return Training(config.get("loss", cross_entropy), optimizer, steps=3, budget=300)
+
+
+def diverges(result: ProbeResult) -> Verdict:
+    """Condemns by nothing but the loss after the steps."""
+    steps = result.steps
+    if steps is None:
+        return Verdict(True, 0.0, "No steps.")
+    loss = steps.loss_after
+    if math.isfinite(loss) and loss < 10 * steps.constant_loss:
+        return Verdict(True, -0.5, f"{steps.made} steps at {steps.learning_rate:g}.")
+    return Verdict(False, 0.75, f"Loss {loss:g}.", cause=Cause.DIVERGES, advice="Smaller steps.")
+
+
+def settings(inputs: Any, **options: Any) -> ProbeSettings:
+    known: dict[str, Any] = {
+        "build_model": build,
+        "rule": diverges,
+        "estimator": "ridge",
+        "layers": None,
+        "rtol": 0.005,
+        "training": training,
+    }
+    return ProbeSettings(inputs=inputs, **{**known, **options})
+
+
+def outcomes(known: ProbeSettings, *configs: dict[str, Any]) -> list[Outcome]:
+    candidates = [Candidate(str(number), config) for number, config in enumerate(configs)]
+    found = probe_batch(known, known.load_inputs(), candidates)
+    assert [outcome.trial_id for outcome in found] == [c.trial_id for c in candidates]
+    return found
+
+
+class TestProbing:
+    def test_steps_are_those_of_the_trials_own_model_and_configuration(
+        self, batches: Batches
+    ) -> None:
+        seen: list[tuple[nn.Module, dict[str, Any]]] = []
+
+        def noted(model: nn.Module, config: dict[str, Any]) -> Training | None:
+            seen.append((model, config))
+            return training(model, config)
+
+        configs = [{"lr": 0.01}, {"lr": 0.1}]
+        found = outcomes(settings(batches, training=noted), *configs)
+        assert [config for _, config in seen] == configs
+        for number, config in enumerate(configs):
+            model = build_probed_model(build, config, trial_id=str(number))
+            probed = seen[number][0].state_dict()
+            assert all(torch.equal(probed[n], v) for n, v in model.state_dict().items())
+            result = rp.probe(model, batches, training=training(model, config))
+            summary = found[number].summary
+            assert result.steps is not None
+            assert summary["reason"] == f"3 steps at {config['lr']:g}."
+            assert summary["loss_after"] == float(f"{result.steps.loss_after:.4g}")
+            assert summary["retained"] == result.retained[-1]
+
+    def test_one_that_diverges_is_condemned_with_its_cause(self, batches: Batches) -> None:
+        healthy, diverged = outcomes(settings(batches), {"lr": 0.01}, {"lr": 1e6})
+        assert healthy.passes
+        assert healthy.summary["cause"] is None
+        assert not diverged.passes
+        assert diverged.violation == 0.75
+        assert diverged.summary["cause"] == "diverges"
+        assert diverged.summary["advice"] == "Smaller steps."
+        assert tuple(diverged.summary) == SUMMARY
+
+    def test_the_default_rule_condemns_it_too(self, batches: Batches) -> None:
+        rule = rp.TrainabilityRule()
+        [diverged] = outcomes(settings(batches, rule=rule), {"lr": 1e30})
+        assert diverged.summary["trainable"] is False
+        assert diverged.summary["cause"] in ("diverges", "nonfinite", "exploded")
+
+    def test_none_is_a_probe_of_the_initialization(self, batches: Batches) -> None:
+        steps, none = outcomes(settings(batches), {"lr": 0.01}, {"unjudged": True})
+        assert steps.summary["loss_after"] is not None
+        assert none.summary["reason"] == "No steps."
+        assert none.summary["loss_after"] is None
+        model = build_probed_model(build, {}, trial_id="1")
+        assert none.summary["retained"] == rp.probe(model, batches).retained[-1]
+
+    def test_what_raises_keeps_its_trial_says_why_and_harms_no_other(
+        self, batches: Batches
+    ) -> None:
+        def bad_loss(output: Tensor, target: Tensor) -> Tensor:
+            raise FloatingPointError("loss, as told")
+
+        raised, wrong, failed, healthy = outcomes(
+            settings(batches),
+            {"raises": True},
+            {"wrong": True},
+            {"lr": 0.01, "loss": bad_loss},
+            {"lr": 0.01},
+        )
+        assert raised.fault == "training failed: RuntimeError: no such optimizer"
+        assert wrong.fault == (
+            "training failed: TypeError: `training` must return a Training or None, but got SGD."
+        )
+        assert str(failed.fault).startswith("FloatingPointError: loss, as told (")
+        assert "Raised in `loss`, for a batch of (64, 1, 8, 8)" in str(failed.fault)
+        for outcome in (raised, wrong, failed):
+            assert outcome.summary == {}
+            assert outcome.violation == 0.0
+        assert healthy.fault is None
+        assert healthy.passes
+
+    def test_an_optimizer_of_another_model_is_a_fault(self, batches: Batches) -> None:
+        def strange(model: nn.Module, config: dict[str, Any]) -> Training:
+            return Training(cross_entropy, torch.optim.SGD(mlp().parameters(), 0.1))
+
+        [outcome] = outcomes(settings(batches, training=strange), {})
+        assert "`optimizer`" in str(outcome.fault)
+        assert not outcome.passes
+
+    def test_a_function_that_changes_its_configuration_changes_no_other(
+        self, batches: Batches
+    ) -> None:
+        def pops(model: nn.Module, config: dict[str, Any]) -> Training | None:
+            return training(model, {"lr": config.pop("lr")})
+
+        shared = {"lr": 0.01}
+        found = outcomes(settings(batches, training=pops), shared, shared)
+        assert [outcome.fault for outcome in found] == [None, None]
+        assert shared == {"lr": 0.01}
+
+    def test_what_a_training_draws_is_the_same_in_every_actor(self, batches: Batches) -> None:
+        def draws(model: nn.Module, config: dict[str, Any]) -> Training | None:
+            return training(model, {"lr": float(torch.rand(()))})
+
+        known = settings(batches, training=draws)
+        first = outcomes(known, {})[0].summary["reason"]
+        torch.rand(3)
+        assert outcomes(known, {})[0].summary["reason"] == first
+
+
+class TestInputs:
+    def test_of_the_configuration_are_loaded_for_each_trial(self, batches: Batches) -> None:
+        asked: list[int] = []
+        sizes: list[int] = []
+
+        def load(config: dict[str, Any]) -> DataLoader[Any]:
+            asked.append(config["batch_size"])
+            return DataLoader(TensorDataset(*batches), config["batch_size"], shuffle=True)
+
+        def loss(output: Tensor, target: Tensor) -> Tensor:
+            sizes.append(len(target))
+            return cross_entropy(output, target)
+
+        known = settings(load)
+        assert known.load_inputs() is None
+        configs = [{"lr": 0.01, "batch_size": size, "loss": loss} for size in (16, 50)]
+        found = outcomes(known, *configs)
+        assert asked == [16, 50]
+        assert {16, 50} <= set(sizes)
+        losses = [outcome.summary["loss_after"] for outcome in found]
+        torch.rand(3)
+        assert [o.summary["loss_after"] for o in outcomes(known, *configs)] == losses
+
+    def test_of_the_configuration_without_training(self, batches: Batches) -> None:
+        [outcome] = outcomes(settings(lambda config: batches[0], training=None), {})
+        assert outcome.summary["reason"] == "No steps."
+
+    def test_that_cannot_be_loaded_for_one_trial_are_its_fault(self, batches: Batches) -> None:
+        def load(config: dict[str, Any]) -> Batches:
+            return batches if "file" not in config else config["nowhere"]
+
+        good, bad = outcomes(settings(load), {"lr": 0.01}, {"lr": 0.01, "file": "x"})
+        assert good.passes
+        assert bad.fault == "inputs failed: KeyError: 'nowhere'"
+
+    def test_that_can_be_read_only_once_serve_all_trials(self, batches: Batches) -> None:
+        def load() -> Iterator[Batches]:
+            yield from zip(batches[0].split(64), batches[1].split(64), strict=True)
+
+        found = outcomes(settings(load), {"lr": 0.01}, {"lr": 0.01})
+        assert [outcome.fault for outcome in found] == [None, None]
+
+
+class TestArguments:
+    @pytest.mark.parametrize("given", [3, "adam", nn.Linear(2, 2), dict])
+    def test_no_function(self, given: Any, batches: Batches) -> None:
+        with pytest.raises(TypeError, match=r"`training` must be a function from .* but got"):
+            ReconstructionEntropyScheduler(build, batches, training=given)
+
+    def test_a_training_itself(self, batches: Batches) -> None:
+        given: Any = Training(cross_entropy, lambda p: torch.optim.SGD(p, 0.1))
+        with pytest.raises(TypeError, match=r"but got Training.*: give lambda model, config: Tr"):
+            ReconstructionEntropyScheduler(build, batches, training=given)
+
+    def test_without_a_model(self) -> None:
+        with pytest.raises(TypeError, match=r"`training` needs `build_model` and `inputs`.* but"):
+            ReconstructionEntropyScheduler(training=training)
+
+    def test_that_cannot_be_pickled(self, batches: Batches) -> None:
+        lock = threading.Lock()
+
+        def holds_a_lock(model: nn.Module, config: dict[str, Any]) -> Training | None:
+            with lock:
+                return training(model, config)
+
+        with pytest.raises(TypeError, match=r"`training` must be picklable.*holds_a_lock"):
+            ReconstructionEntropyScheduler(build, batches, training=holds_a_lock)
+
+    def test_inputs_of_a_function_of_too_much(self) -> None:
+        inputs: Any = lambda config, split: None  # noqa: E731
+        with pytest.raises(TypeError, match="`inputs` must be a function without arguments, or"):
+            ReconstructionEntropyScheduler(build, inputs, training=training)
+
+    def test_inputs_are_checked_at_once(self) -> None:
+        few = (torch.rand(3, 64), torch.zeros(3))
+        with pytest.raises(ValueError, match="`inputs` must hold at least 16 samples, but got 3"):
+            ReconstructionEntropyScheduler(build, few, training=training)
+
+    def test_what_is_not_seen_is_said_once(
+        self, batches: Batches, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        say_what_is_not_seen.cache_clear()
+        with caplog.at_level(logging.INFO, logger="recent_prune"):
+            ReconstructionEntropyScheduler()
+            ReconstructionEntropyScheduler(build, batches, training=training)
+            assert caplog.messages == []
+            for _ in range(2):
+                ReconstructionEntropyScheduler(build, batches[0])
+        [message] = caplog.messages
+        assert "not at learning rate and optimizer: give training=" in message
+
+
+class Gate(ReconstructionEntropyScheduler):
+    """Probes for real, but in this process."""
+
+    def _make_pool(self) -> Pool:
+        assert self._settings is not None
+        known: ProbeSettings = cloudpickle.loads(self._settings)
+        inputs = known.load_inputs()
+        return SimulatedPool(judge=lambda candidate: probe_batch(known, inputs, [candidate])[0])
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_sweep(tmp_path: Path, batches: Batches) -> None:
+    rates = [0.01, 1e6, 0.1]
+    space = {
+        "quality": 0.5,
+        "number": tune.grid_search([0, 1, 2, 3]),
+        "lr": tune.sample_from(lambda config: [*rates, 0.01][config["number"]]),
+        "raises": tune.sample_from(lambda config: config["number"] == 3),
+    }
+    scheduler = Gate(build, batches, diverges, training=training)
+    with simulated() as log:
+        results = tuner(tmp_path, scheduler, space, 1).fit()
+    assert results.num_errors == 0
+    assert len(log.started) == 3
+    table = results.get_dataframe().set_index("config/number")
+    assert table["recent_prune/cause"].dropna().to_dict() == {1: "diverges"}
+    assert table["training_iteration"].to_dict() == {0: 9, 1: 0, 2: 9, 3: 9}
+    [metrics] = [r.metrics["recent_prune"] for r in results if "recent_prune" in r.metrics]  # type: ignore[attr-defined]
+    assert metrics["advice"] == "Smaller steps."
+    probes = probed_trials(results)
+    assert probes["cause"].dropna().tolist() == ["diverges"]
+    assert probes["loss_before"].notna().sum() == 3
+    assert probes["fault"].dropna().tolist() == ["training failed: RuntimeError: no such optimizer"]
+    # What a driver killed now would find.
+    [entry, *_] = json.loads(next((tmp_path / "run" / "recent_prune").glob("*.json")).read_text())
+    assert set(entry["outcome"]["summary"]) == set(SUMMARY)
+
+
+def test_settings_that_an_earlier_version_pickled_have_no_training(batches: Batches) -> None:
+    old = settings(batches[0], training=None)
+    del vars(old)["training"]
+    loaded: ProbeSettings = cloudpickle.loads(pickled(old))
+    [outcome] = outcomes(loaded, {})
+    assert outcome.summary["reason"] == "No steps."
