@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recent_prune import networks
 from recent_prune.probe import Cascade, ProbeResult, Ridge, Training, probe, probe_many
-from recent_prune.rules import RetainedInformationRule, SaturationRule, TrainabilityRule, Verdict
+from recent_prune.rules import SaturationRule, TrainabilityRule, Verdict
 
 __version__ = "0.1.0"
 
@@ -24,7 +24,6 @@ __all__ = [
     "Cascade",
     "CertifiedRule",
     "ProbeResult",
-    "RetainedInformationRule",
     "Ridge",
     "SaturationRule",
     "TrainabilityRule",

@@ -56,7 +56,7 @@ def run_study(space: str, arm: str, seed: int, trials: int) -> dict[str, float |
         if arm == ARMS[1]:
             trainable = probe_trial(trial, model, INPUTS).trainable
         else:
-            trainable = rp.RetainedInformationRule()(rp.probe(model, INPUTS)).trainable
+            trainable = rp.TrainabilityRule()(rp.probe(model, INPUTS)).trainable
         found.append((depth, trainable))
         if not trainable and arm != ARMS[0]:
             raise optuna.TrialPruned

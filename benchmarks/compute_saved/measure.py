@@ -43,7 +43,7 @@ from benchmarks.compute_saved.optuna_replay import Ran, Sampler
 from benchmarks.compute_saved.outcome import CLOSE, UNITS, cost_to, outcome
 from benchmarks.compute_saved.spaces import SPACES
 from benchmarks.compute_saved.table import Trained, load
-from recent_prune import RetainedInformationRule
+from recent_prune import TrainabilityRule
 from tests.ray.simulation import START_S
 
 FOLDER = Path(__file__).parent
@@ -93,7 +93,7 @@ def with_tune(task: Task) -> list[dict[str, Any]]:
     starts: dict[str, int] = {}
     with _tune():
         for scheduler, make in tune_replay.SCHEDULERS.items():
-            for prefix, rule in (("", None), (f"{OURS} + ", RetainedInformationRule())):
+            for prefix, rule in (("", None), (f"{OURS} + ", TrainabilityRule())):
                 method = f"{prefix}{scheduler}{report.TUNE}"
                 runs[method], workers = tune_replay.replay(
                     trained, make(trained.epochs), rule, sampler, seed, FEWER_TRIALS

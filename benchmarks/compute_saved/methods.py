@@ -16,7 +16,7 @@ from optuna.pruners import (
 
 from benchmarks.compute_saved.optuna_replay import Ran, Sampler, SymptomPruner, new_study, replay
 from benchmarks.compute_saved.table import Trained
-from recent_prune import RetainedInformationRule, SaturationRule, TrainabilityRule
+from recent_prune import SaturationRule, TrainabilityRule
 from recent_prune.optuna import ReconstructionEntropyPruner
 from recent_prune.rules import Rule
 
@@ -80,18 +80,15 @@ def one_epoch(rule: Rule | None) -> Method:
     return run
 
 
-_RETAINED = RetainedInformationRule()
+_DEFAULT = TrainabilityRule()
 
 METHODS: dict[str, Method] = {
     **{name: study(make, None) for name, make in PEERS.items()},
     FIRST_BATCH: study(PEERS["gradient symptoms"], None, first_batch=True),
     ONE_EPOCH: one_epoch(None),
-    OURS: study(PEERS["none"], _RETAINED),
+    OURS: study(PEERS["none"], _DEFAULT),
     "ours, SaturationRule": study(PEERS["none"], SaturationRule()),
-    "ours, TrainabilityRule": study(PEERS["none"], TrainabilityRule()),
-    **{
-        f"{OURS} + {name}": study(make, _RETAINED) for name, make in PEERS.items() if name != "none"
-    },
-    f"{OURS} + {FIRST_BATCH}": study(PEERS["gradient symptoms"], _RETAINED, first_batch=True),
-    f"{OURS} + {ONE_EPOCH}": one_epoch(_RETAINED),
+    **{f"{OURS} + {name}": study(make, _DEFAULT) for name, make in PEERS.items() if name != "none"},
+    f"{OURS} + {FIRST_BATCH}": study(PEERS["gradient symptoms"], _DEFAULT, first_batch=True),
+    f"{OURS} + {ONE_EPOCH}": one_epoch(_DEFAULT),
 }

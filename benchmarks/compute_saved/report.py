@@ -15,7 +15,7 @@ from scipy.stats import bootstrap
 from benchmarks.compute_saved.methods import ONE_EPOCH, OURS, with_ours
 from benchmarks.compute_saved.table import LATE, Array, Trained
 from benchmarks.tables import markdown
-from recent_prune import RetainedInformationRule
+from recent_prune import TrainabilityRule
 
 DEAD = 0.3
 """A configuration is dead if its final accuracy is below this; chance is 0.1."""
@@ -159,7 +159,7 @@ def pareto(part: pd.DataFrame, space: str) -> go.Figure:
 
 
 def _about(trained: Trained) -> dict[str, Any]:
-    rule = RetainedInformationRule()
+    rule = TrainabilityRule()
     condemned = np.asarray([not rule(result).trainable for result in trained.probes])
     dead = trained.final < DEAD
     whole = trained.flops[:, -1]

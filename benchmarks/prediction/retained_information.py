@@ -1,4 +1,7 @@
-"""Prune where too little of the input arrives at the last layer, or activations explode."""
+"""The default rule of version 0.1, two thresholds, as a baseline to compare with.
+
+Prune where too little of the input arrives at the last layer, or activations explode.
+"""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from rich.progress import track
 import recent_prune as rp
 from benchmarks.prediction import free
 from benchmarks.prediction.networks import Specification
+from benchmarks.prediction.retained_information import RetainedInformationRule
 from benchmarks.prediction.train import FOLDER, images
 from recent_prune.rules.profile_numbers import profile_numbers
 
@@ -42,9 +43,9 @@ ESTIMATORS: dict[str, rp.Ridge | rp.Cascade] = {
 }
 NUMBERS = ("retained", "mean_retained", "size", "response", "variance")
 """Columns that hold `profile_numbers` of the default probe."""
-RULES: dict[str, rp.RetainedInformationRule | rp.SaturationRule] = {
+RULES: dict[str, RetainedInformationRule | rp.SaturationRule] = {
     **{
-        f"RetainedInformationRule({bound:g})": rp.RetainedInformationRule(bound)
+        f"RetainedInformationRule({bound:g})": RetainedInformationRule(bound)
         for bound in (0.002, 0.005, 0.01, 0.02)
     },
     "SaturationRule()": rp.SaturationRule(),
@@ -59,7 +60,7 @@ def retained_score(result: rp.ProbeResult) -> float:
     """
     if result.nonfinite_layer is not None:
         return -1e38
-    rms, bound = result.activation_rms[-1], rp.RetainedInformationRule().max_activation_rms
+    rms, bound = result.activation_rms[-1], RetainedInformationRule().max_activation_rms
     return -rms if rms > bound * max(result.input_rms, 1.0) else result.retained[-1]
 
 

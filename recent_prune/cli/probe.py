@@ -37,16 +37,14 @@ RTOL = 0.005
 class RuleName(StrEnum):
     """Rules of the command line."""
 
-    RETAINED = "retained"
     SATURATION = "saturation"
     TRAINABILITY = "trainability"
 
     def rule(self) -> Rule:
         """The rule with its defaults."""
-        from recent_prune.rules import RetainedInformationRule, SaturationRule, TrainabilityRule
+        from recent_prune.rules import SaturationRule, TrainabilityRule
 
         rules: dict[RuleName, Rule] = {
-            RuleName.RETAINED: RetainedInformationRule(),
             RuleName.SATURATION: SaturationRule(),
             RuleName.TRAINABILITY: TrainabilityRule(),
         }

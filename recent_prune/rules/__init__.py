@@ -1,6 +1,5 @@
 """Rules: a probe's result in, a verdict out. Plain numbers, no framework."""
 
-from recent_prune.rules.retained_information import RetainedInformationRule
 from recent_prune.rules.saturation import SaturationRule
 from recent_prune.rules.summary import SUMMARY, Scalar, summary
 from recent_prune.rules.trainability import TrainabilityRule
@@ -10,7 +9,6 @@ __all__ = [
     "MAX_VIOLATION",
     "SUMMARY",
     "Cause",
-    "RetainedInformationRule",
     "Rule",
     "SaturationRule",
     "Scalar",

@@ -100,12 +100,17 @@ def probability_of(log_odds: float) -> float:
     return 0.5 * (1 + math.tanh(0.5 * log_odds))
 
 
-def about_the_worst(result: ProbeResult, numbers: Mapping[str, float]) -> str:
-    """The number that adds least to the log-odds, compared with the best that it could add."""
+def worst_number(numbers: Mapping[str, float]) -> str:
+    """The name of the number that adds least to the log-odds, compared with the best it could."""
     model = trainability_model(response="response" in numbers)
     added = model.contributions(numbers)
     lost = {name: added[name] - max(model.curves[name].heights) for name in added}
     lost["size"] = min(lost["size"], math.log(LARGEST) - numbers["size"])
-    return ABOUT[min(lost, key=lambda name: lost[name])].format(
+    return min(lost, key=lambda name: lost[name])
+
+
+def about(name: str, result: ProbeResult, numbers: Mapping[str, float]) -> str:
+    """A number in words."""
+    return ABOUT[name].format(
         **numbers, rms=result.activation_rms[-1], varying=result.relative_variance[-1]
     )

@@ -24,11 +24,11 @@ class SaturationRule:
     The violation is the share of layers behind the cutoff, (0, 1], or ≤ 0: minus the retained
     share. NaN or infinite activations: condemned with violation 1, and the layer is named.
 
-    Networks with normalisation layers are kept, as by :class:`RetainedInformationRule`, and so is
+    Networks with normalisation layers are kept, and so is
     everything where the inputs cannot be recovered from themselves.
 
     It sees collapse, not explosion, and misses some networks deep in the chaotic phase, whose
-    profile keeps fluctuating; :class:`RetainedInformationRule` is the better one to prune with.
+    profile keeps fluctuating; :class:`TrainabilityRule` is the better one to prune with.
 
     Attributes:
         max_retained: A flat profile counts as loss only where the last layer retains less than

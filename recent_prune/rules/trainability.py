@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from recent_prune.rules.first_steps import judge_steps, predicted_reach
 from recent_prune.rules.profile_numbers import (
     LARGEST,
-    about_the_worst,
+    about,
     is_dead,
     log_odds,
     probability_of,
     profile_numbers,
+    worst_number,
 )
 from recent_prune.rules.verdict import (
     MAX_VIOLATION,
@@ -123,13 +124,15 @@ class TrainabilityRule:
                 0.0 - (probability - least) / (1 - least),
                 f"It trains with a probability of {probability:.1%}, by its profile.",
             )
+        worst = worst_number(numbers)
+        large = exploded or (worst == "size" and numbers["size"] > 0)
         return Verdict(
             False,
             1 - probability / least,
             f"It trains with a probability of {probability:.1%}, by its profile (at least "
             f"{least:.1%} needed); what speaks most against it is "
-            f"{about_the_worst(result, numbers)}.",
-            cause=Cause.DEAD if dead else Cause.EXPLODED if exploded else Cause.LOST,
+            f"{about(worst, result, numbers)}.",
+            cause=Cause.DEAD if dead else Cause.EXPLODED if large else Cause.LOST,
         )
 
 

@@ -126,7 +126,7 @@ def measure(images: Images, epochs: int, family: str, depth: int) -> pd.DataFram
         torch.manual_seed(depth)
         model = FAMILIES[family](features, depth)
         result = rp.probe(model, images.train)
-        verdict = rp.RetainedInformationRule()(result)
+        verdict = rp.TrainabilityRule()(result)
         training = Training(
             epochs, len(images.train), learning_rate, enough=TRAINS, optimizer="adam"
         )

@@ -11,7 +11,7 @@ from benchmarks.compute_saved.certified import certified_run
 from benchmarks.compute_saved.optuna_replay import Sampler
 from benchmarks.compute_saved.outcome import outcome
 from benchmarks.compute_saved.table import Trained
-from recent_prune import RetainedInformationRule
+from recent_prune import TrainabilityRule
 from tests.benchmarks.test_compute_saved import trained
 from tests.ray.session import local_ray_session
 
@@ -43,7 +43,7 @@ def test_ours_starts_only_what_passes(trained: Trained, scheduler: str) -> None:
     make = tune_replay.SCHEDULERS[scheduler]
     alone, _ = tune_replay.replay(trained, make(trained.epochs), None, "random", 0, 40)
     gated, starts = tune_replay.replay(
-        trained, make(trained.epochs), RetainedInformationRule(), "random", 0, 40
+        trained, make(trained.epochs), TrainabilityRule(), "random", 0, 40
     )
     assert sorted(r.index for r in gated if r.condemned) == list(range(20, 40))
     assert sorted(r.index for r in gated if r.epochs) == list(range(20))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recent_prune.rules import RetainedInformationRule
+from benchmarks.prediction.retained_information import RetainedInformationRule
 from tests.rules.results import result
 
 shares = st.floats(0, 1)

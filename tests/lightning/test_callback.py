@@ -19,7 +19,7 @@ from torch.nn.functional import cross_entropy
 from recent_prune.lightning import OnCondemned, ReconstructionEntropyCallback
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes
 from recent_prune.probe import Training, probe
-from recent_prune.rules import RetainedInformationRule, SaturationRule
+from recent_prune.rules import SaturationRule, TrainabilityRule
 from recent_prune.rules.certified import CertifiedRule
 from tests.lightning.modules import BAD, QUIET, Classifier, fit, judge, loader, new_trainer
 from tests.networks import Noisy, mlp
@@ -244,7 +244,7 @@ class TestTrial:
         assert trial.user_attrs[attributes.GRADIENTS]["layer"] == [1, 2, 3, 4]
 
     def test_the_rule_may_be_given(self) -> None:
-        strict = RetainedInformationRule(min_retained=0.999)
+        strict = TrainabilityRule(min_reach=0.999)
         trial = optuna.create_study(pruner=ReconstructionEntropyPruner()).ask()
         with pytest.raises(optuna.TrialPruned):
             fit(ReconstructionEntropyCallback(trial, rule=strict), mlp())

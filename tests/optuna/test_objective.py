@@ -17,7 +17,6 @@ from recent_prune.optuna import objective as objective_
 from recent_prune.probe import FirstSteps, ProbeResult, Ridge, Training, probe
 from recent_prune.rules import (
     Cause,
-    RetainedInformationRule,
     SaturationRule,
     TrainabilityRule,
     Verdict,
@@ -163,7 +162,7 @@ def test_a_rule_may_judge_by_the_steps() -> None:
 
 def test_the_rule_is_the_argument_or_the_pruner_or_the_default() -> None:
     model = mlp(depth=3)
-    strict = RetainedInformationRule(min_retained=0.999)
+    strict = TrainabilityRule(min_probability=1 - 1e-15)
     assert probe_trial(optuna.create_study().ask(), model, DIGITS.train).trainable
     study = optuna.create_study(pruner=ReconstructionEntropyPruner(strict))
     assert not probe_trial(study.ask(), model, DIGITS.train).trainable
