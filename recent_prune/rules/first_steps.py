@@ -32,6 +32,10 @@ HOPELESS = 1e10
 """Loss over that of a constant prediction from which no trial of the benchmark came back; from a
 millionth of it RMSprop still did."""
 
+TORN = 100.0
+"""Norm of all updates over that of the weights from which none of the benchmark came back whose
+loss had risen above that of a constant prediction (beyond 55: none of 14 to half of the best)."""
+
 
 @cache
 def first_steps_model(*, profile: bool) -> Forest:
@@ -144,12 +148,15 @@ def _certain(steps: FirstSteps) -> Verdict | None:
             cause=Cause.NONFINITE,
             advice=_advice(steps),
         )
-    if steps.loss_after > HOPELESS * abs(steps.constant_loss):
+    risen = steps.loss_after > max(steps.loss_before, steps.constant_loss)
+    torn = risen and steps.update > TORN * steps.weight_norm > 0
+    if torn or steps.loss_after > HOPELESS * abs(steps.constant_loss):
         return Verdict(
             False,
             MAX_VIOLATION,
             f"After {steps.made} steps the loss is {steps.loss_after:.3g}, by a constant "
-            f"prediction {steps.constant_loss:.3g}: it diverges.",
+            f"prediction {steps.constant_loss:.3g}, and the weights were moved by "
+            f"{steps.update / max(steps.weight_norm, 1e-30):.2g} times their norm: it diverges.",
             cause=Cause.DIVERGES,
             advice=_advice(steps),
         )

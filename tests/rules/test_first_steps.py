@@ -82,6 +82,9 @@ def test_condemns_what_nothing_brings_back() -> None:
     verdict = rule(result([0.7, 0.6], steps=steps(loss_after=1e31)))
     assert (verdict.cause, verdict.violation) == (Cause.DIVERGES, 1.0)
     assert "loss is 1e+31, by a constant prediction 2.3" in verdict.reason
+    torn = rule(result([0.7, 0.6], steps=steps(loss_after=20.0, update=19e3)))
+    assert (torn.cause, torn.violation) == (Cause.DIVERGES, 1.0)
+    assert "moved by 1e+03 times their norm" in torn.reason
 
 
 def test_condemns_what_no_gradient_reaches() -> None:
