@@ -6,7 +6,6 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -66,8 +65,8 @@ def sendable(inputs: Inputs, samples: int | None, *, trained: bool) -> Inputs:
     if not trained:
         with forked_random_states([], 0):
             return gather(inputs, samples).cpu()
-    known = (Tensor, np.ndarray, tuple, list, Mapping, str)
-    if isinstance(inputs, Iterable) and not isinstance(inputs, known):
+    whole = isinstance(inputs, (Tensor, tuple, list, Mapping, str)) or hasattr(inputs, "__array__")
+    if isinstance(inputs, Iterable) and not whole:
         inputs = collected(inputs, samples)
     walk(inputs, STEPS, samples, BATCH_SIZE, 0)  # what cannot be probed is told at once
     sent: Inputs = _on_cpu(inputs)

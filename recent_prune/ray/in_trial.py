@@ -10,12 +10,14 @@ from functools import cache
 from ray import tune
 from torch import nn
 
-from recent_prune.probe import Training, probe
+from recent_prune.probe import Training
 from recent_prune.probe.batches.inputs import Inputs
-from recent_prune.probe.probing import Estimator
+from recent_prune.probe.probing import Estimator, ready, warn_of_noise
+from recent_prune.ray.probing import described
 from recent_prune.rules import Rule, TrainabilityRule, Verdict, summary
 
-logger = logging.getLogger(__name__)
+# Below Ray's own, for its handler and level: others would not be shown.
+logger = logging.getLogger(f"ray.{__name__}")
 
 METRICS = "recent_prune"
 """Under this name the probe's numbers are in a trial's metrics, e.g. "recent_prune/retained"."""
@@ -58,6 +60,9 @@ def probe_and_report(
     scheduler stops it; under another scheduler it ends by the ``return``. Synchronous PBT is not
     to be used with this: it waits for the missing trial.
 
+    A trial is never condemned because the probe failed: whatever model, loss or optimizer raise is
+    logged as a warning, and the trial is kept. What can be seen before the model runs is raised.
+
     Args:
         model: The model at its initialization; it comes back untouched, and so does the optimizer.
         inputs: As in :func:`recent_prune.probe.probe`.
@@ -73,8 +78,8 @@ def probe_and_report(
         The verdict.
 
     Raises:
-        TypeError: As :func:`recent_prune.probe.probe`, or if ``rule`` is a class.
-        ValueError: As :func:`recent_prune.probe.probe`.
+        TypeError: If an argument is of the wrong type, or ``rule`` is a class.
+        ValueError: If an argument is out of its range, or ``inputs`` cannot be probed.
     """
     if rule is not None and (isinstance(rule, type) or not callable(rule)):
         raise TypeError(
@@ -83,7 +88,23 @@ def probe_and_report(
         )
     if training is None:
         say_what_is_not_seen("probe_and_report", "rp.Training(loss, optimizer, budget=steps)")
-    result = probe(model, inputs, estimator=estimator, layers=layers, training=training, rtol=rtol)
+    run = ready(
+        model,
+        inputs,
+        estimator=estimator,
+        layers=layers,
+        reconstruct=None,
+        training=training,
+        rtol=rtol,
+        seed=0,
+    )
+    try:
+        result = run()
+    except Exception as error:
+        fault = described(error)
+        logger.warning("The probe failed, so the trial is kept unjudged: %s", fault)
+        return Verdict(True, 0.0, f"It could not be judged: {fault}")
+    warn_of_noise(result.redundancy)
     verdict = (rule or TrainabilityRule())(result)
     if not verdict.trainable:
         names = [metric] if isinstance(metric, str) else metric

@@ -15,6 +15,7 @@ from recent_prune.probe import ProbeResult, Training, probe, probe_many
 from recent_prune.probe.batches.inputs import Inputs, gather
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.probe.restoring.isolation import forked_random_states
+from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.ray.batches import LoadInputs, repeatable, takes_configuration
 from recent_prune.ray.initialization import (
     BuildModel,
@@ -160,7 +161,7 @@ def _probed_together(
             try:
                 model = _built(settings.build_model, candidate, device)
             except _UsersError as error:
-                found[candidate.trial_id] = error
+                found[candidate.trial_id] = light(error)
             else:
                 built.append(candidate.trial_id)
                 yield model
@@ -191,7 +192,7 @@ def _probed_alone(
             rtol=settings.rtol,
         )
     except Exception as error:
-        return error
+        return light(error)  # or its model would be held until the batch is done
 
 
 class _UsersError(Exception):
@@ -279,5 +280,7 @@ def _prepared(candidate: Candidate, result: ProbeResult) -> Outcome:
 def described(error: BaseException) -> str:
     """One line that says what went wrong, and where, if that is noted."""
     lines = str(error).strip().splitlines()
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    # A note of several lines is a traceback, see `light`.
+    told = [note for note in getattr(error, "__notes__", ()) if "\n" not in note]
+    notes = "".join(f" ({note})" for note in told)
     return f"{type(error).__name__}: {lines[0] if lines else 'no message'}{notes}"

@@ -54,6 +54,13 @@ def test_tensors_and_lists_are_sent_whole() -> None:
     assert torch.equal(batches[39]["y"], Y[-50:])
 
 
+def test_arrays_are_sent_whole() -> None:
+    both: Any = sendable((X.numpy(), Y.numpy()), 100, trained=True)
+    assert [len(array) for array in both] == [2000, 2000]
+    alone: Any = sendable(X.numpy(), 100, trained=True)
+    assert alone.shape == (2000, 3)
+
+
 def test_a_part_of_a_tensor_is_sent_without_the_rest() -> None:
     whole = torch.randn(100_000, 3)
     sent = sendable([(x, x) for x in whole[:400].split(50)], 100, trained=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import math
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from recent_prune.ray.gate import Pool
 from recent_prune.ray.in_trial import say_what_is_not_seen
 from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, pickled, probe_batch
 from recent_prune.rules import SUMMARY, Cause, Verdict
+from recent_prune.rules.learned_score import probe_features
 from tests.networks import mlp
 from tests.ray.simulation import SimulatedPool, simulated, tuner
 
@@ -155,6 +158,62 @@ class TestProbing:
         assert healthy.fault is None
         assert healthy.passes
 
+    @pytest.mark.parametrize("with_steps", [True, False])
+    def test_a_fault_is_one_line(self, with_steps: bool, batches: Batches) -> None:
+        class Broken(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.head = nn.Linear(64, 10)
+
+            def forward(self, x: Tensor) -> Tensor:
+                raise RuntimeError("no forward, as told\nand more")
+
+        known = settings(
+            batches, build_model=lambda _: Broken(), training=training if with_steps else None
+        )
+        [outcome] = outcomes(known, {"lr": 0.01})
+        assert str(outcome.fault).startswith("RuntimeError: no forward, as told (Raised in the ")
+        assert len(str(outcome.fault).splitlines()) == 1
+
+    @pytest.mark.parametrize("fails", ["loss", "training", "build_model"])
+    def test_models_of_failed_trials_are_let_go_at_once(self, fails: str, batches: Batches) -> None:
+        """Where they are on a GPU, the next one needs its memory."""
+        live: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+        met: list[int] = []
+
+        def bad_loss(output: Tensor, target: Tensor) -> Tensor:
+            raise RuntimeError("out of memory, as told")
+
+        def counted(config: dict[str, Any]) -> nn.Module:
+            gc.collect()
+            met.append(len(live))
+            model = build(config)
+            live.add(model)
+            if fails == "build_model":
+                raise RuntimeError("out of memory, as told")
+            return model
+
+        config = {"lr": 0.01, "loss": bad_loss, "raises": fails == "training"}
+        with_steps = None if fails == "build_model" else training
+        known = settings(batches, build_model=counted, training=with_steps)
+        found = outcomes(known, config, config, config)
+        assert all(outcome.fault for outcome in found)
+        assert met == [0, 0, 0]
+
+    def test_a_certified_rule_gets_its_features_after_the_steps(self, batches: Batches) -> None:
+        rule = rp.CertifiedRule(better_than=0.5)
+        config = {"lr": 0.01}
+        [outcome] = outcomes(settings(batches, rule=rule), config)
+        model = build_probed_model(build, config, trial_id="0")
+        result = rp.probe(model, batches, training=training(model, config))
+        expected = probe_features(result)
+        assert outcome.features == {name: float(f"{v:.6g}") for name, v in expected.items()}
+        assert outcome.parameters == config
+        assert result.steps is not None
+        assert outcome.summary["loss_after"] == float(f"{result.steps.loss_after:.4g}")
+        at_start = probe_features(rp.probe(model, batches[0]))
+        assert outcome.features != {name: float(f"{v:.6g}") for name, v in at_start.items()}
+
     def test_an_optimizer_of_another_model_is_a_fault(self, batches: Batches) -> None:
         def strange(model: nn.Module, config: dict[str, Any]) -> Training:
             return Training(cross_entropy, torch.optim.SGD(mlp().parameters(), 0.1))
@@ -262,11 +321,13 @@ class TestArguments:
         with pytest.raises(ValueError, match="`inputs` must hold at least 16 samples, but got 3"):
             ReconstructionEntropyScheduler(build, few, training=training)
 
-    def test_what_is_not_seen_is_said_once(
-        self, batches: Batches, caplog: pytest.LogCaptureFixture
+    def test_what_is_not_seen_is_said_once_where_ray_says_things(
+        self,
+        batches: Batches,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
         say_what_is_not_seen.cache_clear()
-        with caplog.at_level(logging.INFO, logger="recent_prune"):
+        with caplog.at_level(logging.INFO, logger="ray"):
             ReconstructionEntropyScheduler()
             ReconstructionEntropyScheduler(build, batches, training=training)
             assert caplog.messages == []
@@ -274,6 +335,7 @@ class TestArguments:
                 ReconstructionEntropyScheduler(build, batches[0])
         [message] = caplog.messages
         assert "not at learning rate and optimizer: give training=" in message
+        assert caplog.records[0].name.startswith("ray.")
 
 
 class Gate(ReconstructionEntropyScheduler):

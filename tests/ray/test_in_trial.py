@@ -15,6 +15,7 @@ from ray.tune.schedulers import (
     ASHAScheduler,
 )
 from ray.tune.search.optuna import OptunaSearch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from recent_prune.data import load_digits
@@ -156,10 +157,41 @@ def test_what_is_reported_has_the_cause_and_nothing_where_there_is_none(
     assert known["loss_after"] is None  # no steps were made
 
 
+def test_a_trial_whose_first_steps_raise_is_kept_and_reports_nothing(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bad_loss(output: Tensor, target: Tensor) -> Tensor:
+        raise FloatingPointError("loss, as told")
+
+    reported: list[dict[str, Any]] = []
+    monkeypatch.setattr(tune, "report", reported.append)
+    digits = load_digits()
+    training = Training(bad_loss, lambda p: torch.optim.SGD(p, 0.1))
+    batches = (digits.train, digits.train_labels)
+    with caplog.at_level(logging.WARNING, logger="ray"):
+        verdict = probe_and_report(mlp(), batches, metric="score", training=training)
+    assert verdict.trainable
+    assert verdict.violation == 0.0
+    assert verdict.reason.startswith("It could not be judged: FloatingPointError: loss, as told (")
+    assert reported == []
+    [message] = caplog.messages
+    assert message.startswith("The probe failed, so the trial is kept unjudged: FloatingPointErr")
+
+
+def test_what_is_wrong_with_the_call_is_raised() -> None:
+    digits = load_digits()
+    other = Training(cross_entropy, torch.optim.SGD(mlp().parameters(), 0.1))
+    batches = (digits.train, digits.train_labels)
+    with pytest.raises(ValueError, match="`optimizer`"):
+        probe_and_report(mlp(), batches, metric="score", training=other)
+    with pytest.raises(ValueError, match="`inputs` must hold at least 16 samples, but got 3"):
+        probe_and_report(mlp(), digits.train[:3], metric="score")
+
+
 def test_what_is_not_seen_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     say_what_is_not_seen.cache_clear()
     digits = load_digits()
-    with caplog.at_level(logging.INFO, logger="recent_prune"):
+    with caplog.at_level(logging.INFO, logger="ray"):
         for _ in range(2):
             probe_and_report(mlp(), digits.train, metric="score")
     [message] = caplog.messages
