@@ -52,7 +52,7 @@ def first_steps_model(*, profile: bool) -> Forest:
 
 def predicted_reach(result: ProbeResult, steps: FirstSteps) -> float:
     """How far the trial will come, in [0, 1]; −∞ for one that is dead or broken."""
-    if _certain(steps) is not None:
+    if _certain(result, steps) is not None:
         return -math.inf
     return _asked(result, steps, steps.budget or TYPICAL_BUDGET).mean
 
@@ -84,7 +84,7 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
         steps: What they showed.
         least: Reach that must be predicted.
     """
-    certain = _certain(steps)
+    certain = _certain(result, steps)
     if certain is not None:
         return certain
     if not steps.repeatable:
@@ -137,7 +137,7 @@ def _kept(reason: str) -> Verdict:
     return Verdict(True, 0.0, reason)
 
 
-def _certain(steps: FirstSteps) -> Verdict | None:
+def _certain(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
     """The verdict on what needs no forest."""
     if steps.nonfinite_step is not None:
         return Verdict(
@@ -165,6 +165,14 @@ def _certain(steps: FirstSteps) -> Verdict | None:
             False,
             MAX_VIOLATION,
             f"No gradient arrives at any parameter that trains, in {steps.made} steps.",
+            cause=Cause.DEAD,
+        )
+    if result.constant_output:
+        return Verdict(
+            False,
+            MAX_VIOLATION,
+            f"After {steps.made} steps the output is still the same for all inputs, to the last "
+            "bit.",
             cause=Cause.DEAD,
         )
     return None

@@ -64,15 +64,16 @@ class TrainabilityRule:
     NaN or infinite activations: condemned with violation 1, and the layer is named.
 
     Attributes:
-        min_probability: In (0, 1), without first steps. Default 0.5: what is more likely to fail
-            than not.
+        min_probability: In (0, 1), without first steps. Default 0.3: of 1,200 networks on which it
+            was not chosen it loses 1 of 869 good ones and catches 118 of 170 that do not train; 0.5
+            loses 5 and catches 145 (``benchmarks/prediction``).
         min_reach: In (0, 1), with first steps. Default 0.12, see `MIN_REACH`.
 
     Raises:
         ValueError: If one is out of its range.
     """
 
-    min_probability: float = 0.5
+    min_probability: float = 0.3
     min_reach: float = MIN_REACH
 
     def __post_init__(self) -> None:

@@ -94,6 +94,12 @@ def test_condemns_what_no_gradient_reaches() -> None:
     assert "No gradient" in verdict.reason
 
 
+def test_condemns_an_output_that_no_step_could_move() -> None:
+    verdict = rule(result([0.7, 0.6], steps=steps(), constant_output=True))
+    assert (verdict.trainable, verdict.cause) == (False, Cause.DEAD)
+    assert "still the same for all inputs" in verdict.reason
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
