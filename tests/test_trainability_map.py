@@ -20,6 +20,7 @@ def test_each_network_is_probed_as_alone() -> None:
     assert table[["gain", "depth"]].values.tolist() == [[0.3, 2], [1.2, 2], [0.3, 40], [1.2, 40]]
     assert table["trainable"].tolist() == [True, True, False, True]
     assert table["error"].isna().all()
+    assert table["cause"].isna().tolist() == table["trainable"].tolist()
     alone = probe(seeded(build, {"depth": 40, "gain": 1.2}, 3), X, seed=3)
     assert table["retained"].iloc[3] == pytest.approx(alone.retained[-1], abs=1e-3)
     assert table["layers"].iloc[3] == 40

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from recent_prune.probe.batches.inputs import Inputs, gather
 from recent_prune.probe.batches.walk import Walk, walk
+from recent_prune.probe.first_steps.critical_rate import advised
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.first_steps.trial import after_first_steps, check_training
 from recent_prune.probe.quantities.cutoff import check_tolerance
@@ -108,7 +109,7 @@ def probe(
         >>> from recent_prune.data import load_digits
         >>> model = rp.networks.mlp(64, 10, depth=50, width=64, weight_variance=0.5)
         >>> result = rp.probe(model, load_digits().train)
-        >>> rp.RetainedInformationRule()(result).trainable
+        >>> rp.TrainabilityRule()(result).trainable
         False
     """
     run = ready(
@@ -211,6 +212,7 @@ def probe_samples(
     before = profile() if training.before else None
     with after_first_steps(model, met, training, seed) as (steps, gradients):
         after = profile()
+    steps = advised(model, met, training, seed, steps)
     seconds = time.perf_counter() - start
     return replace(after, steps=steps, gradients=gradients, before=before, seconds=seconds)
 
@@ -278,7 +280,7 @@ def input_rms(batch: Tensor) -> float:
     return float(norm / math.sqrt(batch.numel()))
 
 
-def warn_of_noise(redundancy: float) -> None:
+def warn_of_noise(redundancy: float, stacklevel: int = 3) -> None:
     """Say that nothing will be condemned for what it loses, see `LEAST_REDUNDANCY`."""
     if redundancy < LEAST_REDUNDANCY:
         warnings.warn(
@@ -286,5 +288,5 @@ def warn_of_noise(redundancy: float) -> None:
             f"(at least {LEAST_REDUNDANCY:.0%} needed): they are too few, or too much like noise, "
             "to tell what a network loses, so the rules will not condemn it for that. Give real "
             "samples, a few hundred.",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from recent_prune.probe import ProbeResult, probe
 from recent_prune.probe.quantities.gram import MAX_FEATURES
 from recent_prune.probe.watching.observation import observe
-from recent_prune.rules import RetainedInformationRule
+from recent_prune.rules import TrainabilityRule
 
 
 class Recurrent(nn.Module):
@@ -65,7 +65,7 @@ def check(result: ProbeResult, depth: int, head: str) -> None:
     assert result.nonfinite_layer is None
     assert all(0 <= share <= 1 for share in result.retained)
     assert result.retained[0] > 0.2
-    assert RetainedInformationRule()(result).trainable
+    assert TrainabilityRule()(result).trainable
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, dropout
-from torch.utils.data import DataLoader, TensorDataset
+from torch.nn.functional import cross_entropy
 
 import recent_prune as rp
 from recent_prune.probe import groups, many
 from recent_prune.probe.watching.stack import observe_stacked, state_bytes
 from tests.networks import Noisy, Residual, Tokens, cnn, mlp
+
+
+def sgd(parameters: Any) -> torch.optim.Optimizer:
+    return torch.optim.SGD(parameters, 0.1)
+
+
+TRAINING = rp.Training(cross_entropy, sgd, steps=2)
 
 
 class Recurrent(nn.Module):
@@ -263,8 +269,9 @@ class InPlace(nn.Module):
 def test_models_that_change_their_input_in_place_change_nobody_elses(digits: Tensor) -> None:
     models, inputs = [InPlace() for _ in range(3)], digits[:160].clone()
     labels = torch.arange(160) % 10
-    backward = rp.Backward(cross_entropy, labels)
-    alone = [rp.probe(model, inputs, backward=backward) for model in models]
+    for model in models:
+        rp.probe(model, [(inputs, labels)], training=TRAINING)
+    alone = [rp.probe(model, inputs) for model in models]
     assert torch.equal(inputs, digits[:160])
     for one, other in zip(rp.probe_many(models, inputs), alone, strict=True):
         assert_close(one, other)
@@ -337,81 +344,50 @@ def labels(digits: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kind", BUILDERS)
-def test_gradients_are_those_of_one_by_one(digits: Tensor, labels: Tensor, kind: str) -> None:
+def test_first_steps_are_those_of_one_by_one(digits: Tensor, labels: Tensor, kind: str) -> None:
     models = [BUILDERS[kind](i) for i in range(3)]
-    backward = rp.Backward(cross_entropy, labels, learning_rate=0.1)
-    for one, model in zip(rp.probe_many(models, digits, backward=backward), models, strict=True):
-        alone = rp.probe(model, digits, backward=backward)
-        assert_close(one, alone)
-        assert isinstance(one, rp.ProbeResult)
-        assert one.gradients == alone.gradients is not None
+    batches = (digits, labels)
+    results = rp.probe_many(models, batches, training=TRAINING)
+    assert results == [rp.probe(model, batches, training=TRAINING) for model in models]
+    assert all(isinstance(r, rp.ProbeResult) and r.steps is not None for r in results)
 
 
-def test_gradients_of_models_that_draw_are_those_of_one_by_one(
-    digits: Tensor, labels: Tensor
-) -> None:
-    """Whatever was drawn in the passes before."""
-
-    class Drawing(nn.Module):
-        def __init__(self, seed: int) -> None:
-            super().__init__()
-            self.body = mlp(seed=seed)
-
-        def forward(self, x: Tensor) -> Tensor:
-            return self.body(dropout(x, 0.5, training=True))  # type: ignore[no-any-return]
-
-    models = [Drawing(seed=i) for i in range(3)]
-    backward = rp.Backward(cross_entropy, labels)
-    for one, model in zip(rp.probe_many(models, digits, backward=backward), models, strict=True):
-        assert isinstance(one, rp.ProbeResult)
-        assert one.gradients == rp.probe(model, digits, backward=backward).gradients
-
-
-def test_the_cascade_goes_back_too(digits: Tensor, labels: Tensor) -> None:
-    backward, cascade = rp.Backward(cross_entropy, labels), rp.Cascade(updates=5)
-    (one,) = rp.probe_many([mlp()], digits, estimator=cascade, backward=backward)
-    assert one == rp.probe(mlp(), digits, estimator=cascade, backward=backward)
-    assert isinstance(one, rp.ProbeResult)
-    assert one.gradients is not None
-
-
-def test_labels_come_with_the_batches(digits: Tensor, labels: Tensor) -> None:
-    loader = DataLoader(TensorDataset(digits[:160], labels[:160]), batch_size=50)
+def test_each_model_has_its_own_training(digits: Tensor, labels: Tensor) -> None:
     models = [mlp(seed=i) for i in range(3)]
-    beside = rp.Backward(cross_entropy, labels[:160])
-    with_batches = rp.probe_many(models, loader, backward=rp.Backward(cross_entropy))
-    assert with_batches == rp.probe_many(models, digits[:160], backward=beside)
+    trainings = [
+        rp.Training(cross_entropy, torch.optim.SGD(model.parameters(), rate), steps=steps)
+        for model, rate, steps in zip(models, (0.1, 1.0, 10.0), (2, 4, 3), strict=True)
+    ]
+    results = rp.probe_many(models, (digits, labels), training=trainings)
+    made = [r.steps.made for r in results if isinstance(r, rp.ProbeResult) and r.steps]
+    assert made == [2, 4, 3]
+    # The batches are gathered once, for the one that needs most.
+    assert results[1] == rp.probe(models[1], (digits, labels), training=trainings[1])
 
 
-def test_a_loss_that_raises_for_one_of_a_stack_leaves_the_others(
-    digits: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stacked: list[int] = []
+def test_the_cascade_takes_steps_too(digits: Tensor, labels: Tensor) -> None:
+    cascade, batches = rp.Cascade(updates=5), (digits, labels)
+    (one,) = rp.probe_many([mlp()], batches, estimator=cascade, training=TRAINING)
+    assert one == rp.probe(mlp(), batches, estimator=cascade, training=TRAINING)
 
-    def counted(models: Any, *arguments: Any) -> Any:
-        stacked.append(len(models))
-        return observe_stacked(models, *arguments)
 
+def test_a_loss_that_raises_for_one_leaves_the_others(digits: Tensor, labels: Tensor) -> None:
     def picky(output: Tensor, labels: Tensor) -> Tensor:
         if output.isnan().any():
             raise ArithmeticError("not a number")
         return cross_entropy(output, labels)
 
-    monkeypatch.setattr(groups, "observe_stacked", counted)
     models = [mlp(seed=i) for i in range(5)]
     models[1].hidden2.weight.data.fill_(float("nan"))  # type: ignore[union-attr, operator]
     models[3].requires_grad_(False)
-    backward = rp.Backward(picky, labels)
-    results = rp.probe_many(models, digits, backward=backward)
-    assert stacked == [4]  # and nothing was probed again
+    training = rp.Training(picky, sgd)
+    results = rp.probe_many(models, (digits, labels), training=training)
     assert isinstance(results[1], ArithmeticError)
-    assert "Raised in the probe by `loss`" in results[1].__notes__[0]
+    assert any("`loss`" in note for note in results[1].__notes__)
     assert isinstance(results[3], ValueError)
-    assert str(results[3]) == "`model` (Sequential) has no weights that train."
+    assert "must have a parameter that trains" in str(results[3])
     for i in (0, 2, 4):
-        alone = rp.probe(models[i], digits, backward=backward)
-        assert_close(results[i], alone)
-        assert results[i].gradients == alone.gradients  # type: ignore[union-attr]
+        assert results[i] == rp.probe(models[i], (digits, labels), training=training)
 
 
 def test_errors_hold_no_graphs(digits: Tensor, labels: Tensor) -> None:
@@ -424,48 +400,27 @@ def test_errors_hold_no_graphs(digits: Tensor, labels: Tensor) -> None:
         raise ArithmeticError("no loss")
 
     for estimator in (rp.Ridge(), rp.Cascade(updates=1)):
-        backward = rp.Backward(failing, labels)
-        (error,) = rp.probe_many([mlp()], digits, backward=backward, estimator=estimator)
+        training = rp.Training(failing, sgd)
+        (error,) = rp.probe_many([mlp()], (digits, labels), training=training, estimator=estimator)
         assert isinstance(error, ArithmeticError)
         assert alive == set()
 
 
-def test_each_model_goes_back_once_and_behind_all_stacks(
-    digits: Tensor, labels: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stacks that did not fit are tried again; their memory is free before the way back."""
-    done: list[str] = []
-
-    def scarce(models: Any, *arguments: Any) -> Any:
-        if len(models) > 3:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        done.append("stack")
-        return observe_stacked(models, *arguments)
-
-    def counted(output: Tensor, labels: Tensor) -> Tensor:
-        done.append("loss")
-        return cross_entropy(output, labels)
-
-    monkeypatch.setattr(groups, "observe_stacked", scarce)
-    models = [mlp(seed=i) for i in range(5)]
-    rp.probe_many(models, digits, backward=rp.Backward(counted, labels))
-    assert done == ["stack"] * 2 + ["loss"] * 5
-
-
-def test_seconds_hold_the_way_back(digits: Tensor, labels: Tensor) -> None:
+def test_seconds_hold_the_steps(digits: Tensor, labels: Tensor) -> None:
     def slow(output: Tensor, labels: Tensor) -> Tensor:
-        time.sleep(0.05)
+        time.sleep(0.01)
         return cross_entropy(output, labels)
 
-    results = rp.probe_many([mlp(), mlp()], digits, backward=rp.Backward(slow, labels))
+    training = rp.Training(slow, sgd)
+    results = rp.probe_many([mlp(), mlp()], (digits, labels), training=training)
     assert all(isinstance(r, rp.ProbeResult) and r.seconds > 0.05 for r in results)
 
 
-def test_going_back_leaves_no_trace(digits: Tensor, labels: Tensor) -> None:
+def test_steps_leave_no_trace(digits: Tensor, labels: Tensor) -> None:
     models = [Noisy() for _ in range(3)]
     states = [{k: v.clone() for k, v in m.state_dict().items()} for m in models]
     random = torch.get_rng_state()
-    rp.probe_many(models, digits, backward=rp.Backward(cross_entropy, labels))
+    rp.probe_many(models, (digits, labels), training=TRAINING)
     assert torch.equal(torch.get_rng_state(), random)
     for model, state in zip(models, states, strict=True):
         assert model.training
@@ -474,11 +429,19 @@ def test_going_back_leaves_no_trace(digits: Tensor, labels: Tensor) -> None:
         assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
 
 
-def test_refuses_to_go_back_without_settings_or_labels(digits: Tensor) -> None:
-    with pytest.raises(TypeError, match="`backward` must be a Backward, but got function"):
-        rp.probe_many([mlp()], digits, backward=cross_entropy)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"`backward` needs labels: give Backward\(labels=…\)"):
-        rp.probe_many([mlp()], digits, backward=rp.Backward(cross_entropy))
+@pytest.mark.parametrize(
+    ("training", "error", "message"),
+    [
+        (cross_entropy, TypeError, "`training` must be a Training, but got function"),
+        ([cross_entropy], TypeError, "`training` must hold Trainings, but got a function"),
+        ([], ValueError, r"`training` must be one, or as many as `models` \(1\), but got 0"),
+    ],
+)
+def test_refuses_what_is_no_training(
+    digits: Tensor, training: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        rp.probe_many([mlp()], (digits, digits), training=training)
 
 
 def test_errors_hold_no_models(digits: Tensor) -> None:
@@ -517,10 +480,10 @@ def test_autocast_of_the_caller_changes_nothing(digits: Tensor) -> None:
         assert rp.probe_many(models, digits) == expected
 
 
-def test_backward_within_inference_mode(digits: Tensor) -> None:
-    backward = rp.Backward(nn.CrossEntropyLoss(), labels=torch.arange(100) % 10)
+def test_steps_within_inference_mode(digits: Tensor) -> None:
     model = mlp(depth=3)
     with torch.inference_mode():
-        (result,) = rp.probe_many([model], digits[:100].clone(), backward=backward)
+        batches = (digits[:100].clone(), torch.arange(100) % 10)
+        (result,) = rp.probe_many([model], batches, training=TRAINING)
     assert isinstance(result, rp.ProbeResult), result
     assert result.gradients is not None

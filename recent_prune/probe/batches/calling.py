@@ -14,7 +14,7 @@ Where the model returns its own loss, the target goes in with the rest.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
@@ -31,7 +31,8 @@ class Arguments:
     Attributes:
         args: Positional.
         kwargs: By name.
-        target: None where there is none.
+        target: None where there is none. Where the model returns its own loss it is among the
+            arguments, too.
     """
 
     args: tuple[Any, ...]
@@ -56,9 +57,9 @@ def arguments(model: nn.Module, batch: Any, *, own_loss: bool = False) -> Argume
     if isinstance(batch, Tensor):
         return Arguments((batch,), {})
     if isinstance(batch, (tuple, list)) and batch:
-        if own_loss or len(batch) == 1:
-            return Arguments(tuple(batch), {})
-        return Arguments(tuple(batch[:-1]), {}, batch[-1])
+        target = target_of(batch)
+        whole = own_loss or len(batch) == 1
+        return Arguments(tuple(batch if whole else batch[:-1]), {}, target)
     raise TypeError(
         f"A batch must be a tensor, a tuple, a list or a mapping, but got {type(batch).__name__}: "
         "say how the model is called with it, Training(…, call=lambda model, batch: …)."
@@ -68,13 +69,20 @@ def arguments(model: nn.Module, batch: Any, *, own_loss: bool = False) -> Argume
 def _from_mapping(model: nn.Module, batch: Mapping[str, Any], own_loss: bool) -> Arguments:
     named = next((name for name in LABEL_NAMES if name in batch), None)
     rest = {k: v for k, v in batch.items() if own_loss or k != named}
-    target = None if named is None or own_loss else batch[named]
+    target = target_of(batch)
     if _accepts(model, rest):
         return Arguments((), rest, target)
     meant = inputs_of(batch)
     if meant is None:
         raise TypeError(f"A batch must hold a tensor, but got a mapping of {sorted(batch)}.")
     return Arguments((meant,), {}, target)
+
+
+def target_of(batch: Any) -> Any:
+    """What a batch has for a target, by the conventions of this module; None where it has none."""
+    if isinstance(batch, Mapping):
+        return next((batch[name] for name in LABEL_NAMES if name in batch), None)
+    return batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
 
 
 def _accepts(model: nn.Module, names: Mapping[str, Any]) -> bool:
@@ -86,21 +94,20 @@ def _accepts(model: nn.Module, names: Mapping[str, Any]) -> bool:
 
 
 def moved(value: Any, device: torch.device) -> Any:
-    """A batch with its tensors on a device; all else as it is."""
-    return mapped(value, lambda tensor: tensor.to(device))
-
-
-def mapped(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """A batch with its tensors replaced, in (nested) tuples, lists, mappings and dataclasses."""
-    if isinstance(value, Tensor):
-        return function(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(mapped(item, function) for item in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(mapped(item, function) for item in value)
+    """A batch on a device: what can be moved in (nested) tuples, lists, mappings, dataclasses."""
     if isinstance(value, Mapping):
-        return {key: mapped(item, function) for key, item in value.items()}
+        return {key: moved(item, device) for key, item in value.items()}
+    if isinstance(value, Tensor):
+        # A copy also where it lies there: a model may change its input in place, and what is from
+        # inference mode could not be saved for the way back.
+        return value.to(device, copy=True)
+    if hasattr(value, "to"):  # a packed sequence, a graph
+        return value.to(device)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(moved(item, device) for item in value))
+    if isinstance(value, (tuple, list)):
+        return type(value)(moved(item, device) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: mapped(getattr(value, f.name), function) for f in fields(value) if f.init}
+        parts = {f.name: moved(getattr(value, f.name), device) for f in fields(value) if f.init}
         return replace(value, **parts)
-    return value.to(function(torch.empty(0)).device) if hasattr(value, "to") else value
+    return value

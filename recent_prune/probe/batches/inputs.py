@@ -48,9 +48,7 @@ def gather(inputs: Inputs, samples: int | None) -> Tensor:
             a mapping does not tell which of its tensors is meant.
     """
     if isinstance(inputs, np.ndarray):
-        inputs = torch.from_numpy(np.require(inputs, requirements="W"))
-        if inputs.is_floating_point():
-            inputs = inputs.to(torch.get_default_dtype())  # that of a model's parameters
+        inputs = from_array(inputs)
     if is_one_batch(inputs):
         inputs = [inputs]
     if isinstance(inputs, Tensor):
@@ -65,6 +63,12 @@ def gather(inputs: Inputs, samples: int | None) -> Tensor:
         )
     check_samples(gathered)
     return gathered
+
+
+def from_array(array: npt.NDArray[Any]) -> Tensor:
+    """A tensor of an array's numbers, floats in PyTorch's default type, as models have them."""
+    tensor = torch.from_numpy(np.require(array, requirements="W"))
+    return tensor.to(torch.get_default_dtype()) if tensor.is_floating_point() else tensor
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -193,9 +197,13 @@ def loader_restored(loader: object) -> Iterator[None]:
     owners = [loader, *samplers, getattr(samplers[1], "sampler", None)]
     generators = [getattr(owner, "generator", None) for owner in owners]
     states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
-    fresh = isinstance(loader, DataLoader) and loader._iterator is None
+    running = loader._iterator if isinstance(loader, DataLoader) else None
     tells = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
     position = loader.state_dict() if tells else None  # type: ignore[attr-defined]
+    if isinstance(loader, DataLoader):
+        # Persistent workers: this pass would take those of the user's, and the next pass would use
+        # those of this one and draw no seed.
+        loader._iterator = None
     try:
         yield
     finally:
@@ -203,6 +211,5 @@ def loader_restored(loader: object) -> Iterator[None]:
             loader.load_state_dict(position)  # type: ignore[attr-defined]
         for generator, state in states:
             generator.set_state(state)
-        if fresh:
-            # Persistent workers: the next pass would use those of this one and draw no seed.
-            loader._iterator = None  # type: ignore[attr-defined]
+        if isinstance(loader, DataLoader):
+            loader._iterator = running

@@ -14,6 +14,7 @@ from recent_prune.probe.batches.inputs import (
     Inputs,
     check_samples,
     first_tensor,
+    from_array,
     is_one_batch,
     loader_restored,
     samples_of,
@@ -55,9 +56,9 @@ def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed:
         ValueError: If there is no batch, or its samples cannot be probed.
     """
     if isinstance(inputs, (Tensor, np.ndarray)):
-        inputs = (inputs,)
-    if is_one_batch(inputs) or _is_tuple_of_tensors(inputs):
-        batches: Iterable[Any] = _cut(inputs, batch_size, seed)  # type: ignore[arg-type]
+        batches: Iterable[Any] = _cut((inputs,), batch_size, seed)
+    elif is_one_batch(inputs) or _is_tuple_of_tensors(inputs):
+        batches = _cut(inputs, batch_size, seed)  # type: ignore[arg-type]
     elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
         batches = inputs
     else:
@@ -123,13 +124,16 @@ def _enough(batches: Sequence[Any], samples: int | None) -> list[Any]:
 
 
 def _cut(tensors: Sequence[Any], batch_size: int, seed: int) -> Iterable[Any]:
-    """Shuffled batches of tensors that lie side by side."""
-    whole = [torch.as_tensor(t) for t in tensors]
+    """Shuffled batches of tensors that lie side by side; none of a single sample is left over."""
+    whole = [from_array(t) if isinstance(t, np.ndarray) else t for t in tensors]
     if any(t.dim() == 0 or len(t) != len(whole[0]) for t in whole):
         shapes = [tuple(t.shape) for t in whole]
         raise ValueError(f"`inputs` must be tensors of as many samples, but got shapes {shapes}.")
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(whole[0]), generator=generator)
-    for part in order.split(batch_size):
+    order = torch.randperm(len(whole[0]), generator=generator, device="cpu")
+    cut = list(order.split(batch_size))
+    if batch_size > 1 and len(cut) > 1 and len(cut[-1]) == 1:  # batch normalisation refuses it
+        cut[-2:] = [torch.cat(cut[-2:])]
+    for part in cut:
         parts = tuple(t[part.to(t.device)] for t in whole)
         yield parts if len(parts) > 1 else parts[0]

@@ -10,13 +10,24 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.first_steps.objective import Objective
-from recent_prune.probe.first_steps.reference import Right, constant_loss, right
+from recent_prune.probe.first_steps.objective import Answer, Objective, raising
+from recent_prune.probe.first_steps.reference import (
+    Count,
+    Right,
+    constant_loss,
+    counted,
+    mismatch,
+    right,
+)
 from recent_prune.probe.first_steps.training import Loss
+from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import isolated
 
 MOST_OUTPUTS = 2**14
 """Outputs of a sample that are compared; of more, evenly spaced ones."""
+
+MATCHED = 1e-3
+"""Relative difference, by rounding, of a model's own loss from the cross-entropy that it is."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Judged:
         loss: Mean over the batches.
         right: Share of right classes, and that of the commonest.
         outputs: [n, d] on the model's device, float32, or None where there are none.
-        constant: Loss of the best constant prediction.
+        constant: Loss of the best constant prediction; NaN where it is not known.
     """
 
     loss: float
@@ -44,7 +55,13 @@ class Judged:
 
 
 def judged(
-    model: nn.Module, batches: Sequence[Any], ask: Objective, loss: Loss | None, seed: int
+    model: nn.Module,
+    batches: Sequence[Any],
+    ask: Objective,
+    loss: Loss | None,
+    seed: int,
+    when: str = "the probe",
+    reference: bool = True,
 ) -> Judged:
     """Ask a model for its loss and outputs of all batches, in probing mode.
 
@@ -54,17 +71,57 @@ def judged(
         ask: See `objective`.
         loss: Of the trial.
         seed: Of everything random.
+        when: Said of an error.
+        reference: Whether the constant prediction is asked for.
     """
+    losses: list[Tensor] = []
+    counts: list[Count | None] = []
+    rows: list[Tensor] = []
+    shapes: list[tuple[Tensor, Any]] = []
     with isolated(model, seed):
-        answers = [ask(model, batch) for batch in batches]
-        pairs = [(a.output, a.target) for a in answers if a.output is not None]
-        losses = torch.stack([a.loss.detach().double().cpu() for a in answers])
+        for number, batch in enumerate(batches, start=1):
+            with raising(f"{when}, in batch {number} of {len(batches)} that it is judged by"):
+                answer = ask(model, batch)
+            losses.append(answer.loss)
+            if answer.output is None:
+                continue
+            # Of the outputs only this is kept: all together may be larger than a training step.
+            rows.append(_row(answer.output))
+            pair, understood = _pair(answer, loss)
+            counts.append(None if pair is None else counted(*pair))
+            if pair is not None and understood:
+                shapes.append((_shape_of(pair[0]), pair[1]))
+        known = reference and len(shapes) == len(losses)
         return Judged(
-            float(losses.mean()),
-            right(pairs),
-            _joined([output for output, _ in pairs]),
-            constant_loss(loss, pairs) if pairs else math.nan,
+            float(torch.stack(losses).cpu().double().mean()),
+            right(counts),
+            _joined(rows),
+            constant_loss(loss, shapes) if known else math.nan,
         )
+
+
+def _pair(answer: Answer, loss: Loss | None) -> tuple[tuple[Tensor, Any] | None, bool]:
+    """Output and target that belong together, and whether the loss is a known one of them.
+
+    A model that returns its own loss may have moved its labels by one, as language models do.
+    """
+    output, target = answer.output, answer.target
+    assert output is not None
+    if loss is not None:
+        return (output, target), True
+    found = [(output, target)]
+    if output.dim() == 3 and isinstance(target, Tensor) and output.shape[:2] == target.shape:
+        found.append((output[:, :-1], target[:, 1:]))
+    gaps = [mismatch(answer.loss, *pair) for pair in found]
+    least = min(gaps)
+    if least <= MATCHED:
+        return found[gaps.index(least)], True
+    return (found[0] if output.dim() == 2 else None), False
+
+
+def _shape_of(output: Tensor) -> Tensor:
+    """A tensor of this shape, type and device that takes no memory."""
+    return output.new_zeros(()).expand(output.shape)
 
 
 def repeatable(model: nn.Module, batch: Any, ask: Objective, seed: int) -> bool:
@@ -90,14 +147,20 @@ def output_change(before: Judged, after: Judged) -> float:
     return math.nan if a is None or b is None or a.shape != b.shape else _rms(b - a)
 
 
-def _joined(outputs: Sequence[Tensor]) -> Tensor | None:
-    rows = [output.detach().flatten(1) for output in outputs if output.dim() > 1]
-    rows += [output.detach()[:, None] for output in outputs if output.dim() == 1]
+def _row(output: Tensor) -> Tensor:
+    """Some numbers of each sample, [n, d], float32."""
+    flat = output.detach().reshape(len(output), -1)
+    stride = max(-(-flat.shape[1] // MOST_OUTPUTS), 1)
+    # A copy, or a view would hold the whole.
+    return flat[:, ::stride].to(torch.float32, copy=True)
+
+
+def _joined(rows: Sequence[Tensor]) -> Tensor | None:
     if not rows or len({row.shape[1] for row in rows}) > 1:
         return None
-    stride = -(-rows[0].shape[1] // MOST_OUTPUTS)
-    return torch.cat([row[:, ::stride].float() for row in rows])
+    return torch.cat(list(rows))
 
 
 def _rms(values: Tensor) -> float:
-    return float(torch.linalg.vector_norm(values.double()) / math.sqrt(max(values.numel(), 1)))
+    values = solvable(values).double()
+    return float(torch.linalg.vector_norm(values) / math.sqrt(max(values.numel(), 1)))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.calling import Arguments, arguments, moved
+from recent_prune.probe.batches.calling import Arguments, arguments, moved, target_of
 from recent_prune.probe.batches.inputs import first_tensor
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.isolation import device_of
@@ -43,18 +43,18 @@ def objective(training: Training) -> Objective:
         device = device_of(model)
         batch = moved(batch, device)
         given = arguments_of(model, batch, training)
-        autocast = training.autocast
-        mixed = nullcontext() if autocast is None else torch.autocast(device.type, autocast)
-        with mixed:
-            with _noted("forward pass", batch):
+        with _mixed(device, training.autocast):
+            with raising("the forward pass", batch):
                 if training.call is not None:
                     output = training.call(model, batch)
+                    if isinstance(output, Answer):  # it knows all of it
+                        return output
                 else:
                     output = model(*given.args, **given.kwargs)
             if training.loss is None:
                 loss = _own_loss(model, output)
             else:
-                with _noted("loss", batch):
+                with raising("`loss`", batch):
                     loss = training.loss(output, given.target)
         return Answer(_scalar(loss), _predictions(output), given.target)
 
@@ -68,21 +68,15 @@ def arguments_of(model: nn.Module, batch: Any, training: Training) -> Arguments:
         TypeError: If the batch fits none of the conventions.
         ValueError: If a target is missing.
     """
-    try:
+    if training.call is None:
         given = arguments(model, batch, own_loss=training.loss is None)
-    except TypeError:
-        if training.call is None or training.loss is not None:
-            raise
-        return Arguments((), {})
+    else:
+        given = Arguments((), {}, target_of(batch))
     if training.loss is not None and given.target is None:
         raise ValueError(
             f"`loss` needs a target, but the batch ({described(batch)}) has none: give batches "
             "(inputs, targets), or loss=None and a `call(model, batch)` that returns the loss."
         )
-    if training.loss is None and training.call is not None:
-        # Known for the accuracy alone.
-        target = batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
-        return Arguments((), {}, target)
     return given
 
 
@@ -111,19 +105,41 @@ def _predictions(output: Any) -> Tensor | None:
         output = output["logits"]
     elif isinstance(getattr(output, "logits", None), Tensor):
         output = output.logits
+    elif isinstance(output, (tuple, list)) and _is_scalar(output[:1]):
+        output = output[1:]  # behind the model's own loss
     tensor = first_tensor(output)
     if tensor is None or tensor.dim() == 0 or not tensor.is_floating_point():
         return None
     return tensor
 
 
+def _is_scalar(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, Tensor) and value.dim() == 0 for value in values)
+
+
 @contextmanager
-def _noted(part: str, batch: Any) -> Iterator[None]:
+def _mixed(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
+    """Mixed precision. Weights cast in it are forgotten, also within the caller's own region.
+
+    There they would be those of before an update, or without a graph.
+    """
+    torch.clear_autocast_cache()
+    try:
+        with nullcontext() if dtype is None else torch.autocast(device.type, dtype):
+            yield
+    finally:
+        torch.clear_autocast_cache()
+
+
+@contextmanager
+def raising(where: str, *batches: Any) -> Iterator[None]:
+    """Add to an error where it was raised, and for which batches."""
     try:
         yield
     except Exception as error:
         # A note keeps the type, so that a caller can still tell an out-of-memory error.
-        error.add_note(f"Raised in the {part}, for a batch of {described(batch)}.")
+        of = f", for a batch of {'; '.join(map(described, batches[:2]))}" if batches else ""
+        error.add_note(f"Raised in {where}{of}.")
         raise
 
 

@@ -13,6 +13,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
+from recent_prune.probe.first_steps.objective import raising
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.training_state import attributes_restored
 
@@ -21,22 +22,28 @@ MOST_SCHEDULED = 10_000
 
 
 @contextmanager
-def prepared(model: nn.Module, training: Training) -> Iterator[Optimizer]:
+def prepared(model: nn.Module, training: Training, factor: float = 1.0) -> Iterator[Optimizer]:
     """The optimizer at the largest rates of its schedule; it comes back as it was.
 
     Args:
         model: Whose parameters it is over.
         training: As the user gave it.
+        factor: Of the rates.
 
     Raises:
         TypeError: If what is given, or made, is no optimizer or no schedule.
+        Exception: What the user's functions raise, with a note.
         ValueError: If it has parameters of another model, or none that trains.
     """
     given = training.optimizer
-    made = given if isinstance(given, Optimizer) else given(model.parameters())
+    with raising("the function `optimizer`"):
+        made = given if isinstance(given, Optimizer) else given(model.parameters())
     optimizer = checked(made, model)
     with attributes_restored(optimizer):
-        for group, rate in zip(optimizer.param_groups, _largest(optimizer, training), strict=True):
+        rates = [factor * rate for rate in _largest(optimizer, training)]
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            if "lr" not in group:
+                continue
             tensor = torch.is_tensor(group["lr"])  # that of a captured graph
             group["lr"] = torch.full_like(group["lr"], rate) if tensor else rate
         yield optimizer
@@ -65,7 +72,7 @@ def _largest(optimizer: Optimizer, training: Training) -> list[float]:
             "`scheduler` must be over the trial's `optimizer`, but is over another: give both as "
             "objects, or the scheduler as a function from the optimizer to one."
         )
-    return _reached(scheduler, min(training.budget or MOST_SCHEDULED, MOST_SCHEDULED))
+    return reached(scheduler, min(training.budget or MOST_SCHEDULED, MOST_SCHEDULED))
 
 
 def _known_rate(group: dict[str, object]) -> float:
@@ -75,7 +82,8 @@ def _known_rate(group: dict[str, object]) -> float:
 
 
 def _followed_from(optimizer: Optimizer, factory: object) -> LRScheduler:
-    made = factory(optimizer)  # type: ignore[operator]
+    with raising("the function `scheduler`"):
+        made = factory(optimizer)  # type: ignore[operator]
     if not isinstance(made, LRScheduler):
         raise TypeError(
             "`scheduler` must be a torch.optim.lr_scheduler.LRScheduler or a function from the "
@@ -84,10 +92,12 @@ def _followed_from(optimizer: Optimizer, factory: object) -> LRScheduler:
     return made
 
 
-def _reached(scheduler: LRScheduler, steps: int) -> list[float]:
+def reached(scheduler: LRScheduler, steps: int) -> list[float]:
     """The largest rates over so many steps, of a copy that shares the parameters alone."""
-    parameters = [p for group in scheduler.optimizer.param_groups for p in group["params"]]
-    followed = copy.deepcopy(scheduler, {id(p): p for p in parameters})
+    optimizer = scheduler.optimizer
+    shared = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+    # Nor is the state of a run that goes on copied: it may be twice as large as the model.
+    followed = copy.deepcopy(scheduler, {**shared, id(optimizer.state): {}})
     most = [float(group["lr"]) for group in followed.optimizer.param_groups]
     if isinstance(followed, ReduceLROnPlateau):  # it can only go down
         return most

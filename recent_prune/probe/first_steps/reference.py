@@ -13,9 +13,28 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from recent_prune.probe.first_steps.training import Loss
+
+IGNORED = -100
+"""Target that PyTorch's cross-entropy passes over."""
+
+REFINED = 20
+"""Steps towards the best constant where class shares are not."""
+
+MOST_REFINED = 2**20
+"""Outputs for which that is worth its time."""
+
+FLAT = 2e-3
+"""Slope at class shares that rounding, and classes nobody has met, explain."""
+
+
+class Count(NamedTuple):
+    """Right answers, and the classes that were asked for, [k]."""
+
+    hits: int
+    classes: Tensor
 
 
 class Right(NamedTuple):
@@ -39,54 +58,116 @@ def class_axis(output: Tensor, target: Any) -> int | None:
     return output.dim() - 1 if output.shape[:-1] == target.shape else None
 
 
-def right(pairs: Sequence[tuple[Tensor, Any]]) -> Right:
-    """Accuracy over several batches of outputs and targets; targets out of range do not count."""
-    hits = counted = 0
-    classes: list[Tensor] = []
-    for output, target in pairs:
-        axis = class_axis(output, target)
-        if axis is None:
-            return Right(math.nan, math.nan)
-        known = (target >= 0) & (target < output.shape[axis])
-        hits += int((output.argmax(axis) == target)[known].sum())
-        counted += int(known.sum())
-        classes.append(target[known].flatten())
-    if not counted:
+def counted(output: Tensor, target: Any) -> Count | None:
+    """Right answers in a batch, or None where there are no classes.
+
+    Targets out of range, as those to be ignored are, do not count.
+    """
+    axis = class_axis(output, target)
+    if axis is None:
+        return None
+    known = (target >= 0) & (target < output.shape[axis])
+    return Count(int((output.argmax(axis) == target)[known].sum()), target[known].flatten())
+
+
+def right(counts: Sequence[Count | None]) -> Right:
+    """Accuracy over several batches."""
+    known = [count for count in counts if count is not None]
+    classes = torch.cat([count.classes for count in known]).cpu() if known else torch.empty(0)
+    if len(known) < len(counts) or not len(classes):
         return Right(math.nan, math.nan)
-    most = torch.bincount(torch.cat(classes)).max()
-    return Right(hits / counted, float(most) / counted)
+    most = int(torch.bincount(classes.long()).max())
+    return Right(sum(count.hits for count in known) / len(classes), most / len(classes))
+
+
+def mismatch(loss: Tensor, output: Tensor, target: Any) -> float:
+    """How far from the mean cross-entropy of these a loss of somebody's is, relatively."""
+    axis = class_axis(output, target)
+    if axis is None:
+        return math.inf
+    ignored, size = target == IGNORED, output.shape[axis]
+    if not bool((ignored | ((target >= 0) & (target < size))).all()) or bool(ignored.all()):
+        return math.inf  # on a GPU to ask for the loss of others is fatal
+    logits = output.detach().movedim(axis, 1).float()
+    own = nn.functional.cross_entropy(logits, target.long(), ignore_index=IGNORED)
+    gap = abs(float(own) - float(loss.detach())) / max(abs(float(own)), 1e-12)
+    return gap if math.isfinite(gap) else math.inf
 
 
 def constant_loss(loss: Loss | None, pairs: Sequence[tuple[Tensor, Any]]) -> float:
     """The least mean loss of a constant prediction; NaN where it cannot be known.
 
     Args:
-        loss: Of the trial. None: the model's own, of which only the cross-entropy is known.
-        pairs: Outputs [n, …] and targets of several batches.
+        loss: Of the trial. None: the mean cross-entropy.
+        pairs: Outputs [n, …], of which only shape, type and device count, and targets of several
+            batches.
     """
-    best = math.nan
+    best, start = math.nan, None
+    bottomless = loss is not None and _is_bottomless(loss, pairs)
     for candidate in _candidates(pairs):
         if loss is None:
-            value = candidate.entropy
-        else:
-            try:
-                losses = [loss(candidate.like(output), target) for output, target in pairs]
-                value = math.fsum(map(float, losses)) / len(losses)
-            except Exception:  # whatever a loss of somebody's says of a prediction not its model's
-                continue
+            return candidate.entropy
+        if bottomless and not candidate.normalized:
+            continue
+        value = _mean(loss, candidate.value, pairs)
         if math.isfinite(value) and not value >= best:
-            best = value
-    return best
+            best, start = value, candidate
+    if loss is None or start is None or start.axis is None:
+        return best
+    return min(best, _refined(loss, start.value, start.axis, pairs))
 
 
 class _Candidate(NamedTuple):
-    """A prediction, broadcast over samples (and positions)."""
+    """A prediction, broadcast over samples (and positions); of classes, log-probabilities."""
 
     value: Tensor
-    entropy: float
+    entropy: float = math.nan
+    axis: int | None = None
+    normalized: bool = False
 
-    def like(self, output: Tensor) -> Tensor:
-        return self.value.to(output.dtype).expand_as(output).contiguous()
+
+def _is_bottomless(loss: Loss, pairs: Sequence[tuple[Tensor, Any]]) -> bool:
+    """Whether a loss falls without end with the outputs, as one of log-probabilities does."""
+    none, *far = (_mean(loss, torch.tensor(value), pairs) for value in (0.0, 1e3, -1e3))
+    return any(value < min(none, 0.0) for value in far)
+
+
+def _mean(loss: Loss, value: Tensor, pairs: Sequence[tuple[Tensor, Any]]) -> float:
+    try:
+        return float(_mean_loss(loss, value, pairs))
+    except Exception:  # whatever a loss of somebody's says of a prediction not its model's
+        return math.nan
+
+
+def _mean_loss(loss: Loss, value: Tensor, pairs: Sequence[tuple[Tensor, Any]]) -> Tensor:
+    losses = [loss(value.to(o).expand_as(o).contiguous(), target) for o, target in pairs]
+    return torch.stack(losses).mean()
+
+
+def _refined(loss: Loss, start: Tensor, axis: int, pairs: Sequence[tuple[Tensor, Any]]) -> float:
+    """A better one, where shares are not the best: classes have weights, or labels are smoothed."""
+    free = start.float().requires_grad_()
+    optimizer = torch.optim.LBFGS([free], max_iter=REFINED, line_search_fn="strong_wolfe")
+    values: list[float] = []
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        value = _mean_loss(loss, free.log_softmax(axis), pairs)
+        # Not backward: a loss may have parameters of its own.
+        free.grad = torch.autograd.grad(value, free)[0]
+        values.append(float(value.detach()))
+        return value
+
+    if sum(output.numel() for output, _ in pairs) > MOST_REFINED:
+        return math.inf
+    try:
+        with torch.enable_grad():
+            slope = torch.autograd.grad(_mean_loss(loss, free.log_softmax(axis), pairs), free)[0]
+            if float(slope.abs().max()) > FLAT:
+                optimizer.step(closure)
+    except Exception:
+        pass
+    return min(filter(math.isfinite, values), default=math.inf)
 
 
 def _candidates(pairs: Sequence[tuple[Tensor, Any]]) -> Iterator[_Candidate]:
@@ -98,12 +179,15 @@ def _candidates(pairs: Sequence[tuple[Tensor, Any]]) -> Iterator[_Candidate]:
         return
     if len({output.shape[1:] for output, _ in pairs}) > 1:
         return
-    numbers = torch.cat([t.reshape(o.shape).double() for o, t in pairs])
+    numbers = torch.cat([t.reshape(o.shape).cpu().double() for o, t in pairs])
     mean = numbers.mean(dim=0, keepdim=True)
-    yield _Candidate(mean, math.nan)
-    yield _Candidate(numbers.median(dim=0, keepdim=True).values, math.nan)
+    yield _Candidate(mean)
+    yield _Candidate(numbers.sort(dim=0).values[[(len(numbers) - 1) // 2]])
     if bool((numbers >= 0).all() and (numbers <= 1).all()):
-        yield _Candidate(mean.clamp(1e-6, 1 - 1e-6).logit(), math.nan)
+        yield _Candidate(mean.clamp(1e-6, 1 - 1e-6).logit())
+        # Of classes with probabilities.
+        whole = mean.dim() > 1 and bool(((mean.sum(dim=1) - 1).abs() < 1e-4).all())
+        yield _Candidate(mean.clamp_min(1e-6).log(), normalized=whole)
 
 
 def _of_classes(pairs: Sequence[tuple[Tensor, Any]]) -> Iterator[_Candidate]:
@@ -111,12 +195,13 @@ def _of_classes(pairs: Sequence[tuple[Tensor, Any]]) -> Iterator[_Candidate]:
     axis = class_axis(output, target)
     assert axis is not None
     size = output.shape[axis]
-    known = torch.cat([t[(t >= 0) & (t < size)].flatten() for _, t in pairs])
+    known = torch.cat([t[(t >= 0) & (t < size)].flatten() for _, t in pairs]).cpu()
     if not known.numel():
         return
-    shares = torch.bincount(known, minlength=size).double() / known.numel()
+    shares = torch.bincount(known.long(), minlength=size).double() / known.numel()
     entropy = float(-torch.xlogy(shares, shares).sum())
     shape = [1] * output.dim()
     shape[axis] = size
     # A class that is not among these few samples is not impossible.
-    yield _Candidate(shares.clamp_min(1e-4).log().reshape(shape), entropy)
+    likely = shares.clamp_min(1e-4)
+    yield _Candidate((likely / likely.sum()).log().reshape(shape), entropy, axis, True)

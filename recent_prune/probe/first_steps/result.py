@@ -39,8 +39,8 @@ class FirstSteps:
         nonfinite_step: Number of the first step, from 1 on, whose loss, gradient or outcome is not
             finite, or None.
         critical_rate: The least learning rate at which the first update no longer lowers the loss
-            of its batch; None where the steps helped, so that nobody
-            asked, or where it is not known.
+            of its batch; None where the steps took away more than 2 % of the loss, so that nobody
+            asked, or where it is not known. For advice, never for a verdict.
         seconds: Wall-clock time of the steps and their judging, without the probe.
     """
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,11 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recent_prune.probe.first_steps.objective import Objective, described
+from recent_prune.probe.first_steps.objective import Objective, raising
 from recent_prune.probe.first_steps.optimizers import needs_closure
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.quantities.gradients import GradientProfile, LayerWeights
+from recent_prune.probe.quantities.gradients import GradientProfile, LayerWeights, as_real
 from recent_prune.probe.restoring.training_state import Values
+
+MOST_SKIPPED = 32
+"""How often a step is made again that a gradient scaler skipped: from 2¹⁶ down to 2⁻¹⁶."""
 
 
 @dataclass
@@ -69,18 +72,17 @@ def make_steps(
     trace, losses, norms = Trace(), [], []
     for number in range(training.steps):
         seen = layers.watched() if number == 0 else nullcontext()
-        with _noted(number, training.steps), seen:
+        with raising(f"the probe, in first step {number + 1} of {training.steps}"), seen:
             loss, norm = loop.step(number)
         losses.append(loss)
         norms.append(norm)
         if number == 0:
-            # After the update the gradients are still those that made it.
             trace.gradients = layers.profile(before, float(loss))
             _first_update(trace, loop.trained, before, loop.clipped_to(norm))
     trace.update_ratios = layers.update_ratios(before)
     # All at once: on a GPU every transfer waits.
-    trace.losses = torch.stack(losses).double().tolist()
-    trace.gradient_norms = torch.stack(norms).double().tolist()
+    trace.losses = torch.stack(losses).tolist()
+    trace.gradient_norms = torch.stack(norms).tolist()
     return trace
 
 
@@ -105,35 +107,58 @@ class _Loop:
         self._training = training
 
     def step(self, number: int) -> tuple[Tensor, Tensor]:
-        """Loss before the update, and the norm of its gradient."""
+        """Make one; the gradient of the first is at the parameters afterwards.
+
+        One that the scaler skips, since its scale is too large yet, is made again with a smaller.
+
+        Returns:
+            Loss before the update, and the norm of its gradient.
+        """
         size = self._training.accumulate
         places = range(number * size, (number + 1) * size)
         part = [self._batches[place % len(self._batches)] for place in places]
-        first: list[tuple[Tensor, Tensor]] = []
-
-        def closure() -> Tensor:
-            found = self._backward(part)
-            first.append(found)
-            return found[0]
-
-        scaler = self._training.scaler
-        if needs_closure(self._optimizer):
-            with _at(part, "`optimizer.step(closure)`"):
-                self._optimizer.step(closure)  # type: ignore[arg-type]
-        else:
-            closure()
-            with _at(part, "`optimizer.step()`"):
-                if scaler is None:
-                    self._optimizer.step()
-                else:
-                    scaler.step(self._optimizer)
-                    scaler.update()
-        return first[0]
+        for _ in range(MOST_SKIPPED):
+            loss, norm, taken = self._update(part, keep=number == 0)
+            if taken or not bool(loss.isfinite()):
+                break
+        return loss, norm
 
     def clipped_to(self, norm: Tensor) -> float:
         """By what the gradient was multiplied when it was clipped."""
         most = self._training.clip_norm
         return 1.0 if most is None else min(1.0, most / (float(norm) + 1e-6))
+
+    def _update(self, part: Sequence[Any], keep: bool) -> tuple[Tensor, Tensor, bool]:
+        """Loss, norm of the gradient, and whether the scaler let the optimizer step."""
+        seen: list[tuple[Tensor, Tensor]] = []
+        gradients: list[Tensor | None] = []
+        copied = keep and _writes_to_gradients(self._optimizer)
+
+        def closure() -> Tensor:
+            seen.append(self._backward(part))
+            if not gradients:  # those of the first call, where there are several
+                found = (p.grad for p in self.trained)
+                gradients.extend(g.clone() if copied and g is not None else g for g in found)
+            return seen[-1][0]
+
+        scaler, taken = self._training.scaler, True
+        if needs_closure(self._optimizer):
+            with raising("`optimizer.step(closure)`", *part):
+                self._optimizer.step(closure)  # type: ignore[arg-type]
+        else:
+            closure()
+            with raising("`optimizer.step()`", *part):
+                if scaler is None:
+                    self._optimizer.step()
+                else:
+                    scale = scaler.get_scale()
+                    scaler.step(self._optimizer)
+                    scaler.update()
+                    taken = scaler.get_scale() >= scale
+        if keep:
+            for parameter, gradient in zip(self.trained, gradients, strict=True):
+                parameter.grad = gradient
+        return *seen[0], taken
 
     def _backward(self, part: Sequence[Any]) -> tuple[Tensor, Tensor]:
         training, device = self._training, self.trained[0].device
@@ -148,9 +173,9 @@ class _Loop:
                         "`loss` must depend on a parameter that trains, but has no gradient."
                     )
                 scaled = loss if training.scaler is None else training.scaler.scale(loss)
-                with _at([batch], "the backward pass"):
+                with raising("the backward pass", batch):
                     (scaled / len(part)).backward()
-            total = total + loss.detach().float() / len(part)
+            total = total + loss.detach().float().to(device) / len(part)
         if all(parameter.grad is None for parameter in self.trained):
             raise ValueError(
                 "`loss` must depend on a parameter that the optimizer trains, but none got a "
@@ -165,58 +190,41 @@ class _Loop:
         return total, norm
 
 
+def _writes_to_gradients(optimizer: Optimizer) -> bool:
+    """Whether ``step`` may leave something else in ``.grad`` than what it was given."""
+    if not type(optimizer).__module__.startswith("torch.optim."):
+        return True
+    nesterov = any(group.get("nesterov") for group in optimizer.param_groups)
+    return nesterov or isinstance(optimizer, torch.optim.Adamax)
+
+
 def _first_update(
     trace: Trace, trained: Sequence[nn.Parameter], before: Values, clipped: float
 ) -> None:
-    squares, products = [], []
-    unreached = 0
+    norms, products, reached = [], [], []
+    device = trained[0].device
     for parameter in trained:
         update = _float(parameter.detach()) - _float(before[id(parameter)].to(parameter.device))
-        squares.append(update.square().sum())
-        gradient = parameter.grad
-        if gradient is None:
-            unreached += parameter.numel()
+        norms.append(torch.linalg.vector_norm(update).to(device))
+        if parameter.grad is None:
             continue
-        gradient = _float(gradient.to_dense())
-        unreached += int((gradient == 0).sum()) if not bool(gradient.any()) else 0
-        products.append((gradient * update).sum())
-    trace.first_update = math.sqrt(float(torch.stack(squares).sum()))
-    total = float(torch.stack(products).sum()) if products else 0.0
-    trace.first_order = -total / clipped if clipped > 0 else math.nan
-    trace.unreached = unreached / sum(p.numel() for p in trained)
+        gradient = _float(parameter.grad.to_dense())
+        products.append((gradient * update).sum().to(device))
+        reached.append(gradient.any().to(device) * parameter.numel())
+    trace.first_update = float(torch.linalg.vector_norm(torch.stack(norms)))
+    product = float(torch.stack(products).sum())  # a gradient came, or `_backward` has raised
+    trace.first_order = -product / clipped if clipped > 0 else math.nan
+    arrived = float(torch.stack(reached).sum()) / sum(p.numel() for p in trained)
+    trace.unreached = 1 - arrived
 
 
 def _float(tensor: Tensor) -> Tensor:
-    tensor = torch.view_as_real(tensor) if tensor.is_complex() else tensor
-    return tensor.float()
+    return as_real(tensor).float()
 
 
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
     """Over all parameters, float32; what sparse gradients hold counts once."""
     values = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-    device = values[0].device
-    return (
-        torch.stack([torch.linalg.vector_norm(v).float().to(device) for v in values])
-        .square()
-        .sum()
-        .sqrt()
-    )
-
-
-@contextmanager
-def _noted(number: int, steps: int) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"Raised in the probe, in first step {number + 1} of {steps}.")
-        raise
-
-
-@contextmanager
-def _at(part: Sequence[Any], what: str) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:
-        shapes = "; ".join(described(batch) for batch in part[:2])
-        error.add_note(f"Raised in {what}, for a batch of {shapes}.")
-        raise
+    norms = [torch.linalg.vector_norm(_float(v)).to(values[0].device) for v in values]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return total

@@ -62,7 +62,8 @@ class Training:
         accumulate: Batches a step, whose gradients are averaged. Default 1.
         autocast: Data type of mixed precision, such as ``torch.bfloat16``. Default: none, or the
             caller's own autocast where the probe runs inside of one.
-        scaler: The loop's gradient scaler, which comes back as it was. Default: none.
+        scaler: The loop's gradient scaler, which comes back as it was. A step that it skips, since
+            its scale has not come down yet, is made again. Default: none.
         call: ``call(model, batch)``, how the loop calls the model, where the conventions do not
             fit: by default a mapping whose keys are arguments of the model goes in as keywords,
             the last of a tuple or list is the target and the others are arguments, and a mapping's

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -18,13 +18,17 @@ from recent_prune.probe.first_steps.optimizers import checked, prepared
 from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.first_steps.stepping import Trace, make_steps
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.quantities.gradients import GradientProfile
+from recent_prune.probe.quantities.gradients import GradientProfile, as_real
 from recent_prune.probe.restoring.isolation import (
     accelerators,
     forked_random_states,
     modules_restored,
 )
-from recent_prune.probe.restoring.training_state import attributes_restored, parameters_restored
+from recent_prune.probe.restoring.training_state import (
+    Values,
+    attributes_restored,
+    parameters_restored,
+)
 
 
 def check_training(model: nn.Module, walk: Walk, training: Training) -> None:
@@ -53,9 +57,9 @@ def after_first_steps(
     """Inside, the model has made its first steps; on leaving, everything is as it was.
 
     Put back, also after an error: parameters, gradients, ``requires_grad``, modes, buffers,
-    optimizer, gradient scaler, and the random states of Python, NumPy and PyTorch. A model in
-    evaluation mode is set to training mode; of one in training mode, parts in evaluation mode stay
-    there, as they would in the user's loop.
+    optimizer, gradient scaler, a loss that is a module, and the random states of Python, NumPy and
+    PyTorch. A model in evaluation mode is set to training mode; of one in training mode, parts in
+    evaluation mode stay there, as they would in the user's loop.
 
     Args:
         model: Unwrapped.
@@ -71,32 +75,26 @@ def after_first_steps(
     """
     start = time.perf_counter()
     ask = objective(training)
-    scaler = training.scaler
-    with (
-        forked_random_states(accelerators(model), seed),
-        modules_restored(model),
-        parameters_restored(model) as before,
-        torch.inference_mode(False),
-        nullcontext() if scaler is None else attributes_restored(scaler),
-        prepared(model, training) as optimizer,
-    ):
-        if not model.training:
-            model.train()
-        was = judged(model, walk.judged, ask, training.loss, seed)
+    with undone(model, training, seed) as (optimizer, before):
+        was = judged(model, walk.judged, ask, training.loss, seed, "the probe, before the steps")
         same = repeatable(model, walk.judged[0], ask, seed)
         trace = make_steps(model, optimizer, walk.trained, ask, training, before)
-        now = judged(model, walk.judged, ask, training.loss, seed)
+        for parameter in model.parameters():
+            parameter.grad = None  # the probe needs none
+        now = judged(
+            model, walk.judged, ask, training.loss, seed, "the probe, after the steps", False
+        )
         trained = [p for group in optimizer.param_groups for p in group["params"]]
-        rates = [float(group["lr"]) for group in optimizer.param_groups]
+        rates = [float(group.get("lr", math.nan)) for group in optimizer.param_groups]
         steps = FirstSteps(
             made=training.steps,
             budget=training.budget,
-            learning_rate=max(rates),
+            learning_rate=_number(max(rates)),
             losses=tuple(map(_number, trace.losses)),
             gradient_norms=tuple(map(_number, trace.gradient_norms)),
-            weight_norm=_norm([before[id(p)] for p in trained]),
+            weight_norm=_norm(before[id(p)] for p in trained),
             first_update=_number(trace.first_update),
-            update=_norm([p.detach() - before[id(p)].to(p.device) for p in trained]),
+            update=_norm(p.detach() - before[id(p)].to(p.device) for p in trained),
             update_ratios=trace.update_ratios,
             first_order=_number(trace.first_order),
             unreached=trace.unreached,
@@ -117,6 +115,39 @@ def after_first_steps(
         yield steps, trace.gradients
 
 
+@contextmanager
+def undone(
+    model: nn.Module, training: Training, seed: int, factor: float = 1.0
+) -> Iterator[tuple[Optimizer, Values]]:
+    """A model to train, and all that comes back on leaving, see `after_first_steps`.
+
+    Args:
+        model: Unwrapped.
+        training: How it trains.
+        seed: Of everything random.
+        factor: Of its learning rates.
+
+    Yields:
+        The optimizer, and the parameters' values before, by their id.
+    """
+    scaler = training.scaler
+    # Some losses learn, too, or count.
+    loss = training.loss if isinstance(training.loss, nn.Module) else nn.Module()
+    with (
+        forked_random_states(accelerators(model), seed),
+        modules_restored(loss),
+        parameters_restored(loss),
+        modules_restored(model),
+        parameters_restored(model) as before,
+        torch.inference_mode(False),
+        nullcontext() if scaler is None else attributes_restored(scaler),
+        prepared(model, training, factor) as optimizer,
+    ):
+        if not model.training:
+            model.train()
+        yield optimizer, before
+
+
 def _first_nonfinite(trace: Trace, after: Judged) -> int | None:
     """The first step, from 1 on, whose loss, gradient or outcome is not finite."""
     for number, pair in enumerate(zip(trace.losses, trace.gradient_norms, strict=True), start=1):
@@ -125,9 +156,11 @@ def _first_nonfinite(trace: Trace, after: Judged) -> int | None:
     return None if math.isfinite(after.loss) else len(trace.losses)
 
 
-def _norm(parts: list[torch.Tensor]) -> float:
-    squares = sum(float(torch.linalg.vector_norm(part.float())) ** 2 for part in parts)
-    return _number(math.sqrt(squares)) if math.isfinite(squares) else math.inf
+def _norm(parts: Iterable[torch.Tensor]) -> float:
+    """Over all parts, of which one at a time is needed; infinite where one is not finite."""
+    norms = [torch.linalg.vector_norm(as_real(part).float()) for part in parts]
+    norm = math.hypot(*torch.stack([n.to(norms[0].device) for n in norms]).tolist())
+    return norm if math.isfinite(norm) else math.inf
 
 
 def _number(value: float) -> float:

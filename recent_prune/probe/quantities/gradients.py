@@ -123,9 +123,15 @@ def _in_order(called: list[str], names: list[str]) -> list[str]:
 
 def _rms(parts: Iterable[Tensor]) -> float:
     # Added up in float64 (where there is one), so that what is tiny does not vanish.
-    squares = [solvable(part.detach()).double().square().sum() for part in parts]
+    real = (solvable(as_real(part.detach())) for part in parts)
+    squares = [torch.linalg.vector_norm(part, dtype=torch.float64).square() for part in real]
     count = sum(part.numel() for part in parts)
     return _number(math.sqrt(float(sum(squares))) / math.sqrt(count)) if count else math.nan
+
+
+def as_real(tensor: Tensor) -> Tensor:
+    """Complex numbers as pairs, [..., 2]; others as they are."""
+    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
 
 
 def _number(value: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 LARGEST_ON_DEVICE = 2**28
 """Bytes of parameters: of a larger model an accelerator holds no second copy."""
@@ -30,6 +31,7 @@ def parameters_restored(model: nn.Module) -> Iterator[Values]:
         The former values.
     """
     parameters = list(model.parameters())
+    owned = [(module, dict(module._parameters)) for module in model.modules()]
     flags = [p.requires_grad for p in parameters]
     gradients = [p.grad for p in parameters]
     values = _copied(parameters)
@@ -38,11 +40,17 @@ def parameters_restored(model: nn.Module) -> Iterator[Values]:
             parameter.grad = None
         yield values
     finally:
-        with torch.no_grad():
-            for parameter, flag, gradient in zip(parameters, flags, gradients, strict=True):
-                _write(parameter, values[id(parameter)])
+        for module, named in owned:
+            module._parameters.clear()
+            module._parameters.update(named)
+        # Gradients first: where memory ran out, they give some back.
+        for parameter, flag, gradient in zip(parameters, flags, gradients, strict=True):
+            if parameter.requires_grad != flag:  # nor may one of inference mode be asked to
                 parameter.requires_grad_(flag)
-                parameter.grad = gradient
+            parameter.grad = gradient
+        with torch.no_grad():
+            for parameter in parameters:
+                _write(parameter, values[id(parameter)])
 
 
 @contextmanager
@@ -50,7 +58,8 @@ def attributes_restored(owner: Any) -> Iterator[None]:
     """Put back an optimizer, or a gradient scaler, with all the tensors that it holds.
 
     Its attributes, dictionaries and lists come back as the objects that they were, with what they
-    held, and the tensors among them with their values: an empty state is empty again.
+    held, and the tensors among them with their values: an empty state is empty again. So do
+    optimizers that it is wrapped around.
 
     Args:
         owner: Any object with attributes. Parameters are left alone, see `parameters_restored`.
@@ -71,9 +80,12 @@ def _kept(value: Any, seen: set[int]) -> Any:
     if isinstance(value, dict):
         seen.add(id(value))
         return [(key, item, _kept(item, seen)) for key, item in value.items()]
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         seen.add(id(value))
         return [(item, _kept(item, seen)) for item in value]
+    if isinstance(value, Optimizer):
+        seen.add(id(value))
+        return _kept(vars(value), seen)
     return None
 
 
@@ -88,8 +100,11 @@ def _put_back(value: Any, kept: Any) -> None:
         for key, item, inner in kept:
             value[key] = item
             _put_back(item, inner)
-    elif isinstance(value, list):
-        value[:] = [item for item, _ in kept]
+    elif isinstance(value, Optimizer):
+        _put_back(vars(value), kept)
+    else:
+        if isinstance(value, list):
+            value[:] = [item for item, _ in kept]
         for item, inner in kept:
             _put_back(item, inner)
 
@@ -103,7 +118,6 @@ def _copied(parameters: list[nn.Parameter]) -> dict[int, Tensor]:
 
 
 def _write(tensor: Tensor, value: Tensor) -> None:
-    # Where nothing changed nothing is written: a graph that the user holds forbids it.
-    value = value.to(tensor.device)
-    if tensor.layout != torch.strided or not torch.equal(tensor, value):
+    # Not compared with what it was: −0 is 0, and comparing needs memory, which may have run out.
+    if not tensor.is_inference():  # nothing here could write to one
         tensor.copy_(value)

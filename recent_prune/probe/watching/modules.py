@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import is_parametrized
@@ -66,10 +67,22 @@ def starts_at_zero(model: nn.Module) -> bool:
     a residual branch or an adapter. But not where all of a deep model is zero: its units are the
     same then, and stay the same.
     """
-    weighted = [m for _, m in named_modules(model) if is_weighted(m)]
-    if all(any(bool(w.any()) for w in own_weights(m)) for m in weighted):
+    weighted = [own_weights(m) for _, m in named_modules(model) if is_weighted(m)]
+    # All at once: on a GPU every answer is waited for.
+    found = iter(_nonzero([weight for own in weighted for weight in own]))
+    of_layers = [[next(found) for _ in own] for own in weighted]
+    if all(map(any, of_layers)):
         return False
-    return len(weighted) == 1 or any(bool(p.any()) for p in model.parameters())
+    return len(weighted) == 1 or any(_nonzero(list(model.parameters())))
+
+
+def _nonzero(tensors: list[nn.Parameter]) -> list[bool]:
+    """Which of them hold anything but zeros."""
+    if not tensors:
+        return []
+    flags = [tensor.detach().any() for tensor in tensors]
+    answers: list[bool] = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist()
+    return answers
 
 
 def has_normalization(model: nn.Module) -> bool:

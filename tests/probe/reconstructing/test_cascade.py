@@ -15,7 +15,7 @@ from recent_prune.probe.reconstructing.chain import Chain
 from recent_prune.probe.reconstructing.fitting import bound, fit
 from recent_prune.probe.reconstructing.reconstruction_layer import ReconstructionLayer
 from recent_prune.probe.reconstructing.reconstruction_stack import stacked
-from recent_prune.rules import RetainedInformationRule, SaturationRule
+from recent_prune.rules import SaturationRule, TrainabilityRule
 from tests.conftest import Reference
 from tests.networks import Residual, Tokens, cnn, mlp
 
@@ -188,7 +188,7 @@ def test_networks_that_train_are_kept_by_default(
 ) -> None:
     model = mlp(depth, 64, weight_variance, activation=activation)
     result = probe(model, digits, estimator="cascade")
-    assert RetainedInformationRule()(result).trainable
+    assert TrainabilityRule()(result).trainable
     assert SaturationRule()(result).trainable
     assert result.samples == len(digits)
 
@@ -316,8 +316,10 @@ def test_refuses_tokens() -> None:
 
 
 def test_refuses_unknown_layers(digits: Tensor) -> None:
-    with pytest.raises(ValueError, match=r"must name layers of the chain, but got \['tanh9'\]"):
+    with pytest.raises(ValueError, match=r"must name modules of the model .* got \['tanh9'\]"):
         probe(mlp(), digits, estimator="cascade", layers=["tanh9"])
+    with pytest.raises(ValueError, match=r"must name layers of the chain, but got \['flatten'\]"):
+        probe(mlp(), digits, estimator="cascade", layers=["flatten"])
 
 
 @pytest.mark.parametrize(

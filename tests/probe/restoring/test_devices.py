@@ -22,7 +22,7 @@ DIGITS = load_digits()
 IMAGES = DIGITS.train[:160]
 LARGE = nn.functional.interpolate(IMAGES, size=32).expand(-1, 3, -1, -1)
 LABELS = DIGITS.train_labels[:160]
-BACKWARD = rp.Backward(nn.CrossEntropyLoss(), labels=LABELS)
+TRAINING = rp.Training(nn.CrossEntropyLoss(), lambda p: torch.optim.SGD(p, 0.1), before=True)
 
 
 class Tokens(nn.Module):
@@ -63,7 +63,7 @@ def resnet() -> nn.Module:
     return model
 
 
-Case = tuple[Callable[[], nn.Module], Tensor, dict[str, Any]]
+Case = tuple[Callable[[], nn.Module], Any, dict[str, Any]]
 FORWARD: dict[str, Case] = {
     "MLP": (mlp, IMAGES, {}),
     "bfloat16": (lambda: mlp().bfloat16(), IMAGES.bfloat16(), {}),
@@ -76,8 +76,8 @@ FORWARD: dict[str, Case] = {
     "tokens": (Tokens, torch.arange(2400).reshape(200, 12) ** 2 % 19, {}),
 }
 DIFFERENTIATED: dict[str, Case] = {
-    "backward": (mlp, IMAGES, {"backward": BACKWARD}),
-    "backward through batch norm": (resnet, LARGE, {"backward": BACKWARD}),
+    "first steps": (mlp, (IMAGES, LABELS), {"training": TRAINING}),
+    "first steps through batch norm": (resnet, (LARGE, LABELS), {"training": TRAINING}),
     "cascade": (mlp, IMAGES, {"estimator": Cascade(updates=20)}),
     "cascade that settles": (mlp, IMAGES, {"estimator": Cascade(updates=220, tolerance=0.5)}),
     "cascade of a CNN": (cnn, IMAGES, {"estimator": Cascade(updates=5)}),
@@ -102,7 +102,9 @@ def built(case: str) -> nn.Module:
 def numbers(result: ProbeResult) -> list[float]:
     gradients = result.gradients.gradient_rms if result.gradients else ()
     shown = result.reconstructions.by_layer.flatten().tolist() if result.reconstructions else []
-    return [*result.retained, *result.relative_entropy, *result.jacobian_norm, *gradients, *shown]
+    steps = (result.steps.loss_before, result.steps.loss_after) if result.steps else ()
+    profile = [*result.retained, *result.relative_entropy, *result.jacobian_norm]
+    return [*profile, *gradients, *shown, *steps]
 
 
 def probed(case: str, device: str) -> tuple[list[float], list[float]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from recent_prune.probe import probe
 from recent_prune.probe.watching.activations import run_observed
-from recent_prune.rules import RetainedInformationRule
+from recent_prune.rules import TrainabilityRule
 from tests.networks import Functional, Noisy, Residual, Tokens, cnn, mlp
 
 
@@ -17,6 +17,7 @@ class Recorder:
     def __init__(self) -> None:
         self.input: Tensor | None = None
         self.layers: dict[str, Tensor] = {}
+        self.output: Tensor | None = None
 
     def on_input(self, activation: Tensor) -> None:
         assert self.input is None
@@ -25,6 +26,10 @@ class Recorder:
     def on_layer(self, name: str, activation: Tensor) -> None:
         assert name not in self.layers
         self.layers[name] = activation
+
+    def on_output(self, output: Tensor) -> None:
+        assert self.output is None
+        self.output = output
 
 
 def observed(model: nn.Module, batch: Tensor, layers: list[str] | None = None) -> dict[str, Tensor]:
@@ -196,7 +201,7 @@ def test_convolutional_networks_of_torchvision_are_kept(digits: Tensor, name: st
     images = nn.functional.interpolate(digits[:160], size=(32, 32)).expand(-1, 3, -1, -1)
     result = probe(model, images)
     assert result.depth > 5
-    assert RetainedInformationRule()(result).trainable
+    assert TrainabilityRule()(result).trainable
 
 
 def test_layers_can_be_named() -> None:

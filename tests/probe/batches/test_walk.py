@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from recent_prune.probe.batches.walk import size_of, walk
+
+Pair = tuple[Tensor, Tensor]
+
+
+def numbered(sizes: list[int]) -> list[Pair]:
+    """Batches whose targets number the samples."""
+    places = torch.arange(sum(sizes))
+    inputs = torch.stack([places.double().sin(), places.double().cos()], dim=1)
+    return list(zip(inputs.split(sizes), places.split(sizes), strict=True))
+
+
+def places(batches: list[Any]) -> list[int]:
+    return [int(place) for _, targets in batches for place in targets]
+
+
+def test_a_loader_is_asked_for_no_more_than_needed() -> None:
+    drawn: list[int] = []
+
+    def loader() -> Iterator[Pair]:
+        for number, batch in enumerate(numbered([10] * 99)):
+            drawn.append(number)
+            yield batch
+
+    found = walk(loader(), 4, 25, 64, 0)
+    assert places(found.trained) == list(range(40))
+    assert places(found.judged) == list(range(40, 70))
+    assert found.samples.shape == (25, 2)
+    assert torch.equal(found.samples, torch.cat([x for x, _ in found.judged])[:25])
+    assert drawn == list(range(7))
+
+
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=14),
+    st.integers(1, 12),
+    st.one_of(st.none(), st.integers(16, 200)),
+)
+def test_loaders_of_any_length(sizes: list[int], steps: int, samples: int | None) -> None:
+    if sum(sizes) < 16:
+        sizes = [*sizes, 16]
+    batches = numbered(sizes)
+    met = walk(batches, steps, samples, 64, 0)
+    trained, judged = places(met.trained), places(met.judged)
+    assert 1 <= len(met.trained) <= steps or len(batches) == 1
+    assert trained == list(range(len(trained)))  # in order, from the first on
+    if len(batches) == 1:
+        assert trained == judged
+        return
+    assert judged
+    assert set(trained).isdisjoint(judged)
+    later = sum(sizes[steps:])
+    if later >= (1 if samples is None else samples):
+        assert len(met.trained) == steps
+    elif len(met.trained) < steps:
+        assert len(met.judged) <= len(batches) - len(batches) // 2
+    if samples is not None:
+        assert len(met.samples) == min(sum(sizes), samples)
+
+
+def test_one_batch_is_trained_on_and_judged() -> None:
+    (batch,) = numbered([30])
+    found = walk([batch], 5, 160, 64, 0)
+    assert found.trained == [batch] == found.judged
+    assert torch.equal(found.samples, batch[0])
+
+
+def test_a_short_loader_gives_the_probe_what_was_trained_on_too() -> None:
+    found = walk(numbered([10] * 4), 8, 160, 64, 0)
+    assert places(found.trained) == list(range(20))
+    assert places(found.judged) == list(range(20, 40))
+    assert len(found.samples) == 40
+
+
+def test_ragged_batches_are_batches() -> None:
+    found = walk(numbered([10, 10, 3, 7, 30, 1]), 2, 40, 64, 0)
+    assert [len(x) for x, _ in found.trained] == [10, 10]
+    assert [len(x) for x, _ in found.judged] == [3, 7, 30]
+
+
+def test_tensors_are_shuffled_by_the_seed_and_cut() -> None:
+    ((inputs, targets),) = numbered([200])
+    one, same, other = (walk((inputs, targets), 3, None, 50, seed) for seed in (0, 0, 1))
+    assert [len(x) for x, _ in one.trained] == [50, 50, 50]
+    assert sorted(places([*one.trained, *one.judged])) == list(range(200))
+    assert places(one.trained) == places(same.trained) != places(other.trained)
+    for x, y in one.trained:
+        assert torch.equal(x, inputs[y])
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "sizes"),
+    [(129, 64, [64, 65]), (65, 64, [65]), (66, 64, [64, 2]), (40, 1, [1] * 40), (64, 64, [64])],
+)
+def test_no_single_sample_is_left_over(samples: int, size: int, sizes: list[int]) -> None:
+    """Batch normalisation would refuse it."""
+    (batch,) = numbered([samples])
+    found = walk(batch, 1, None, size, 0)
+    whole = found.trained[0] is found.judged[0]
+    both = found.trained if whole else [*found.trained, *found.judged]
+    assert [size_of(b) for b in both] == sizes
+
+
+def test_arrays_become_what_models_take() -> None:
+    inputs = np.random.default_rng(0).random((100, 3))
+    inputs.setflags(write=False)
+    found = walk((inputs, inputs[:, 0], np.arange(100)), 2, 30, 20, 0)
+    x, y, classes = found.trained[0]
+    assert (x.dtype, y.dtype, classes.dtype) == (torch.float32, torch.float32, torch.int64)
+    assert torch.equal(x[:, 0], y)
+    assert torch.equal(x, torch.from_numpy(inputs[classes]).float())
+    alone = walk(inputs, 2, 30, 20, 0)
+    assert alone.trained[0].shape == (20, 3)
+
+
+def test_a_default_device_is_no_obstacle() -> None:
+    (batch,) = numbered([100])
+    with torch.device("meta"):
+        assert walk(batch, 2, 30, 20, 0).samples.device.type == "cpu"
+
+
+def test_the_workers_of_a_running_epoch_go_on() -> None:
+    inputs = torch.arange(120.0).reshape(60, 2)
+    loader = DataLoader(
+        TensorDataset(inputs, torch.arange(60)), 6, num_workers=1, persistent_workers=True
+    )
+    epoch = iter(loader)
+    seen = [next(epoch)[1]]
+    found = walk(loader, 3, 16, 64, 0)
+    assert places(found.trained) == list(range(18))
+    seen += [labels for _, labels in epoch]
+    assert torch.cat(seen).tolist() == list(range(60))
+    assert loader._iterator is epoch
+
+
+@pytest.mark.parametrize(
+    ("inputs", "error", "message"),
+    [
+        ([], ValueError, "`inputs` must yield at least one batch, but it is empty"),
+        (iter(()), ValueError, "`inputs` must yield at least one batch, but it is empty"),
+        ("abc", TypeError, r"`inputs` must be an iterable of batches .* but got str"),
+        ({"x": torch.ones(20, 2)}, TypeError, "`inputs` must be an iterable of .* but got dict"),
+        (3, TypeError, "`inputs` must be an iterable of batches .* but got int"),
+        ([3, 4], TypeError, r"Batch 0 of `inputs` must hold a tensor .* but got int"),
+        (numbered([10]), ValueError, "`inputs` must hold at least 16 samples, but got 10"),
+        (torch.tensor(1.0), ValueError, r"tensors of as many samples, but got shapes \[\(\)\]"),
+    ],
+)
+def test_refuses_what_are_no_batches(inputs: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        walk(inputs, 3, 20, 64, 0)

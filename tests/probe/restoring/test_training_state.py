@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from recent_prune.probe.restoring import training_state
+from recent_prune.probe.restoring.training_state import attributes_restored, parameters_restored
+from tests.networks import mlp
+from tests.probe.first_steps.trials import bits, model_state, snapshot
+
+
+class Odd(nn.Module):
+    """Parameters of all kinds, two of them one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = nn.Linear(3, 3)
+        self.tied = nn.Linear(3, 3)
+        self.tied.weight = self.plain.weight
+        self.complex = nn.Parameter(torch.randn(2, 3, dtype=torch.complex64))
+        self.low = nn.Parameter(torch.randn(4, dtype=torch.bfloat16))
+        self.last = nn.Parameter(torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last))
+        self.zero = nn.Parameter(torch.tensor([-0.0, math.nan, math.inf]))
+        self.frozen = nn.Parameter(torch.tensor(1.5), requires_grad=False)
+        self.sparse = nn.Parameter(torch.eye(3).to_sparse())
+        self.parts = nn.ParameterList([torch.ones(2), torch.zeros(2)])
+
+
+def overwrite(model: nn.Module) -> None:
+    for parameter in model.parameters():
+        with torch.no_grad():
+            parameter.mul_(2) if parameter.is_sparse else parameter.fill_(0)
+        if not parameter.is_sparse:
+            parameter.grad = torch.ones_like(parameter)
+        parameter.requires_grad_(not parameter.requires_grad)
+
+
+def test_parameters_of_all_kinds_come_back_to_the_last_bit() -> None:
+    model = Odd()
+    model.low.grad = torch.ones_like(model.low)
+    before = model_state(model)
+    with parameters_restored(model) as values:
+        assert all(parameter.grad is None for parameter in model.parameters())
+        assert bits(values[id(model.zero)]) == bits(model.zero)
+        overwrite(model)
+        assert model_state(model) != before
+    assert model_state(model) == before
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt, torch.OutOfMemoryError])
+def test_they_come_back_after_an_error(kind: type[BaseException]) -> None:
+    model = Odd()
+    before = model_state(model)
+
+    def fail() -> None:
+        overwrite(model)
+        raise kind
+
+    with pytest.raises(kind), parameters_restored(model):
+        fail()
+    assert model_state(model) == before
+
+
+def test_parameters_that_were_replaced_added_or_deleted_come_back() -> None:
+    model = mlp()
+    before = model_state(model)
+    with parameters_restored(model):
+        model.head.weight = nn.Parameter(torch.zeros(10, 16))  # type: ignore[union-attr]
+        model.register_parameter("extra", nn.Parameter(torch.zeros(2)))
+        del model.head.bias  # type: ignore[union-attr]
+    assert model_state(model) == before
+    assert "extra" not in dict(model.named_parameters())
+
+
+def test_large_models_of_an_accelerator_wait_in_main_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training_state, "LARGEST_ON_DEVICE", 0)
+    model = mlp()
+    before = model_state(model)
+    with parameters_restored(model) as values:
+        first = next(model.parameters())
+        assert values[id(first)].data_ptr() != first.data_ptr()
+        overwrite(model)
+    assert model_state(model) == before
+
+
+def test_parameters_of_inference_mode_hide_no_error() -> None:
+    with torch.inference_mode():
+        model = mlp()
+    with pytest.raises(ArithmeticError, match="mine"), parameters_restored(model):
+        raise ArithmeticError("mine")
+
+
+class Wrapping(torch.optim.SGD):
+    """Around another optimizer, as sharpness-aware minimization is."""
+
+    def __init__(self, parameters: Any) -> None:
+        super().__init__(parameters, 0.1, momentum=0.9)
+        self.inner = torch.optim.Adam(self.param_groups, 0.1)
+        self.pair = ([1, 2], torch.zeros(2))
+        self.calls = 0
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step()
+        self.inner.step()
+        self.calls += 1
+        self.pair[0].append(3)
+        self.pair[1].add_(1)
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_optimizers_around_others_come_back_with_them(resumed: bool) -> None:
+    model = mlp()
+    optimizer = Wrapping(model.parameters())
+
+    def step() -> None:
+        model(torch.rand(5, 64)).sum().backward()
+        optimizer.step()
+
+    if resumed:
+        step()
+
+    def state() -> Any:
+        return snapshot(vars(optimizer)), snapshot(vars(optimizer.inner))
+
+    before = state()
+    with parameters_restored(model), attributes_restored(optimizer):
+        step()
+        optimizer.param_groups[0]["lr"] = 3.0
+        vars(optimizer)["added"] = 1
+        assert state() != before
+    assert state() == before
+    assert bool(optimizer.inner.state) == resumed
+    assert not hasattr(optimizer, "added")
+
+
+class Owner:
+    def __init__(self, held: dict[str, Any]) -> None:
+        self.held = held
+
+
+leaves = st.one_of(
+    st.integers(0, 3),
+    st.none(),
+    st.text(max_size=2),
+    st.floats(width=32).map(torch.tensor),
+)
+nested = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(st.text(max_size=2), inner, max_size=3),
+        st.lists(inner, max_size=3).map(tuple),
+    ),
+    max_leaves=12,
+)
+
+
+def disturb(value: Any) -> None:
+    if isinstance(value, Tensor):
+        value.add_(1).mul_(-3)
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            disturb(item)
+    if isinstance(value, list):
+        value.append(0)
+        value.reverse()
+    if isinstance(value, dict):
+        for item in value.values():
+            disturb(item)
+        value["new"] = 1
+        del value[next(iter(value))]
+
+
+@given(st.dictionaries(st.text(max_size=2), nested, max_size=4))
+def test_whatever_an_owner_holds_comes_back(held: dict[str, Any]) -> None:
+    owner = Owner(held)
+    before = snapshot(vars(owner))
+    with attributes_restored(owner):
+        disturb(vars(owner)["held"])
+    assert snapshot(vars(owner)) == before
+
+
+def test_what_holds_itself_comes_back() -> None:
+    owner = Owner({"a": torch.ones(2)})
+    owner.held["self"] = owner.held
+    with attributes_restored(owner):
+        owner.held["a"].zero_()
+        del owner.held["self"]
+    assert owner.held["self"] is owner.held
+    assert owner.held["a"].tolist() == [1, 1]
