@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from recent_prune.rules.forest import Answer, Forest
+from recent_prune.rules.profile_numbers import (
+    log_odds,
+    probability_of,
+    profile_numbers,
+    worst_number,
+)
 from recent_prune.rules.step_numbers import profile_after, step_numbers
 from recent_prune.rules.verdict import MAX_VIOLATION, Cause, Verdict
 
@@ -27,6 +34,24 @@ beyond all that was seen is only better, or only worse."""
 
 NOWHERE = 0.02
 """Size of the logarithm of the loss after over that before, up to which the steps led nowhere."""
+
+UNLIKELY = 0.5
+"""Probability by its profile below which a network is more likely to fail than to train."""
+
+WITNESSED = 2.5
+"""How much more reach is asked for where the profile speaks against a trial as well. Chosen like
+the threshold itself; none of 406 good trials of the benchmark lies between."""
+
+MOST = 0.999
+"""Of what may be asked for."""
+
+PLATEAU = -3.0
+"""Logarithm of the outputs' deviation over samples, over the root of the loss of a constant
+prediction: outputs that hardly differ yet."""
+
+PROMISED = -3.0
+"""Logarithm of the share of the loss that the first gradient promises within the budget. Momentum
+makes it ten times as much, and depth more, later on."""
 
 HOPELESS = 1e10
 """Loss over that of a constant prediction from which no trial of the benchmark came back; from a
@@ -95,6 +120,7 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
             "finite or dead is condemned."
         )
     # Without a budget, as if there were time enough.
+    numbers = step_numbers(steps)
     answer = _asked(result, steps, steps.budget)
     unseen = [name for name in answer.outside if name in GUARDED]
     if unseen:
@@ -102,22 +128,24 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
             f"Outside of what the rule was fitted to ({', '.join(unseen)}), so that it does not "
             "judge."
         )
+    probability = profile_probability(result)
+    reach = required_reach(numbers, probability, least)
     gist = (
         f"After {steps.made} steps the loss went from {steps.loss_before:.4g} to "
         f"{steps.loss_after:.4g} ({steps.constant_loss:.4g} by a constant prediction)"
     )
-    if answer.mean >= least:
+    if answer.mean >= reach:
         return Verdict(
             True,
-            0.0 - min((answer.mean - least) / (1 - least), MAX_VIOLATION),
+            0.0 - (answer.mean - reach) / (1 - reach),
             f"{gist}; a reach of {answer.mean:.0%} is predicted.",
             advice=_advice(steps),
         )
-    cause = _cause(result, steps)
+    cause = _cause(result, steps, probability)
     return Verdict(
         False,
-        min(max(1 - answer.mean / least, 1e-6), MAX_VIOLATION),
-        f"{gist}; a reach of {answer.mean:.0%} is predicted (at least {least:.0%} needed): it "
+        1 - answer.mean / reach,
+        f"{gist}; a reach of {answer.mean:.0%} is predicted (at least {reach:.0%} needed): it "
         f"{_ABOUT[cause]}.",
         cause=cause,
         advice=_advice(steps),
@@ -178,14 +206,45 @@ def _certain(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
     return None
 
 
-def _cause(result: ProbeResult, steps: FirstSteps) -> Cause:
+def required_reach(numbers: Mapping[str, float], probability: float, least: float) -> float:
+    """What must be predicted for a trial to be kept, in [0, 1].
+
+    More is asked where the profile after the steps is a second witness: where a network with such
+    a profile is more likely to fail than to train. And nothing is, where the outputs hardly differ
+    between samples, the loss has not risen and the first gradient's promise is not far below the
+    whole loss: deep networks depart from such a plateau late, and then fast
+    (``benchmarks/compute_saved``, slow starters).
+
+    Args:
+        numbers: See `step_numbers`.
+        probability: See `profile_probability`.
+        least: Without either.
+    """
+    if probability < UNLIKELY:
+        return min(WITNESSED * least, MOST)
+    risen = numbers["loss"] - numbers["start"] > NOWHERE
+    plateau = numbers["spread"] < PLATEAU and not risen
+    return 0.0 if plateau and numbers["promise"] > PROMISED else least
+
+
+def profile_probability(result: ProbeResult) -> float:
+    """That a network with such a profile trains; 1 where the profile says nothing."""
+    if result.nonfinite_layer is not None:
+        return 0.0
+    if result.stochastic or not result.inputs_recoverable:
+        return 1.0
+    return probability_of(log_odds(profile_numbers(result)))
+
+
+def _cause(result: ProbeResult, steps: FirstSteps, probability: float) -> Cause:
     change = math.log(max(steps.loss_after, 1e-30) / max(steps.loss_before, 1e-30))
     if change > NOWHERE and steps.loss_after > steps.constant_loss:
         return Cause.DIVERGES
-    if change > -NOWHERE:
-        lost = result.inputs_recoverable and result.retained[-1] < 1e-3
-        return Cause.LOST if lost and not result.stochastic else Cause.STALLS
-    return Cause.UNLIKELY
+    if probability < UNLIKELY:
+        numbers = profile_numbers(result)
+        large = worst_number(numbers) == "size" and numbers["size"] > 0
+        return Cause.EXPLODED if large else Cause.LOST
+    return Cause.STALLS if change > -NOWHERE else Cause.UNLIKELY
 
 
 def _advice(steps: FirstSteps) -> str | None:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from recent_prune.probe import ProbeResult
 
 MIN_REACH = 0.12
-"""The largest at which, whichever of task, data set, family and optimizer is left out, at most half a
-percent of the good trials are lost (``benchmarks/prediction/trials``)."""
+"""The largest at which, whichever of task, data set, family and optimizer is left out, at most half
+a percent of the good trials are lost (``benchmarks/prediction/trials``)."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,14 @@ class TrainabilityRule:
     (:func:`recent_prune.rules.step_numbers.step_numbers`), those of the profile after the steps
     among them, and at the steps alone where that profile is unlike all that were fitted; no
     hyperparameter is among them. A trial
-    is condemned if less than ``min_reach`` is predicted; the violation is the share by which it
-    falls short. Condemned for certain are losses and gradients that are not finite, and
-    networks that no gradient reaches. What lies outside of what the forest was fitted to, does not
-    say the same twice, or has a loss whose best constant prediction is unknown, is kept, and
-    the reason says so. Without a known budget nobody is condemned for being slow.
+    is condemned if less than ``min_reach`` is predicted, or less than two and a half times that
+    where the profile after the steps speaks against it, too; never on a plateau from which deep
+    networks depart late (:func:`recent_prune.rules.first_steps.required_reach`). The violation is
+    the share by which it falls short. Condemned for certain are losses and gradients that are not
+    finite, weights torn a hundredfold, and networks that no gradient reaches. What lies outside of
+    what the forest was fitted to, does not say the same twice, or has a loss whose best constant
+    prediction is unknown, is kept, and the reason says so. Without a known budget nobody is
+    condemned for being slow.
 
     **Without them** it judges the initialization by five numbers of the profile
     (:func:`recent_prune.rules.profile_numbers.profile_numbers`), an additive model fitted to 740

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from recent_prune.rules import Cause, TrainabilityRule
-from recent_prune.rules.first_steps import GUARDED, first_steps_model
+from recent_prune.rules.first_steps import GUARDED, first_steps_model, required_reach
 from recent_prune.rules.step_numbers import NUMBERS, PROFILE_NUMBERS, step_numbers
 from tests.rules.results import result
 from tests.rules.steps import steps
@@ -68,8 +68,39 @@ def test_condemns_one_that_stalls_only_where_the_budget_is_known() -> None:
     assert rule(result([0.7, 0.6], steps=patient)).trainable
 
 
+LOST = {
+    "jacobian_norm": (1.0, 1e-12),
+    "relative_variance": (0.5, 1e-9),
+    "activation_rms": (0.5, 0.4),
+}
+
+
 def test_says_that_the_input_is_lost_where_it_is() -> None:
-    assert rule(result([0.7, 0.0], steps=STALLED)).cause is Cause.LOST
+    assert rule(result([0.7, 0.0], steps=STALLED, **LOST)).cause is Cause.LOST
+    large = {**LOST, "activation_rms": (1e3, 1e5), "jacobian_norm": (1.0, 1e9)}
+    assert rule(result([0.7, 0.1], steps=DIVERGED, **large)).cause in (
+        Cause.EXPLODED,
+        Cause.DIVERGES,
+    )
+
+
+def test_more_is_asked_where_the_profile_speaks_against_it_as_well() -> None:
+    numbers = step_numbers(STALLED)
+    assert required_reach(numbers, 0.9, 0.12) == 0.12
+    assert required_reach(numbers, 0.1, 0.12) == pytest.approx(0.3)
+    assert required_reach(numbers, 0.1, 0.9) < 1
+
+
+def test_a_plateau_is_waited_for() -> None:
+    """From it deep networks depart late, and then fast."""
+    plateau = {**step_numbers(STALLED), "spread": -5.0, "promise": -2.0}
+    assert required_reach(plateau, 0.9, 0.12) == 0.0
+    assert required_reach({**plateau, "promise": -4.0}, 0.9, 0.12) == 0.12
+    assert required_reach({**plateau, "loss": 3.0}, 0.9, 0.12) == 0.12  # it has risen
+    assert required_reach({**plateau, "spread": -1.0}, 0.9, 0.12) == 0.12
+    assert required_reach(plateau, 0.1, 0.12) == pytest.approx(0.3)
+    missing = {**plateau, "spread": math.nan}  # no outputs
+    assert required_reach(missing, 0.9, 0.12) == 0.12
 
 
 def test_condemns_what_is_not_finite_with_the_step() -> None:

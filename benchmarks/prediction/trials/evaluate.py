@@ -14,6 +14,7 @@ size of the first gradient.
 
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -28,8 +29,15 @@ from sklearn.metrics import roc_auc_score
 from benchmarks.prediction.trials.fit import STEPS, fitted, numbers_of
 from benchmarks.prediction.trials.labels import load
 from benchmarks.tables import markdown
-from recent_prune.rules.first_steps import first_steps_model
+from recent_prune.probe.result import LEAST_REDUNDANCY
+from recent_prune.rules.first_steps import first_steps_model, required_reach
 from recent_prune.rules.forest import Forest
+from recent_prune.rules.profile_numbers import (
+    LEAST,
+    LEAST_VARIANCE,
+    log_odds,
+    probability_of,
+)
 from recent_prune.rules.step_numbers import NUMBERS
 from recent_prune.rules.trainability import MIN_REACH
 
@@ -39,6 +47,7 @@ FEWEST = 20
 """Trials of a group below which it is not listed."""
 
 Column = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 GROUPS = {"a task": "task", "a data set": "data", "a family": "family", "an optimizer": "optimizer"}
 OURS = "first steps and profile (the score)"
 LOSS = "loss after the same steps"
@@ -106,9 +115,40 @@ def row(score: Column, table: pd.DataFrame, by: str = "task") -> dict[str, str]:
     }
 
 
-def verdicts(said: Column, table: pd.DataFrame, by: str, least: float) -> dict[str, str]:
-    """What a threshold loses and catches, over all and in the worst group."""
-    condemned = (said < least) | table["nonfinite_step"].notna().to_numpy()
+def condemned_by(said: Column, table: pd.DataFrame, numbers: pd.DataFrame) -> Flags:
+    """What the rule would say, but for what is outside of what was fitted."""
+    rows = zip(numbers.to_dict("records"), probabilities(table), strict=True)
+    asked_for = [
+        required_reach({str(k): float(v) for k, v in row.items()}, probability, MIN_REACH)
+        for row, probability in rows
+    ]
+    return (said < np.array(asked_for)) | table["nonfinite_step"].notna().to_numpy()
+
+
+def probabilities(table: pd.DataFrame) -> Column:
+    """That networks with such profiles after the steps train, 1 where a profile says nothing."""
+    found = []
+    for row in table.to_dict("records"):
+        silent = row["redundancy_after"] < LEAST_REDUNDANCY or row["stochastic_after"]
+        if not row["finite_after"] or silent:
+            found.append(0.0 if not row["finite_after"] else 1.0)
+            continue
+        response = row["response_after"]
+        numbers = {
+            "retained": float(np.mean([row[f"retained_{i}_after"] for i in range(3)])),
+            "mean_retained": float(np.mean([row[f"mean_retained_{i}_after"] for i in range(3)])),
+            "size": math.log(max(row["rms_after"], LEAST) / max(row["input_rms_after"], 1.0)),
+            "response": math.log(min(max(response, LEAST), 1 / LEAST)),
+            "variance": math.log(max(row["variance_after"], LEAST_VARIANCE)),
+        }
+        if math.isnan(response):
+            del numbers["response"]
+        found.append(probability_of(log_odds(numbers)))
+    return np.array(found)
+
+
+def verdicts(condemned: Flags, table: pd.DataFrame, by: str) -> dict[str, str]:
+    """What the rule loses and catches, over all and in the worst group."""
     good, fails = table["good"].to_numpy(), table["fails"].to_numpy()
     groups = table.groupby(by).indices.values()
     caught = [condemned[i][fails[i]].mean() for i in groups if fails[i].sum() >= FEWEST // 2]
@@ -122,9 +162,8 @@ def verdicts(said: Column, table: pd.DataFrame, by: str, least: float) -> dict[s
     }
 
 
-def by_task(said: Column, table: pd.DataFrame, loss: Column) -> pd.DataFrame:
+def by_task(said: Column, condemned: Flags, table: pd.DataFrame, loss: Column) -> pd.DataFrame:
     """Each task on its own, beside the loss after the same steps."""
-    condemned = (said < MIN_REACH) | table["nonfinite_step"].notna().to_numpy()
     rows = []
     for name, i in sorted(table.groupby("task").indices.items()):
         part = table.iloc[i]
@@ -173,11 +212,16 @@ def page(*, held_out: bool) -> str:
     lines += [{"score": name, **row(score, table)} for name, score in found.items()]
     text += [markdown(pd.DataFrame(lines)), ""]
     lines = [
-        {"left out": name, **row(scores[name], table, by), **verdicts(said, table, by, MIN_REACH)}
+        {
+            "left out": name,
+            **row(said, table, by),
+            **verdicts(condemned_by(said, table, numbers), table, by),
+        }
         for (name, said), by in zip(scores.items(), leaving.values(), strict=True)
     ]
     text += [f"Verdicts at a least reach of {MIN_REACH:g}:\n", markdown(pd.DataFrame(lines)), ""]
-    text += [markdown(by_task(scores[main], table, found[LOSS]))]
+    condemned = condemned_by(scores[main], table, numbers)
+    text += [markdown(by_task(scores[main], condemned, table, found[LOSS]))]
     return "\n".join(text) + "\n"
 
 

@@ -10,8 +10,8 @@ nothing and are left out.
 The question (committed before any table was looked at): do the first steps, and the probe after
 them, tell which trials fail, and rank the trials of a group, in tasks that the model was not
 fitted on? Everything is chosen on the tasks that are not `HELD_OUT`, by leaving one of them out in
-turn; the threshold of the verdict is the safest that any way of leaving groups out asks for. Then `HELD_OUT` is
-looked at, once.
+turn; the threshold of the verdict is the safest that any way of leaving groups out asks for. Then
+`HELD_OUT` is looked at, once.
 """
 
 from __future__ import annotations
