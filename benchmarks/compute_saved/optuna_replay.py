@@ -179,7 +179,7 @@ def _run(trained: Trained, trial: optuna.Trial, index: int, whole: int, first_ba
     probed = isinstance(trial.study.pruner, ReconstructionEntropyPruner)
     if probed:
         stored = trained.probes[index]
-        with mock.patch("recent_prune.optuna.objective.probe", return_value=stored):
+        with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: stored):
             probe_trial(trial, nn.Identity(), [])
         if trial.should_prune():
             return Ran(index, 0, probed, condemned=True)

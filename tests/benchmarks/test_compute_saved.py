@@ -215,7 +215,7 @@ def test_a_diverged_training_goes_on_at_the_same_price() -> None:
 
 
 def test_spaces_have_their_own_configurations() -> None:
-    indices = [c.network.index for space in SPACES.values() for c in space.sample()]
+    indices = [c.index for space in SPACES.values() for c in space.sample()]
     assert len(set(indices)) == len(indices)
     assert all(space.sample() == space.sample() for space in SPACES.values())
     columns = SPACES["default"].sample()[0].columns()
@@ -237,7 +237,7 @@ def test_tables_come_back_from_parquet(tmp_path: Path, monkeypatch: pytest.Monke
     )
     monkeypatch.setattr("benchmarks.compute_saved.train.images", lambda *_: small)
     sample = SPACES["default"].sample()[:2]
-    paths = [tmp_path / f"{c.network.index}.json" for c in sample]
+    paths = [tmp_path / f"{c.index}.json" for c in sample]
     for configuration, path in zip(sample, paths, strict=True):
         measure(("default", configuration, tmp_path, path))
     before = paths[0].stat().st_mtime_ns
@@ -251,7 +251,7 @@ def test_tables_come_back_from_parquet(tmp_path: Path, monkeypatch: pytest.Monke
     probes.to_parquet(tmp_path / "default_probed.parquet")
     known = load("default", tmp_path)
     assert known.accuracy.shape == (2, 10)
-    assert known.probes[0] == probed(sample[0], small)[0]
+    assert known.probes[0] == probed(sample[0], small, 10)[0]
     assert known.parameters[0]["learning_rate"] == sample[0].learning_rate
     again = train(sample[0], small, 2)
     assert again["accuracy"].tolist() == known.accuracy[0, :2].tolist()

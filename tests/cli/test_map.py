@@ -44,9 +44,9 @@ def test_the_rule_is_the_default_one_unless_named(tmp_path: Path) -> None:
         rule: {
             row["reason"] for row in json.loads(CliRunner().invoke(app, [*command, *rule]).stdout)
         }
-        for rule in ((), ("--rule", "trainability"), ("--rule", "retained"))
+        for rule in ((), ("--rule", "trainability"), ("--rule", "saturation"))
     }
-    assert told[()] == told["--rule", "trainability"] != told["--rule", "retained"]
+    assert told[()] == told["--rule", "trainability"] != told["--rule", "saturation"]
 
 
 def test_networks_that_cannot_be_built_are_counted(tmp_path: Path) -> None:
