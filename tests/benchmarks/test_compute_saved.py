@@ -18,7 +18,7 @@ from benchmarks.compute_saved.curves import best_so_far, figure
 from benchmarks.compute_saved.methods import FIRST_BATCH, METHODS, ONE_EPOCH, OURS, TOP
 from benchmarks.compute_saved.optuna_replay import Ran, Sampler, TableSampler, new_study, replay
 from benchmarks.compute_saved.outcome import cost_to, costs, outcome
-from benchmarks.compute_saved.spaces import SPACES
+from benchmarks.compute_saved.spaces import SPACES, Configuration
 from benchmarks.compute_saved.table import Trained, load
 from benchmarks.compute_saved.train import assembled, measure, probed, train
 from recent_prune import probe
@@ -204,10 +204,33 @@ def test_networks_begin_in_training_mode() -> None:
         assert all(module.training for module in model.modules())
 
 
+def sampled(name: str) -> list[Configuration]:
+    sample = SPACES[name].sample()
+    assert all(isinstance(configuration, Configuration) for configuration in sample)
+    return sample  # type: ignore[return-value]
+
+
+def test_everyday_trials_are_those_that_people_sweep_over() -> None:
+    sample = SPACES["everyday"].sample()
+    assert len(sample) >= 300
+    columns = [configuration.columns() for configuration in sample]
+    assert {c["optimizer"] for c in columns} == {"adam", "rmsprop", "sgd", "momentum"}
+    assert {c["family"] for c in columns} == {"mlp", "cnn", "deep mlp", "vit"}
+    assert {c["batch_size"] for c in columns} == {32, 128}
+    rates = [c["learning_rate"] for c in columns]
+    assert 1e-5 < min(rates) < 3e-5
+    assert 0.3 < max(rates) < 1
+    image = torch.zeros(1, 14, 14)
+    for configuration in sample[:12]:
+        model = configuration.build(image).eval()
+        assert model(image[None]).shape == (1, 10)
+        assert configuration.make_optimizer(model.parameters()).param_groups[0]["lr"] < 1
+
+
 def test_a_diverged_training_goes_on_at_the_same_price() -> None:
     digits = load_digits()
     small = Images("digits", digits.train, digits.train_labels, digits.test, digits.test_labels)
-    base = SPACES["slow"].sample()[0]
+    base = sampled("slow")[0]
     table = train(replace(base, learning_rate=1e30), small, 4)
     assert not math.isfinite(table["loss"].iloc[-1])
     assert table["seconds"].is_monotonic_increasing
@@ -223,10 +246,10 @@ def test_spaces_have_their_own_configurations() -> None:
 
 
 def test_default_initialization_is_pytorchs() -> None:
-    model = SPACES["default"].sample()[0].build(torch.zeros(1, 14, 14))
+    model = sampled("default")[0].build(torch.zeros(1, 14, 14))
     weights = [p for p in model.parameters() if p.dim() == 2]
     assert weights[1].detach().var() * weights[1].shape[1] == pytest.approx(1 / 3, rel=0.05)
-    again = SPACES["default"].sample()[0].build(torch.zeros(1, 14, 14))
+    again = sampled("default")[0].build(torch.zeros(1, 14, 14))
     assert torch.equal(again[-1].weight, model[-1].weight)  # type: ignore[arg-type]
 
 
@@ -236,7 +259,7 @@ def test_tables_come_back_from_parquet(tmp_path: Path, monkeypatch: pytest.Monke
         "digits", digits.train[:256], digits.train_labels[:256], digits.test, digits.test_labels
     )
     monkeypatch.setattr("benchmarks.compute_saved.train.images", lambda *_: small)
-    sample = SPACES["default"].sample()[:2]
+    sample = sampled("default")[:2]
     paths = [tmp_path / f"{c.index}.json" for c in sample]
     for configuration, path in zip(sample, paths, strict=True):
         measure(("default", configuration, tmp_path, path))
