@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from recent_prune.probe.first_steps.result import FirstSteps
+from recent_prune.probe.json_types import from_json, to_json
 from recent_prune.probe.quantities.cutoff import saturation_cutoff
 from recent_prune.probe.quantities.gradients import GradientProfile
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured
@@ -19,18 +20,6 @@ LEAST_REDUNDANCY = 0.3
 """Share of the inputs that must be recoverable from the inputs themselves. MNIST, FashionMNIST and
 digits have 0.77 to 0.87 (by default, 160 samples), Gaussian noise of 100 independent features 0.59,
 of 400 0.34, of 784 0.25, of 2,000 0.16."""
-
-_OPTIONAL = {
-    "nonfinite_layer",
-    "gradients",
-    "update_ratio",
-    "steps",
-    "before",
-    "budget",
-    "nonfinite_step",
-    "critical_rate",
-}
-"""Fields in which null is not a NaN."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +150,7 @@ class ProbeResult:
                 named[name] = asdict(named[name])
         if self.before is not None:
             named["before"] = self.before.to_dict()
-        return {name: _to_json(value) for name, value in named.items()}
+        return {name: to_json(value) for name, value in named.items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -186,7 +175,7 @@ class ProbeResult:
                 f"`data` must have the keys {sorted(known)}, but "
                 f"{sorted(known ^ set(data))} are missing or unknown."
             )
-        named = {name: _from_json(name, value) for name, value in data.items()}
+        named = {name: from_json(name, value) for name, value in data.items()}
         if named["gradients"] is not None:
             named["gradients"] = GradientProfile(**named["gradients"])
         if named["steps"] is not None:
@@ -285,23 +274,3 @@ def _by_floor(measures: Sequence[LayerMeasures], finite: int) -> tuple[tuple[flo
 def _profile(values: Iterable[float]) -> tuple[float, ...]:
     # One NaN object throughout, so that results with NaN compare as equal.
     return tuple(math.nan if math.isnan(value) else value for value in values)
-
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_to_json(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else str(value)
-    return value
-
-
-def _from_json(name: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _from_json(key, item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return tuple(_from_json("", item) for item in value)
-    if value is None and name not in _OPTIONAL:
-        return math.nan
-    return float(value) if value in ("inf", "-inf") else value
