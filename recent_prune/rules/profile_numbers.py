@@ -62,14 +62,34 @@ def profile_numbers(result: ProbeResult) -> dict[str, float]:
         of the deepest activations' second moment that varies over samples. All are finite if the
         activations are.
     """
+    return named_numbers(
+        retained=result.retained[-1],
+        mean_retained=math.fsum(result.retained) / result.depth,
+        rms=result.activation_rms[-1],
+        input_rms=result.input_rms,
+        response=result.jacobian_norm[-1],
+        varying=result.relative_variance[-1],
+    )
+
+
+def named_numbers(
+    *,
+    retained: float,
+    mean_retained: float,
+    rms: float,
+    input_rms: float,
+    response: float,
+    varying: float,
+) -> dict[str, float]:
+    """What `profile_numbers` gives, from the deepest layer's numbers as a result has them."""
     numbers = {
-        "retained": result.retained[-1],
-        "mean_retained": math.fsum(result.retained) / result.depth,
-        "size": math.log(max(result.activation_rms[-1], LEAST) / max(result.input_rms, 1.0)),
-        "response": math.log(min(max(result.jacobian_norm[-1], LEAST), 1 / LEAST)),
-        "variance": math.log(max(result.relative_variance[-1], LEAST_VARIANCE)),
+        "retained": retained,
+        "mean_retained": mean_retained,
+        "size": math.log(max(rms, LEAST) / max(input_rms, 1.0)),
+        "response": math.log(min(max(response, LEAST), 1 / LEAST)),
+        "variance": math.log(max(varying, LEAST_VARIANCE)),
     }
-    if math.isnan(result.jacobian_norm[-1]):
+    if math.isnan(response):
         del numbers["response"]
     return numbers
 

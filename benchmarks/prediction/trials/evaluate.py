@@ -14,7 +14,6 @@ size of the first gradient.
 
 from __future__ import annotations
 
-import math
 import warnings
 from pathlib import Path
 from typing import Annotated
@@ -32,12 +31,7 @@ from benchmarks.tables import markdown
 from recent_prune.probe.result import LEAST_REDUNDANCY
 from recent_prune.rules.first_steps import first_steps_model, required_reach
 from recent_prune.rules.forest import Forest
-from recent_prune.rules.profile_numbers import (
-    LEAST,
-    LEAST_VARIANCE,
-    log_odds,
-    probability_of,
-)
+from recent_prune.rules.profile_numbers import log_odds, named_numbers, probability_of
 from recent_prune.rules.step_numbers import NUMBERS
 from recent_prune.rules.trainability import MIN_REACH
 
@@ -133,16 +127,14 @@ def probabilities(table: pd.DataFrame) -> Column:
         if not row["finite_after"] or silent:
             found.append(0.0 if not row["finite_after"] else 1.0)
             continue
-        response = row["response_after"]
-        numbers = {
-            "retained": float(np.mean([row[f"retained_{i}_after"] for i in range(3)])),
-            "mean_retained": float(np.mean([row[f"mean_retained_{i}_after"] for i in range(3)])),
-            "size": math.log(max(row["rms_after"], LEAST) / max(row["input_rms_after"], 1.0)),
-            "response": math.log(min(max(response, LEAST), 1 / LEAST)),
-            "variance": math.log(max(row["variance_after"], LEAST_VARIANCE)),
-        }
-        if math.isnan(response):
-            del numbers["response"]
+        numbers = named_numbers(
+            retained=float(np.mean([row[f"retained_{i}_after"] for i in range(3)])),
+            mean_retained=float(np.mean([row[f"mean_retained_{i}_after"] for i in range(3)])),
+            rms=row["rms_after"],
+            input_rms=row["input_rms_after"],
+            response=row["response_after"],
+            varying=row["variance_after"],
+        )
         found.append(probability_of(log_odds(numbers)))
     return np.array(found)
 
