@@ -6,16 +6,18 @@ Protocol: in each of ``--repeats`` rounds every quantity is timed once, in turn,
 the machine meets all of them; ratios are taken round by round, and medians are reported. One
 round is warm-up and not counted. On a GPU each timing ends with a synchronization.
 
-- An epoch is 60,000 samples in batches of 64, SGD: three steps are timed, and their mean taken 938
-  times.
+- An epoch is 60,000 samples in batches of 64: three steps are timed, their mean taken 938 times;
+  steps of SGD, and beside a probe with Adam's first steps those of Adam.
 - The cascade is the paper's, one epoch in a plain loop over the layers (`plain_cascade`): four
   steps less one are timed, and taken 938 times. Beside it ours, which updates all layers as one.
 - The forward pass is that of the probe's samples, without gradients.
-- With first steps: six updates by SGD on batches of 64, their judging on 192 further samples, and
-  the probe after them; gathering the batches from tensors is included, loading from files is not.
+- With first steps: six updates on batches of 64, their judging on 192 further samples, and the
+  probe after them; gathering the batches from tensors is included, loading from files is not. The
+  rates are usual ones and the labels can be learnt. Beside it at a rate of 1e-6, where the steps do
+  not help and the critical rate is asked for.
 - Peak memory is what a call adds to the memory in use; that of a training step is one of the same
-  optimizer on a batch of 64, Adam here, with its state. On a CPU it is the high-water mark of a
-  fresh process (Linux only).
+  optimizer on a batch of 64, with its state. On a CPU it is the high-water mark of a fresh process
+  (Linux only).
 
 Writes ``results_DEVICE.md`` with the environment, and ``curves_DEVICE.csv``; with plotly, kaleido
 and a Chrome also ``curves_DEVICE.svg``. All else runs with PyTorch alone
@@ -25,6 +27,7 @@ and a Chrome also ``curves_DEVICE.svg``. All else runs with PyTorch alone
 from __future__ import annotations
 
 import argparse
+import copy
 import platform
 import sys
 from collections.abc import Callable
@@ -55,42 +58,59 @@ STEPS = 3
 Row = dict[str, str]
 
 
-def training_steps(model: nn.Module, batch: Tensor) -> Callable[[], object]:
-    """``STEPS`` steps of SGD on a batch."""
-    optimizer = torch.optim.SGD(model.parameters(), 1e-6)
-    labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "SGD": lambda p: torch.optim.SGD(p, 1e-2),
+    "Adam": lambda p: torch.optim.Adam(p, 1e-4),
+    "SGD, 1e-6": lambda p: torch.optim.SGD(p, 1e-6),
+}
+
+
+def training_steps(model: nn.Module, batch: Tensor, optimizer: str = "SGD") -> Callable[[], object]:
+    """``STEPS`` steps on a batch, of a copy of the model."""
+    model = copy.deepcopy(model)
+    made = OPTIMIZERS[optimizer](model.parameters())
 
     def run() -> None:
         for _ in range(STEPS):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(batch), labels).backward()
-            optimizer.step()
+            _step(model, batch, made)
 
     return run
 
 
-def first_steps(
-    model: nn.Module, shape: tuple[int, ...], device: torch.device, adam: bool = False
-) -> Callable[[], object]:
-    """A probe with first steps, from tensors that hold what it needs."""
-    count = 64 * rp.Training.steps + 192
-    batches = (samples(count, shape, device), torch.arange(count, device=device) % 10)
-    make: Callable[..., torch.optim.Optimizer] = torch.optim.Adam if adam else torch.optim.SGD
-    training = rp.Training(nn.functional.cross_entropy, lambda p: make(p, 1e-6), budget=EPOCH)
-    return lambda: rp.probe(model, batches, training=training)
-
-
-def adam_step(model: nn.Module, batch: Tensor) -> Callable[[], object]:
-    """One step of a training on a batch, the optimizer's state included."""
+def one_step(model: nn.Module, batch: Tensor, optimizer: str) -> Callable[[], object]:
+    """One step on a batch, the optimizer's state included."""
 
     def run() -> None:
-        optimizer = torch.optim.Adam(model.parameters(), 1e-6)
-        labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
-        nn.functional.cross_entropy(model(batch), labels).backward()
-        optimizer.step()
+        _step(model, batch, OPTIMIZERS[optimizer](model.parameters()))
         model.zero_grad()
 
     return run
+
+
+def _step(model: nn.Module, batch: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
+    optimizer.zero_grad()
+    nn.functional.cross_entropy(model(batch), labels).backward()
+    optimizer.step()
+
+
+def first_steps(
+    model: nn.Module, shape: tuple[int, ...], device: torch.device, optimizer: str = "SGD"
+) -> Callable[[], object]:
+    """A probe with first steps, from tensors that hold what it needs."""
+    count = 64 * rp.Training.steps + 192
+    inputs = samples(count, shape, device)
+    batches = (inputs, _classes(inputs))
+    training = rp.Training(nn.functional.cross_entropy, OPTIMIZERS[optimizer], budget=EPOCH)
+    return lambda: rp.probe(model, batches, training=training)
+
+
+def _classes(inputs: Tensor) -> Tensor:
+    """The largest of ten projections of each sample: labels that a network can learn."""
+    rows = inputs.flatten(1).cpu()
+    draw = torch.Generator().manual_seed(1)
+    projected = rows @ torch.randn(rows.shape[1], 10, generator=draw)
+    return (projected - projected.mean(dim=0)).argmax(dim=1).to(inputs.device)
 
 
 def cascade_steps(model: nn.Module, batch: Tensor) -> dict[str, Callable[[], object]]:
@@ -125,8 +145,9 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
     calls: dict[str, Callable[[], object]] = {
         "forward": torch.no_grad()(lambda: model(batch)),
         "probe": lambda: rp.probe(model, batch),
-        "first steps": first_steps(model, case.shape, device),
-        "training": training_steps(model, batch[:64]),
+        "SGD": training_steps(model, batch[:64]),
+        "Adam": training_steps(model, batch[:64], "Adam"),
+        **{f"first {name}": first_steps(model, case.shape, device, name) for name in OPTIMIZERS},
         **cascade_steps(model, batch[:64]),
     }
     timed = rounds(calls, repeats, device)
@@ -138,17 +159,19 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
     times = {
         "network": case.name,
         "probe": f"{median(r['probe'] for r in timed):.3f} s",
-        "of an epoch": f"{ratio(timed, 'probe', 'training') / steps:.2%}",
+        "of an epoch": f"{ratio(timed, 'probe', 'SGD') / steps:.2%}",
         "forward passes": f"{ratio(timed, 'probe', 'forward'):.1f}",
-        "with first steps": f"{median(r['first steps'] for r in timed):.3f} s",
-        "of an epoch ": f"{ratio(timed, 'first steps', 'training') / steps:.2%}",
+        "with first steps": f"{median(r['first SGD'] for r in timed):.3f} s",
+        "of an epoch ": f"{ratio(timed, 'first SGD', 'SGD') / steps:.2%}",
+        "Adam": f"{ratio(timed, 'first Adam', 'Adam') / steps:.2%}",
+        "no help": f"{ratio(timed, 'first SGD, 1e-6', 'SGD') / steps:.2%}",
         "one-epoch cascade / probe": f"{ratio(timed, 'plain cascade', 'probe') * steps:,.0f}",
         "plain cascade / ours": f"{ratio(timed, 'plain cascade', 'our cascade'):.1f}",
     }
     parameters = sum(p.numel() * p.element_size() for p in model.parameters())
-    forward, probe, begun, step = (
-        _peak(case, what, device) for what in ("forward", "probe", "first steps", "step")
-    )
+    forward, probe = (_peak(case, what, device) for what in ("forward", "probe"))
+    begun = {name: _peak(case, f"first {name}", device) for name in ("SGD", "Adam")}
+    step = {name: _peak(case, name, device) for name in begun}
     memory = {
         "network": case.name,
         "model": _mb(parameters),
@@ -157,10 +180,13 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
         "(model + probe) / (2 × model + forward pass)": (
             f"{(parameters + probe) / (2 * parameters + forward):.2f}"
         ),
-        "first steps": _mb(begun),
-        "(model + first steps) / (model + training step)": (
-            f"{(parameters + begun) / (parameters + step):.2f}"
-        ),
+        "first steps, Adam": _mb(begun["Adam"]),
+        **{
+            f"(model + first steps) / (model + training step), {name}": (
+                f"{(parameters + begun[name]) / (parameters + step[name]):.2f}"
+            )
+            for name in begun
+        },
     }
     return times, memory
 
@@ -176,8 +202,8 @@ def peak(name: str, what: str, device: str) -> float:
     calls: dict[str, Callable[[], object]] = {
         "forward": torch.no_grad()(lambda: model(batch)),
         "probe": lambda: rp.probe(model, batch),
-        "first steps": first_steps(model, case.shape, where, adam=True),
-        "step": adam_step(model, batch[:64]),
+        **{f"first {name}": first_steps(model, case.shape, where, name) for name in OPTIMIZERS},
+        **{name: one_step(model, batch[:64], name) for name in OPTIMIZERS},
     }
     return peak_memory(calls[what], where)
 

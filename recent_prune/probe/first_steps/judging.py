@@ -36,12 +36,14 @@ class Judged:
 
     Attributes:
         loss: Mean over the batches.
+        first_loss: Of the first batch, [].
         right: Share of right classes, and that of the commonest.
         outputs: [n, d] on the model's device, float32, or None where there are none.
         constant: Loss of the best constant prediction; NaN where it is not known.
     """
 
     loss: float
+    first_loss: Tensor
     right: Right
     outputs: Tensor | None
     constant: float
@@ -94,6 +96,7 @@ def judged(
         known = reference and len(shapes) == len(losses)
         return Judged(
             float(torch.stack(losses).cpu().double().mean()),
+            losses[0],
             right(counts),
             _joined(rows),
             constant_loss(loss, shapes) if known else math.nan,
@@ -124,21 +127,27 @@ def _shape_of(output: Tensor) -> Tensor:
     return output.new_zeros(()).expand(output.shape)
 
 
-def repeatable(model: nn.Module, batch: Any, ask: Objective, seed: int) -> bool:
+def repeatable(model: nn.Module, batch: Any, ask: Objective, seed: int, was: Judged) -> bool:
     """Whether a model says the same twice, random numbers equal, to the last bit.
 
     What differs is the model's own: a counter, a generator of its own, the clock.
+
+    Args:
+        model: It comes back as it was.
+        batch: The first that it was judged by.
+        ask: As it was judged.
+        seed: Likewise.
+        was: What it said.
     """
-    found = []
-    for _ in range(2):
-        with isolated(model, seed):
-            answer = ask(model, batch)
-            found.append([t for t in (answer.loss, answer.output) if t is not None])
-    first, second = found
-    return len(first) == len(second) and all(
-        a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
-        for a, b in zip(first, second, strict=True)
-    )
+    with isolated(model, seed):
+        answer = ask(model, batch)
+        pairs = [(answer.loss, was.first_loss)]
+        if answer.output is not None and was.outputs is not None:
+            pairs.append((_row(answer.output), was.outputs[: len(answer.output)]))
+        return all(
+            a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
+            for a, b in pairs
+        )
 
 
 def output_change(before: Judged, after: Judged) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,8 @@ from torch.optim import Optimizer
 from recent_prune.probe.first_steps.objective import Objective, raising
 from recent_prune.probe.first_steps.optimizers import needs_closure
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.quantities.gradients import GradientProfile, LayerWeights, as_real
+from recent_prune.probe.quantities.gradients import GradientProfile, LayerWeights
+from recent_prune.probe.quantities.moves import Move, as_real, moves
 from recent_prune.probe.restoring.training_state import Values
 
 MOST_SKIPPED = 32
@@ -29,7 +30,9 @@ class Trace:
     Attributes:
         losses: Of each step's batch before its update.
         gradient_norms: Of each step, before clipping.
+        weight: Norm of the parameters that train, before.
         first_update: Norm of the first update.
+        update: Norm of all updates together.
         first_order: −⟨gradient, update⟩ of the first step.
         unreached: Share of the parameters that train to which no gradient came.
         gradients: How those of the first step arrived at the layers.
@@ -38,7 +41,9 @@ class Trace:
 
     losses: list[float] = field(default_factory=list)
     gradient_norms: list[float] = field(default_factory=list)
+    weight: float = math.nan
     first_update: float = math.nan
+    update: float = math.nan
     first_order: float = math.nan
     unreached: float = math.nan
     gradients: GradientProfile | None = None
@@ -69,6 +74,7 @@ def make_steps(
     """
     loop = _Loop(model, optimizer, batches, ask, training)
     layers = LayerWeights(model)
+    parameters = [*loop.trained, *(p for p in model.parameters() if p.requires_grad)]
     trace, losses, norms = Trace(), [], []
     for number in range(training.steps):
         seen = layers.watched() if number == 0 else nullcontext()
@@ -77,9 +83,13 @@ def make_steps(
         losses.append(loss)
         norms.append(norm)
         if number == 0:
-            trace.gradients = layers.profile(before, float(loss))
-            _first_update(trace, loop.trained, before, loop.clipped_to(norm))
-    trace.update_ratios = layers.update_ratios(before)
+            found = moves(parameters, before)
+            trace.gradients = layers.profile(found, float(loss))
+            _first_update(trace, [found[id(p)] for p in loop.trained], loop.clipped_to(norm))
+    if training.steps > 1:
+        found = moves(parameters, before, gradients=False)
+    trace.update_ratios = layers.update_ratios(found)
+    trace.update = _hypot(found[id(p)].update for p in loop.trained)
     # All at once: on a GPU every transfer waits.
     trace.losses = torch.stack(losses).tolist()
     trace.gradient_norms = torch.stack(norms).tolist()
@@ -198,24 +208,19 @@ def _writes_to_gradients(optimizer: Optimizer) -> bool:
     return nesterov or isinstance(optimizer, torch.optim.Adamax)
 
 
-def _first_update(
-    trace: Trace, trained: Sequence[nn.Parameter], before: Values, clipped: float
-) -> None:
-    norms, products, reached = [], [], []
-    device = trained[0].device
-    for parameter in trained:
-        update = _float(parameter.detach()) - _float(before[id(parameter)].to(parameter.device))
-        norms.append(torch.linalg.vector_norm(update).to(device))
-        if parameter.grad is None:
-            continue
-        gradient = _float(parameter.grad.to_dense())
-        products.append((gradient * update).sum().to(device))
-        reached.append(gradient.any().to(device) * parameter.numel())
-    trace.first_update = float(torch.linalg.vector_norm(torch.stack(norms)))
-    product = float(torch.stack(products).sum())  # a gradient came, or `_backward` has raised
+def _first_update(trace: Trace, trained: Sequence[Move], clipped: float) -> None:
+    trace.weight = _hypot(move.weight for move in trained)
+    trace.first_update = _hypot(move.update for move in trained)
+    product = sum(move.product for move in trained)
     trace.first_order = -product / clipped if clipped > 0 else math.nan
-    arrived = float(torch.stack(reached).sum()) / sum(p.numel() for p in trained)
-    trace.unreached = 1 - arrived
+    arrived = sum(move.count for move in trained if move.gradient != 0)
+    trace.unreached = 1 - arrived / sum(move.count for move in trained)
+
+
+def _hypot(norms: Iterable[float]) -> float:
+    """Over all parameters; infinite where one is not finite."""
+    norm = math.hypot(*norms)
+    return norm if math.isfinite(norm) else math.inf
 
 
 def _float(tensor: Tensor) -> Tensor:

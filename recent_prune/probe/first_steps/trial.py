@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 import torch
@@ -18,7 +18,7 @@ from recent_prune.probe.first_steps.optimizers import checked, prepared
 from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.first_steps.stepping import Trace, make_steps
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.quantities.gradients import GradientProfile, as_real
+from recent_prune.probe.quantities.gradients import GradientProfile
 from recent_prune.probe.restoring.isolation import (
     accelerators,
     forked_random_states,
@@ -77,14 +77,13 @@ def after_first_steps(
     ask = objective(training)
     with undone(model, training, seed) as (optimizer, before):
         was = judged(model, walk.judged, ask, training.loss, seed, "the probe, before the steps")
-        same = repeatable(model, walk.judged[0], ask, seed)
+        same = repeatable(model, walk.judged[0], ask, seed, was)
         trace = make_steps(model, optimizer, walk.trained, ask, training, before)
         for parameter in model.parameters():
             parameter.grad = None  # the probe needs none
         now = judged(
             model, walk.judged, ask, training.loss, seed, "the probe, after the steps", False
         )
-        trained = [p for group in optimizer.param_groups for p in group["params"]]
         rates = [float(group.get("lr", math.nan)) for group in optimizer.param_groups]
         steps = FirstSteps(
             made=training.steps,
@@ -92,9 +91,9 @@ def after_first_steps(
             learning_rate=_number(max(rates)),
             losses=tuple(map(_number, trace.losses)),
             gradient_norms=tuple(map(_number, trace.gradient_norms)),
-            weight_norm=_norm(before[id(p)] for p in trained),
+            weight_norm=_number(trace.weight),
             first_update=_number(trace.first_update),
-            update=_norm(p.detach() - before[id(p)].to(p.device) for p in trained),
+            update=_number(trace.update),
             update_ratios=trace.update_ratios,
             first_order=_number(trace.first_order),
             unreached=trace.unreached,
@@ -154,13 +153,6 @@ def _first_nonfinite(trace: Trace, after: Judged) -> int | None:
         if not all(map(math.isfinite, pair)):
             return number
     return None if math.isfinite(after.loss) else len(trace.losses)
-
-
-def _norm(parts: Iterable[torch.Tensor]) -> float:
-    """Over all parts, of which one at a time is needed; infinite where one is not finite."""
-    norms = [torch.linalg.vector_norm(as_real(part).float()) for part in parts]
-    norm = math.hypot(*torch.stack([n.to(norms[0].device) for n in norms]).tolist())
-    return norm if math.isfinite(norm) else math.inf
 
 
 def _number(value: float) -> float:

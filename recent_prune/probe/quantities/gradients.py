@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from recent_prune.probe.restoring.devices import solvable
+from recent_prune.probe.quantities.moves import Move
 from recent_prune.probe.watching.modules import is_normalization, named_modules, own_weights
 
 
@@ -71,35 +71,28 @@ class LayerWeights:
             for handle in handles:
                 handle.remove()
 
-    def profile(self, before: Mapping[int, Tensor], loss: float) -> GradientProfile:
-        """Of the gradients that lie at the weights, and of the update that they have made.
+    def profile(self, moves: Mapping[int, Move], loss: float) -> GradientProfile:
+        """Of the gradients that lay at the weights, and of the update that they have made.
 
         Args:
-            before: Values of the weights before the update, by their id.
+            moves: Of the weights in the first update, by their id.
             loss: Whose gradients they are.
         """
-        weights = [self._weights[name] for name in self.names]
         return GradientProfile(
             layers=tuple(name or "model" for name in self.names),
-            gradient_rms=tuple(_rms([_gradient(w) for w in layer]) for layer in weights),
-            weight_rms=tuple(_rms([before[id(w)] for w in layer]) for layer in weights),
-            update_ratio=self.update_ratios(before),
+            gradient_rms=tuple(_rms(layer, "gradient") for layer in self._layers(moves)),
+            weight_rms=tuple(_rms(layer, "weight") for layer in self._layers(moves)),
+            update_ratio=self.update_ratios(moves),
             loss=_number(loss),
         )
 
-    def update_ratios(self, before: Mapping[int, Tensor]) -> tuple[float, ...]:
+    def update_ratios(self, moves: Mapping[int, Move]) -> tuple[float, ...]:
         """Root mean square of what each layer's weights were moved by, over that of the weights."""
-        return tuple(
-            _ratio(
-                _rms([w.detach() - before[id(w)].to(w.device) for w in self._weights[name]]),
-                _rms([before[id(w)] for w in self._weights[name]]),
-            )
-            for name in self.names
-        )
+        layers = self._layers(moves)
+        return tuple(_ratio(_rms(layer, "update"), _rms(layer, "weight")) for layer in layers)
 
-
-def _gradient(weight: nn.Parameter) -> Tensor:
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad.to_dense()
+    def _layers(self, moves: Mapping[int, Move]) -> list[list[Move]]:
+        return [[moves[id(weight)] for weight in self._weights[name]] for name in self.names]
 
 
 def _ratio(update: float, weight: float) -> float:
@@ -121,17 +114,10 @@ def _in_order(called: list[str], names: list[str]) -> list[str]:
     return order
 
 
-def _rms(parts: Iterable[Tensor]) -> float:
-    # Added up in float64 (where there is one), so that what is tiny does not vanish.
-    real = (solvable(as_real(part.detach())) for part in parts)
-    squares = [torch.linalg.vector_norm(part, dtype=torch.float64).square() for part in real]
-    count = sum(part.numel() for part in parts)
-    return _number(math.sqrt(float(sum(squares))) / math.sqrt(count)) if count else math.nan
-
-
-def as_real(tensor: Tensor) -> Tensor:
-    """Complex numbers as pairs, [..., 2]; others as they are."""
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
+def _rms(layer: Sequence[Move], which: Literal["gradient", "weight", "update"]) -> float:
+    count = sum(move.count for move in layer)
+    norm = math.hypot(*(getattr(move, which) for move in layer))
+    return _number(norm / math.sqrt(count)) if count else math.nan
 
 
 def _number(value: float) -> float:

@@ -157,7 +157,8 @@ def test_repeatable_to_the_last_bit_and_nan_is_nan() -> None:
             value = torch.tensor(next(answers))
             return Answer(value, value.expand(3, 2), None)
 
-        return repeatable(mlp(), None, ask, 0)
+        was = judged(mlp(), [None], ask, None, 0)
+        return repeatable(mlp(), None, ask, 0, was)
 
     assert says(1.0, 1.0)
     assert says(math.nan, math.nan)
