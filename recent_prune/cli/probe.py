@@ -153,7 +153,7 @@ def probe(
         model = built(named(factory, "FACTORY"), arguments(arg or []), seed).to(device)
         known = inputs(data, data_root, labels=trained is not None)
         met = gathered(known, Ridge().samples, trained, seed)
-        epoch = _epoch_s(model, met.samples, trained)
+        epoch = _epoch_s(model, met.of_one_tensor, trained)
         result = probe_samples(
             model, met, Ridge(), layers=None, training=trained, rtol=RTOL, seed=seed
         )

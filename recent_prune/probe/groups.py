@@ -10,9 +10,10 @@ from itertools import islice
 import torch
 from torch import Tensor, nn
 
+from recent_prune.probe.batches.calling import Call, Calling
 from recent_prune.probe.batches.walk import Walk
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.probing import input_rms, probe_samples
+from recent_prune.probe.probing import input_rms, probe_samples, takes_one_tensor
 from recent_prune.probe.quantities.gram import LayerGram
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured
 from recent_prune.probe.reconstructing.cascade import Cascade
@@ -49,6 +50,7 @@ class OneByOne:
     trainings: Training | Sequence[Training] | None
     rtol: float
     seed: int
+    call: Call | None = None
 
     def size(self, _: nn.Module) -> int:
         """How many models are probed together: one."""
@@ -68,6 +70,7 @@ class OneByOne:
                 self.estimator,
                 layers=self.layers,
                 training=training,
+                call=self.call,
                 rtol=self.rtol,
                 seed=self.seed,
             )
@@ -92,6 +95,8 @@ class Stacked:
 
     def outcomes(self, group: Group) -> dict[int, Outcome]:
         """What each model of the group gives, by its place."""
+        if not takes_one_tensor(group[0][1], self._one_by_one.met, Calling(self._one_by_one.call)):
+            return self._one_by_one.outcomes(group)
         try:
             results = self._results(group)
         except Exception:
@@ -144,7 +149,13 @@ class Stacked:
         results = {
             index: to_result(
                 self._ridge.name,
-                Measured(layer_measures, redundancy[id(known)], stochastic, same),
+                Measured(
+                    layer_measures,
+                    redundancy[id(known)],
+                    stochastic,
+                    same,
+                    unseen=observed[0].unseen,
+                ),
                 batch.samples[:0],
                 input_rms=batch.rms,
                 normalized=has_normalization(model),
@@ -175,7 +186,7 @@ class Stacked:
 
     def _batch(self, device: torch.device) -> _Batch:
         if device not in self._batches:
-            inputs = self._one_by_one.met.samples.to(device)
+            inputs = self._one_by_one.met.of_one_tensor.to(device)
             everything, perturbed, size = with_perturbed(inputs, PERTURBED)
             targets = Targets(inputs, 0, size) if inputs.is_floating_point() else None
             rms = input_rms(inputs)

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.groups import LARGEST_STACK, Group, OneByOne, Outcome, Stacked
@@ -27,6 +28,7 @@ def probe_many(
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
     training: Training | Sequence[Training] | None = None,
+    call: Call | None = None,
     rtol: float = 0.005,
     seed: int = 0,
     progress: bool | None = None,
@@ -50,6 +52,7 @@ def probe_many(
         layers: As in :func:`probe`.
         training: As in :func:`probe`, one for all models or one for each; their optimizers are
             functions, unless each model has one of its own.
+        call: As in :func:`probe`.
         rtol: As in :func:`probe`.
         seed: As in :func:`probe`.
         progress: Whether to show a progress bar (needs ``rich``). Default: if standard error is a
@@ -79,7 +82,7 @@ def probe_many(
     check_layers(layers)
     chosen = resolved(estimator)
     met = gathered(inputs, chosen.samples, _longest(models, training), seed)
-    one_by_one = OneByOne(met, chosen, layers, training, rtol, seed)
+    one_by_one = OneByOne(met, chosen, layers, training, rtol, seed, call)
     probing: OneByOne | Stacked = one_by_one
     if isinstance(chosen, Ridge) and training is None:
         probing = Stacked(one_by_one, chosen)

@@ -13,12 +13,15 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.inputs import Inputs, gather
-from recent_prune.probe.batches.walk import Walk, walk
+from recent_prune.probe.batches.calling import Call, Calling
+from recent_prune.probe.batches.inputs import Inputs, UnlikeShapesError
+from recent_prune.probe.batches.walk import Walk, untrained, walk
 from recent_prune.probe.first_steps.critical_rate import advised
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.first_steps.trial import after_first_steps, check_training
 from recent_prune.probe.quantities.cutoff import check_tolerance
+from recent_prune.probe.quantities.measures import Measured
+from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.restoring.devices import solvable
@@ -26,7 +29,7 @@ from recent_prune.probe.restoring.isolation import (
     accelerators,
     device_of,
     forked_random_states,
-    isolated,
+    run_isolated,
 )
 from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult, to_result
 from recent_prune.probe.watching.checks import check_model, check_names
@@ -43,6 +46,7 @@ def probe(
     layers: Sequence[str] | None = None,
     reconstruct: Tensor | None = None,
     training: Training | None = None,
+    call: Call | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> ProbeResult:
@@ -59,18 +63,20 @@ def probe(
     normalisation layers on the statistics of the batch (see :func:`isolated`).
 
     Args:
-        model: Any module with parameters that is called with one tensor, wrapped by
-            ``torch.compile`` or ``DataParallel`` or not; moved nowhere.
+        model: Any module with parameters, wrapped by ``torch.compile`` or ``DataParallel`` or not;
+            moved nowhere. It is called with each batch as a training loop would call it, see
+            :mod:`recent_prune.probe.batches.calling` and ``call``.
         inputs: Samples, a tensor or array [n, …] with n ≥ 16 (an array's floats become PyTorch's
-            default type), or an iterable of batches (a data loader); a few hundred are enough. With
-            ``training``: batches as the training loop gets them, or tensors (inputs, targets). They
-            must be independent of each other, so not the nodes of one graph. Of a batch the first
-            tensor is taken, of a mapping the one called ``input_ids``, ``pixel_values``,
-            ``inputs``, ``input``, ``images``, ``image`` or ``x``, or its only one. They should be
-            real: where they are so few, or so much like noise, that they cannot be reconstructed
-            even from themselves, the probe warns and the rules condemn nothing for what it loses.
-            They are moved to the model's device. Integers (tokens) are fine: then the first
-            floating activation, summed over positions, is what is to be reconstructed.
+            default type), or an iterable of batches as the training loop gets them (a data
+            loader); a few hundred samples are enough. With ``training`` also tensors (inputs,
+            targets). They must be independent of each other, so not the nodes of one graph, and
+            should be real: where they are so few, or so much like noise, that they cannot be
+            reconstructed even from themselves, the probe warns and the rules condemn nothing for
+            what it loses. They are moved to the model's device. Integers (tokens, categories) are
+            fine: then the first floating activation behind them, summed over positions, is what is
+            to be reconstructed. Of several inputs each is reconstructed by itself, see
+            ``result.inputs``; masked positions do not count, and batches of unlike shapes (lengths,
+            image sizes) are summed over what differs.
         estimator: ``"ridge"`` (default; closed form, any module, one forward pass),
             ``"cascade"`` (the paper's; trained, for stacks of linear and convolutional layers and
             of residual blocks), or a :class:`Ridge` or :class:`Cascade` with settings of your own.
@@ -85,6 +91,8 @@ def probe(
             before the probe, and undone after it; ``result.steps`` and ``result.gradients`` tell
             what they showed, and the profile is that after them. See :class:`Training`. Default:
             none, the initialization is probed and nothing is known of the learning rate.
+        call: ``call(model, batch)``, how the model is called, where the conventions do not fit;
+            with ``training`` it is said there. Default: the conventions.
         rtol: Relative tolerance of the cutoff. Default 0.005 (the paper's for DNNs).
         seed: Of everything random in the probe. Same seed, same result.
 
@@ -119,6 +127,7 @@ def probe(
         layers=layers,
         reconstruct=reconstruct,
         training=training,
+        call=call,
         rtol=rtol,
         seed=seed,
     )
@@ -137,6 +146,7 @@ def ready(
     training: Training | None,
     rtol: float,
     seed: int,
+    call: Call | None = None,
 ) -> Callable[[], ProbeResult]:
     """Check all that can be checked before the model runs; arguments as in :func:`probe`.
 
@@ -154,8 +164,20 @@ def ready(
     check_model(model)
     check_tolerance(rtol)
     met = gathered(inputs, chosen.samples, training, seed, accelerators(model))
-    _shown(reconstruct, met.samples)
-    check_names(unwrapped(model), layers)
+    calling = calling_of(training, call)
+    inner = unwrapped(model)
+    if takes_one_tensor(inner, met, calling):
+        _shown(reconstruct, met.of_one_tensor)
+    elif reconstruct is not None:
+        raise ValueError(
+            "`reconstruct` must be None for a model that is called with more than one tensor."
+        )
+    elif isinstance(chosen, Cascade):
+        raise ValueError(
+            "`estimator` must be 'ridge' for a model that is called with more than one tensor: "
+            "the cascade follows one."
+        )
+    check_names(inner, layers)
     if training is not None:
         check_training(unwrapped(model), met, training)
     return partial(
@@ -166,6 +188,7 @@ def ready(
         layers=layers,
         reconstruct=reconstruct,
         training=training,
+        call=call,
         rtol=rtol,
         seed=seed,
         start=start,
@@ -182,27 +205,45 @@ def probe_samples(
     seed: int,
     reconstruct: Tensor | None = None,
     training: Training | None = None,
+    call: Call | None = None,
     start: float | None = None,
 ) -> ProbeResult:
     """Probe with batches that are gathered and checked already; arguments as in :func:`probe`."""
     start = time.perf_counter() if start is None else start
     check_model(model)
     model = unwrapped(model)
-    batch = met.samples.to(device_of(model))
+    calling = calling_of(training, call)
+    one = takes_one_tensor(model, met, calling)
+    batch = met.of_one_tensor.to(device_of(model)) if one else torch.zeros(0)
     shown = _shown(reconstruct, batch)
 
-    def profile() -> ProbeResult:
-        with isolated(model, seed):
+    def measured() -> tuple[Measured, int, float]:
+        if one:
             everything = torch.cat([batch, shown])
-            measured = estimator.measure(model, everything, len(shown), layers)
+            found = estimator.measure(model, everything, len(shown), layers)
+            return found, len(batch), input_rms(batch)
+        assert isinstance(estimator, Ridge)
+        return estimator.measure_called(model, met.judged, calling, layers)
+
+    def profile() -> ProbeResult:
+        nonlocal calling, one
+        try:
+            found, count, rms = run_isolated(model, seed, measured)
+        except Exception:
+            # Encoder-decoders, for one, make what their decoder gets of the target.
+            whole = replace(calling, own_loss=True)
+            if training is not None or calling.own_loss or not whole.more(model, met.judged[0]):
+                raise
+            calling, one = whole, False
+            found, count, rms = run_isolated(model, seed, measured)
         return to_result(
             estimator.name,
-            measured,
+            found,
             shown,
-            input_rms=input_rms(batch),
+            input_rms=rms,
             normalized=has_normalization(model),
             zeroed=starts_at_zero(model),
-            samples=len(batch),
+            samples=count,
             seconds=time.perf_counter() - start,
             rtol=rtol,
         )
@@ -236,9 +277,39 @@ def gathered(
         raise TypeError(f"`training` must be a Training, but got {type(training).__name__}.")
     with forked_random_states(devices, seed):
         if training is None:
-            return Walk([], [], gather(batches, samples))
+            return untrained(batches, samples)
         count = training.steps * training.accumulate
         return walk(batches, count, samples, training.batch_size, seed)
+
+
+def calling_of(training: Training | None, call: Call | None) -> Calling:
+    """How a model is called: as it is trained, or as ``call`` says.
+
+    Raises:
+        TypeError: If ``call`` is no function.
+        ValueError: If it is said twice.
+    """
+    if call is not None and not callable(call):
+        raise TypeError(f"`call` must be a function of model and batch, but got {call!r}.")
+    if training is None:
+        return Calling(call)
+    if call is not None:
+        raise ValueError("`call` must be None where `training` is given: Training(…, call=…).")
+    return Calling(training.call, own_loss=training.loss is None)
+
+
+def takes_one_tensor(model: nn.Module, met: Walk, calling: Calling) -> bool:
+    """Whether the samples of all batches go in as one tensor.
+
+    Raises:
+        TypeError: If a batch fits no convention.
+        ValueError: If a mapping does not tell which of its tensors is meant.
+    """
+    if calling.call is not None:
+        return False
+    if not calling.single(model, met.judged[0]):
+        return False
+    return met.samples is not None or not isinstance(met.refused, UnlikeShapesError)
 
 
 def resolved(estimator: Estimator) -> Ridge | Cascade:
@@ -274,8 +345,9 @@ def _shown(reconstruct: Tensor | None, batch: Tensor) -> Tensor:
 
 def input_rms(batch: Tensor) -> float:
     """Root mean square of the inputs, 1 for tokens."""
-    if not batch.is_floating_point():
+    if not (batch.is_floating_point() or batch.is_complex()):
         return 1.0
+    batch = as_real(batch)
     norm = torch.linalg.vector_norm(solvable(batch).double())
     return float(norm / math.sqrt(batch.numel()))
 

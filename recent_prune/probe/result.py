@@ -89,6 +89,15 @@ class ProbeResult:
             the cascade, which does not look.)
         steps: What the first steps showed, where there were any; the profile is that after them.
         before: The profile before them, where asked for.
+        unseen: Weighted modules whose activations could not be told by sample: of another shape
+            in each batch, called for some samples only, or without an axis of samples.
+        inputs: Names of what was reconstructed, where the model is called with more than one
+            tensor: its floating inputs, and of tokens and categories the modules that they go into.
+            The profile is that of the input that arrives best at each layer. Empty where the one
+            input is a tensor.
+        retained_by_input: Of each of ``inputs`` the share that each layer retains, as
+            ``retained``, [inputs][layers].
+        notes: What to keep in mind, in sentences.
     """
 
     estimator: str
@@ -115,6 +124,10 @@ class ProbeResult:
     constant_output: bool = False
     steps: FirstSteps | None = None
     before: ProbeResult | None = None
+    unseen: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    retained_by_input: tuple[tuple[float, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """The gist; the profiles are in the attributes."""
@@ -168,6 +181,10 @@ class ProbeResult:
             "constant_output": False,
             "steps": None,
             "before": None,
+            "unseen": (),
+            "inputs": (),
+            "retained_by_input": (),
+            "notes": (),
         }
         data = {**added, **data}
         if set(data) != known:
@@ -246,6 +263,10 @@ def to_result(
         reconstructions=_reconstructions(measures, shown) if len(shown) else None,
         stochastic=measured.stochastic,
         retained_by_floor=_by_floor(measures, len(finite)),
+        unseen=measured.unseen,
+        inputs=measured.inputs,
+        retained_by_input=measured.retained_by_input,
+        notes=measured.notes,
     )
 
 

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from recent_prune.probe.batches.calling import moved
 from recent_prune.probe.batches.inputs import Inputs, gather, loader_restored
-from recent_prune.probe.batches.walk import size_of, walk
+from recent_prune.probe.batches.samples import count_of
+from recent_prune.probe.batches.walk import walk
 from recent_prune.probe.first_steps.training import BATCH_SIZE, STEPS
 from recent_prune.probe.restoring.isolation import forked_random_states
 from recent_prune.ray.initialization import Config
@@ -84,7 +85,7 @@ def collected(batches: Iterable[Any], samples: int | None) -> list[Any]:
         for batch in batches:
             met.append(batch)
             if len(met) > SPARE * STEPS:
-                further += size_of(batch)
+                further += count_of(batch)
                 if samples is not None and further >= SPARE * samples:
                     break
     return met

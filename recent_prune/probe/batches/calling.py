@@ -2,11 +2,17 @@
 
 The conventions, of which the first that fits is taken:
 
-- a mapping: its target is what it calls so (``labels``, ``label``, ``targets``, ``target``, ``y``);
-  where all other keys are arguments of the model's ``forward`` they go in as keywords, else the
+- a mapping (or a dataclass): its target is what it calls so (``labels``, ``label``, ``targets``,
+  ``target``, ``y``); where all that ``forward`` needs is among the other keys, those that it knows
+  go in as keywords; where ``forward`` takes a whole batch (its only argument is annotated as a mapping, or
+  called ``batch``, ``data``, ``features``, ``sample``, …) the mapping goes in as it is; else the
   one tensor that is meant goes in alone;
-- a tuple or list: the last is the target, all others are arguments;
-- a tensor: the one argument, without a target.
+- a tuple or list: the last is the target, all others are arguments, as many as ``forward`` takes
+  (of ``(image, label, index)`` for one argument the second is the target); if it needs all of them
+  there is no target. A tuple, list or mapping of inputs in first place, ``((a, b), y)``, is spread
+  where ``forward`` needs several arguments;
+- a tensor, a packed sequence, or any other object that holds tensors (a graph): the one argument;
+  the target is the object's attribute of such a name.
 
 Where the model returns its own loss, the target goes in with the rest.
 """
@@ -14,14 +20,22 @@ Where the model returns its own loss, the target goes in with the rest.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-from recent_prune.probe.batches.inputs import LABEL_NAMES, inputs_of
+from recent_prune.probe.batches.inputs import LABEL_NAMES, first_tensor, inputs_of
+
+_WHOLE = {
+    *("batch", "data", "features", "sample", "samples", "example", "examples", "item", "items"),
+    *("batch_dict", "input_dict", "data_dict", "feed", "records", "graph", "graphs"),
+}
+"""What an argument is called that takes a whole batch."""
 
 
 @dataclass(frozen=True)
@@ -54,43 +68,198 @@ def arguments(model: nn.Module, batch: Any, *, own_loss: bool = False) -> Argume
     """
     if isinstance(batch, Mapping):
         return _from_mapping(model, batch, own_loss)
-    if isinstance(batch, Tensor):
+    if isinstance(batch, (Tensor, PackedSequence)):
         return Arguments((batch,), {})
-    if isinstance(batch, (tuple, list)) and batch:
-        target = target_of(batch)
-        whole = own_loss or len(batch) == 1
-        return Arguments(tuple(batch if whole else batch[:-1]), {}, target)
+    if isinstance(batch, (tuple, list)):
+        if batch:
+            return _from_sequence(model, batch, own_loss)
+    elif is_dataclass(batch) and not isinstance(batch, type):
+        known = {f.name: getattr(batch, f.name) for f in fields(batch)}
+        rest = {k: v for k, v in known.items() if own_loss or k not in LABEL_NAMES}
+        kwargs = _known(model, rest)
+        return Arguments(() if kwargs else (batch,), kwargs, target_of(batch))
+    elif holds_tensors(batch):
+        return Arguments((batch,), {}, target_of(batch))
     raise TypeError(
-        f"A batch must be a tensor, a tuple, a list or a mapping, but got {type(batch).__name__}: "
-        "say how the model is called with it, Training(…, call=lambda model, batch: …)."
+        f"A batch must be a tensor, a tuple, a list, a mapping or an object that holds tensors, "
+        f"but got {type(batch).__name__}. {way_out(model)}"
     )
+
+
+Call = Callable[[nn.Module, Any], Any]
+"""From the model and a batch to its output (or to the loss, where the model returns its own)."""
+
+
+@dataclass(frozen=True)
+class Calling:
+    """How a model is called with each batch.
+
+    Attributes:
+        call: A function of the user's, or None: by the conventions.
+        own_loss: Whether the model returns its own loss, and so gets the target too.
+    """
+
+    call: Call | None = None
+    own_loss: bool = False
+
+    def arguments(self, model: nn.Module, batch: Any) -> Arguments | None:
+        """What goes in; None where a function of the user's calls it."""
+        return None if self.call else arguments(model, batch, own_loss=self.own_loss)
+
+    def single(self, model: nn.Module, batch: Any) -> bool:
+        """Whether one tensor alone goes in."""
+        given = self.arguments(model, batch)
+        if given is None:
+            return False
+        parts = [*given.args, *given.kwargs.values()]
+        return len(parts) == 1 and isinstance(parts[0], Tensor)
+
+    def more(self, model: nn.Module, batch: Any) -> bool:
+        """Whether more goes in with the target than without, by name."""
+        if self.call is not None or not isinstance(batch, Mapping):
+            return False
+        without = arguments(model, batch)
+        return len(arguments(model, batch, own_loss=True).kwargs) > len(without.kwargs)
+
+    def __call__(self, model: nn.Module, batch: Any) -> Any:
+        """The model's output."""
+        given = self.arguments(model, batch)
+        if given is None:
+            assert self.call is not None
+            return self.call(model, batch)
+        return model(*given.args, **given.kwargs)
+
+
+def way_out(model: nn.Module) -> str:
+    """The signature that a batch must fit, and what to write where it does not."""
+    return (
+        f"The model is called as {type(model).__name__}{_shown(model)}: say how with a batch, "
+        "call=lambda model, batch: model(…)."
+    )
+
+
+def holds_tensors(value: Any) -> bool:
+    """Whether this is an object of the user's, or of a library, with tensors in its attributes."""
+    plain = (str, bytes, int, float, bool, complex, type(None), type, nn.Module)
+    if isinstance(value, plain) or callable(value):
+        return False
+    return first_tensor(value) is not None
 
 
 def _from_mapping(model: nn.Module, batch: Mapping[str, Any], own_loss: bool) -> Arguments:
     named = next((name for name in LABEL_NAMES if name in batch), None)
-    rest = {k: v for k, v in batch.items() if own_loss or k != named}
     target = target_of(batch)
-    if _accepts(model, rest):
-        return Arguments((), rest, target)
-    meant = inputs_of(batch)
+    without = {k: v for k, v in batch.items() if k != named}
+    known = _known(model, dict(batch) if own_loss else without)
+    if known:
+        return Arguments((), known, target)
+    if _takes_whole(model):
+        return Arguments((batch,), {}, target)
+    try:
+        meant = inputs_of(batch)
+    except ValueError as error:
+        error.add_note(way_out(model))
+        raise
     if meant is None:
-        raise TypeError(f"A batch must hold a tensor, but got a mapping of {sorted(batch)}.")
+        raise TypeError(
+            f"A batch must hold a tensor, but got a mapping of {sorted(batch)}. {way_out(model)}"
+        )
     return Arguments((meant,), {}, target)
+
+
+def _from_sequence(model: nn.Module, batch: Any, own_loss: bool) -> Arguments:
+    least, most = _capacity(model)
+    count, first = len(batch), batch[0]
+    if own_loss or count == 1:
+        return Arguments(tuple(batch), {}, target_of(batch))
+    if count == 2 and isinstance(first, Mapping) and _known(model, first):
+        return Arguments((), _known(model, first), batch[1])
+    if count == 2 and least > 1 and type(first) in (tuple, list) and len(first) >= least:
+        return Arguments(tuple(first), {}, batch[1])
+    if least == count:
+        return Arguments(tuple(batch), {})
+    taken = min(count - 1, max(most, 1))
+    return Arguments(tuple(batch[:taken]), {}, batch[taken])
 
 
 def target_of(batch: Any) -> Any:
     """What a batch has for a target, by the conventions of this module; None where it has none."""
     if isinstance(batch, Mapping):
         return next((batch[name] for name in LABEL_NAMES if name in batch), None)
-    return batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
+    if isinstance(batch, (Tensor, PackedSequence)):
+        return None
+    if isinstance(batch, (tuple, list)):
+        return batch[-1] if len(batch) > 1 else None
+    known = (getattr(batch, name, None) for name in LABEL_NAMES)
+    return next((value for value in known if isinstance(value, Tensor)), None)
 
 
-def _accepts(model: nn.Module, names: Mapping[str, Any]) -> bool:
-    parameters = inspect.signature(model.forward).parameters.values()
+def _capacity(model: nn.Module) -> tuple[int, float]:
+    """How many positional arguments ``forward`` needs, and takes."""
+    known = _parameters(model)
+    if known is None:
+        return 0, math.inf
+    placed = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in placed)
+    endless = any(p.kind is p.VAR_POSITIONAL for p in known)
+    return least, math.inf if endless else len(placed)
+
+
+def _known(model: nn.Module, names: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that ``forward`` knows, if it needs no others; empty if it does."""
+    parameters = _parameters(model)
+    if not names or parameters is None or not all(isinstance(name, str) for name in names):
+        return {}
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         # Such as a wrapper: the names that it passes on are unknown, and "x" would be a guess.
-        return bool(names)
-    return set(names) <= {p.name for p in parameters if p.kind is not p.POSITIONAL_ONLY}
+        return dict(names)
+    known = [p for p in parameters if p.kind not in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
+    placed = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
+    needed = {p.name for p in [*known, *placed] if p.default is p.empty}
+    kept = {name: names[name] for name in names if name in {p.name for p in known}}
+    return kept if needed <= set(kept) else {}
+
+
+def _takes_whole(model: nn.Module) -> bool:
+    parameters = _parameters(model)
+    if parameters is None:
+        return False
+    needed = [p for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    if len(needed) != 1:
+        return False
+    told = str(needed[0].annotation).lower()
+    return needed[0].name in _WHOLE or any(part in told for part in ("dict", "mapping", "encoding"))
+
+
+def _parameters(model: nn.Module) -> list[inspect.Parameter] | None:
+    """Of ``forward``; None where it does not tell."""
+    try:
+        return list(inspect.signature(model.forward).parameters.values())
+    except (TypeError, ValueError):  # such as scripted ones
+        return None
+
+
+def _shown(model: nn.Module) -> str:
+    known = _parameters(model)
+    return "(…)" if known is None else f"({', '.join(map(str, known))})"
+
+
+def described(batch: Any) -> str:
+    """A batch in a few words: shapes, data types and names."""
+    if isinstance(batch, Tensor):
+        return f"{tuple(batch.shape)} {str(batch.dtype).removeprefix('torch.')}"
+    if isinstance(batch, Mapping):
+        return ", ".join(f"{key}: {described(value)}" for key, value in batch.items())
+    if isinstance(batch, (tuple, list)):
+        return ", ".join(map(described, batch[:8]))
+    return type(batch).__name__
+
+
+def names_of(model: nn.Module, count: int) -> list[str]:
+    """Of the first positional arguments of ``forward``; numbers where it does not tell."""
+    known = _parameters(model) or []
+    placed = [p.name for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return [placed[i] if i < len(placed) else f"argument {i + 1}" for i in range(count)]
 
 
 def moved(value: Any, device: torch.device) -> Any:

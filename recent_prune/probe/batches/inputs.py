@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 MINIMUM_SAMPLES = 16
@@ -22,6 +22,10 @@ _INPUT_NAMES = ("input_ids", "pixel_values", "inputs", "input", "images", "image
 Inputs = Tensor | npt.NDArray[Any] | Iterable[Any]
 """A tensor or array [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or
 mappings."""
+
+
+class UnlikeShapesError(ValueError):
+    """Samples of several batches cannot be put together as they are."""
 
 
 def gather(inputs: Inputs, samples: int | None) -> Tensor:
@@ -72,16 +76,31 @@ def from_array(array: npt.NDArray[Any]) -> Tensor:
 
 
 def first_tensor(value: Any) -> Tensor | None:
-    """The first tensor in a tensor, a (nested) sequence, a mapping or a dataclass, or None."""
+    """The first tensor in a tensor, a (nested) sequence, mapping, dataclass or graph, or None."""
     if isinstance(value, Tensor):
         return value
+    found = map(first_tensor, parts_of(value))
+    return next((tensor for tensor in found if tensor is not None), None)
+
+
+def parts_of(value: Any) -> list[Any]:
+    """What a sequence, a mapping, a dataclass or an object with tensors for attributes holds."""
+    return list(named_parts(value).values())
+
+
+def named_parts(value: Any) -> dict[str, Any]:
+    """The same with names: keys, places or attributes."""
     if isinstance(value, Mapping):
-        value = list(value.values())
-    elif is_dataclass(value):
-        value = [getattr(value, known.name) for known in fields(value)]
+        return {str(key): item for key, item in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {known.name: getattr(value, known.name) for known in fields(value)}
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
-        return next((t for t in map(first_tensor, value) if t is not None), None)
-    return None
+        return {str(place): item for place, item in enumerate(value)}
+    if hasattr(value, "to_dict") and hasattr(value, "to"):  # a graph of PyTorch Geometric
+        return dict(value.to_dict())
+    if isinstance(value, (Tensor, nn.Module)) or not hasattr(value, "__dict__"):
+        return {}
+    return {k: v for k, v in vars(value).items() if isinstance(v, Tensor)}
 
 
 def _from_tensor(inputs: Tensor, samples: int | None) -> Tensor:
@@ -122,7 +141,7 @@ def samples_of(batches: Iterable[Any], samples: int | None) -> Tensor:
         raise ValueError("`inputs` must yield at least one batch, but it is empty.")
     shapes = {tuple(t.shape[1:]) for t in collected}
     if len(shapes) > 1:
-        raise ValueError(
+        raise UnlikeShapesError(
             "Batches of `inputs` must have samples of one shape, but got "
             f"{', '.join(map(str, sorted(shapes)))}."
         )

@@ -15,10 +15,12 @@ from recent_prune.probe.batches.inputs import (
     check_samples,
     first_tensor,
     from_array,
+    gather,
     is_one_batch,
     loader_restored,
     samples_of,
 )
+from recent_prune.probe.batches.samples import check_count, count_of
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,27 @@ class Walk:
         trained: Batches of the first steps, as the loader yields them.
         judged: Batches that the steps are judged by, and the probe's samples are from. They are
             others than the ``trained`` ones, as far as the loader has more.
-        samples: To probe, [n, …].
+        samples: To probe, [n, …], by the first tensor of each judged batch; None where they do not
+            fit together.
+        refused: Why not.
     """
 
     trained: list[Any]
     judged: list[Any]
-    samples: Tensor
+    samples: Tensor | None
+    refused: Exception | None = None
+
+    @property
+    def of_one_tensor(self) -> Tensor:
+        """The samples.
+
+        Raises:
+            Exception: Why there are none.
+        """
+        if self.samples is None:
+            assert self.refused is not None
+            raise self.refused
+        return self.samples
 
 
 def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed: int) -> Walk:
@@ -70,9 +87,10 @@ def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed:
     further = 0
     with loader_restored(batches):
         for batch in batches:
+            check_batch(batch, len(met))
             met.append(batch)
             if len(met) > steps:
-                further += size_of(batch)
+                further += count_of(batch)
             if len(met) >= steps and samples is not None and further >= samples:
                 break
     if not met:
@@ -82,9 +100,66 @@ def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed:
     trained, judged = met[:place] or met, met[place:] or met
     # Where the judged ones are few, the probe takes the others too.
     enough = judged if judged is met else _enough([*judged, *trained], samples)
-    found = samples_of(enough, samples)
-    check_samples(found)
-    return Walk(trained, enough[: len(judged)], found)
+    return Walk(trained, enough[: len(judged)], *_samples(enough, samples))
+
+
+def untrained(inputs: Inputs, samples: int | None) -> Walk:
+    """The same where nothing is trained: samples to probe alone, see :func:`gather`.
+
+    Raises:
+        TypeError: If ``inputs`` are neither a tensor nor batches.
+        ValueError: If there is no batch, or its samples cannot be probed.
+    """
+    plain = isinstance(inputs, (Tensor, np.ndarray, str, bytes, Mapping)) or is_one_batch(inputs)
+    if plain or not isinstance(inputs, Iterable):
+        found = gather(inputs, samples)
+        return Walk([], [found], found)
+    met: list[Any] = []
+    with loader_restored(inputs):
+        count = 0
+        for batch in inputs:
+            check_batch(batch, len(met))
+            met.append(batch)
+            count += count_of(batch)
+            if samples is not None and count >= samples:
+                break
+    if not met:
+        raise ValueError("`inputs` must yield at least one batch, but it is empty.")
+    return Walk([], met, *_samples(met, samples))
+
+
+def check_batch(batch: Any, number: int) -> None:
+    """Refuse what has no samples, and single samples that were taken for batches.
+
+    Raises:
+        TypeError: If it holds no tensor.
+        ValueError: If it is a single sample.
+    """
+    if first_tensor(batch) is None or count_of(batch) == 0:
+        raise TypeError(
+            f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
+            f"{type(batch).__name__}."
+        )
+    target = batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
+    if isinstance(target, (int, float)) or (isinstance(target, Tensor) and target.dim() == 0):
+        raise ValueError(
+            f"`inputs` must yield batches, but its item {number} looks like a single sample (its "
+            "last part is one number): give a DataLoader(dataset, batch_size=…)."
+        )
+
+
+def _samples(batches: Sequence[Any], samples: int | None) -> tuple[Tensor | None, Exception | None]:
+    """Those of the first tensors, or why they do not fit together: the model may take more."""
+    check_count(batches)
+    try:
+        found = samples_of(batches, samples)
+    except (TypeError, ValueError, RuntimeError) as error:
+        return None, error
+    try:
+        check_samples(found)
+    except ValueError as error:
+        return None, error
+    return found, None
 
 
 def _is_tuple_of_tensors(inputs: object) -> bool:
@@ -97,18 +172,12 @@ def _is_tuple_of_tensors(inputs: object) -> bool:
     )
 
 
-def size_of(batch: Any) -> int:
-    """Samples in a batch: the length of its first tensor."""
-    tensor = first_tensor(batch)
-    return 0 if tensor is None or tensor.dim() == 0 else len(tensor)
-
-
 def _divided(met: Sequence[Any], steps: int, samples: int) -> int:
     """Where the judged batches begin of a loader that ends too early."""
     place, count = len(met), 0
     while place > max(len(met) // 2, 1) and count < samples:
         place -= 1
-        count += size_of(met[place])
+        count += count_of(met[place])
     return min(place, steps)
 
 
@@ -119,7 +188,7 @@ def _enough(batches: Sequence[Any], samples: int | None) -> list[Any]:
         if samples is not None and count >= samples:
             break
         chosen.append(batch)
-        count += size_of(batch)
+        count += count_of(batch)
     return chosen
 
 

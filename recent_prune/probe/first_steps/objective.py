@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.calling import Arguments, arguments, moved, target_of
+from recent_prune.probe.batches.calling import Arguments, arguments, described, moved, target_of
 from recent_prune.probe.batches.inputs import first_tensor
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.isolation import device_of
@@ -141,17 +141,6 @@ def raising(where: str, *batches: Any) -> Iterator[None]:
         of = f", for a batch of {'; '.join(map(described, batches[:2]))}" if batches else ""
         error.add_note(f"Raised in {where}{of}.")
         raise
-
-
-def described(batch: Any) -> str:
-    """A batch in a few words: shapes, data types and names."""
-    if isinstance(batch, Tensor):
-        return f"{tuple(batch.shape)} {str(batch.dtype).removeprefix('torch.')}"
-    if isinstance(batch, Mapping):
-        return ", ".join(f"{key}: {described(value)}" for key, value in batch.items())
-    if isinstance(batch, (tuple, list)):
-        return ", ".join(map(described, batch[:8]))
-    return type(batch).__name__
 
 
 def _kind(value: Any) -> str:

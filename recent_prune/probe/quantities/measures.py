@@ -52,12 +52,20 @@ class Measured:
         redundancy: Share of the inputs that can be recovered from themselves.
         stochastic: Whether the model drew random numbers.
         constant_output: Whether the output is the same for all samples.
+        unseen: Weighted modules whose activations could not be told by sample.
+        inputs: Names of what is reconstructed, where the model is called with whole batches.
+        retained_by_input: Of each of them, the share that each layer retains, [inputs][layers].
+        notes: What a reader of the result should know.
     """
 
     layers: list[LayerMeasures]
     redundancy: float = 1.0
     stochastic: bool = False
     constant_output: bool = False
+    unseen: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    retained_by_input: tuple[tuple[float, ...], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def not_finite(name: str) -> LayerMeasures:

@@ -18,17 +18,21 @@ of order one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from recent_prune.probe.batches.calling import Calling
 from recent_prune.probe.quantities.gram import LayerGram
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured, measure, not_finite
 from recent_prune.probe.reconstructing.leave_one_out import LeaveOneOut
 from recent_prune.probe.reconstructing.targets import Targets
 from recent_prune.probe.restoring.devices import all_solvable
+from recent_prune.probe.watching.batchwise import observe_called
 from recent_prune.probe.watching.observation import observe
 from recent_prune.probe.watching.perturbation import PERTURBED, with_perturbed
 
@@ -107,7 +111,54 @@ class Ridge:
         targets = Targets(batch if seen.embedding is None else seen.embedding, shown, size)
         measures = self.solve(seen.names, seen.grams, targets)
         redundancy = targets.redundancy(self.relative_floor)
-        return Measured(measures, redundancy, seen.stochastic, bool(seen.constant_output))
+        return Measured(
+            measures, redundancy, seen.stochastic, bool(seen.constant_output), unseen=seen.unseen
+        )
+
+    def measure_called(
+        self,
+        model: nn.Module,
+        batches: Sequence[Any],
+        calling: Calling,
+        layers: Sequence[str] | None,
+    ) -> tuple[Measured, int, float]:
+        """The same of a model that is called with whole batches, in a forward pass for each.
+
+        Each input is reconstructed by itself. What a layer is measured by is the input that arrives
+        best: a tower of a model that compares two inputs need not know of the other one.
+
+        Args:
+            model: In probing mode.
+            batches: As the loader yields them.
+            calling: How the model is called.
+            layers: As above.
+
+        Returns:
+            The measures, how many samples there were, and the inputs' root mean square.
+        """
+        seen, inputs, count = observe_called(
+            model, batches, calling, self.samples, layers, PERTURBED
+        )
+        found: list[list[LayerMeasures]] = []
+        redundancies = []
+        for rows in inputs.rows.values():
+            targets = Targets(rows, 0, inputs.perturbation)
+            found.append(self.solve(seen.names, seen.grams, targets))
+            redundancies.append(targets.redundancy(self.relative_floor))
+        best = [max(ways, key=lambda m: m.retained) for ways in zip(*found, strict=True)]
+        measured = Measured(
+            best,
+            max(redundancies),
+            seen.stochastic,
+            bool(seen.constant_output),
+            unseen=seen.unseen,
+            inputs=tuple(inputs.rows),
+            retained_by_input=tuple(tuple(m.retained for m in way) for way in found),
+            notes=inputs.notes,
+        )
+        squares = [inputs.rows[name].abs().double().square().mean() for name in inputs.floating]
+        rms = math.sqrt(sum(map(float, squares)) / len(squares)) if squares else 1.0
+        return measured, count, rms
 
     def solve(
         self, names: Sequence[str], grams: Sequence[LayerGram], targets: Targets

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from recent_prune.probe.quantities.gram import MAX_FEATURES, feature_rows
+from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.restoring.devices import solvable
 
 COMPONENTS = 16
@@ -40,7 +41,7 @@ class Targets:
     """
 
     def __init__(self, inputs: Tensor, shown: int, perturbation: float = math.nan) -> None:
-        n, inputs = len(inputs) - shown, solvable(inputs)
+        n, inputs = len(inputs) - shown, solvable(as_real(inputs))
         self._inputs = inputs.flatten(1)
         self._n = n
         self.shown = shown

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,14 @@ from recent_prune.probe.restoring.devices import (
     seed_random_state,
     set_random_state,
 )
+
+_NEEDS_AUTOGRAD = (
+    "does not require grad and does not have a grad_fn",
+    "One of the differentiated Tensors does not require grad",
+    "One of the differentiated Tensors appears to not have been used",
+)
+
+T = TypeVar("T")
 
 _ONE_AT_A_TIME = threading.RLock()
 """Two probes in step would each restore the random state (and of a shared model the mode) that the
@@ -56,6 +65,26 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
         for module in model.modules():
             module.training = isinstance(module, _NormBase) or _is_spectral(module)
         yield
+
+
+def run_isolated(model: nn.Module, seed: int, run: Callable[[], T]) -> T:
+    """Run a function in isolation; again with autograd, where a model needs it in its forward pass.
+
+    Energies that are differentiated, physics-informed networks and gradient penalties do.
+
+    Args:
+        model: See :func:`isolated`.
+        seed: Likewise.
+        run: Runs the model.
+    """
+    try:
+        with isolated(model, seed):
+            return run()
+    except RuntimeError as error:
+        if not any(part in str(error) for part in _NEEDS_AUTOGRAD):
+            raise
+    with isolated(model, seed), torch.enable_grad():
+        return run()
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
 
+from recent_prune.probe.batches.samples import View
 from recent_prune.probe.quantities.gram import MAX_FEATURES, LayerGram, Seen, layer_grams, seen
 from recent_prune.probe.restoring.devices import has_random_state, random_state
 from recent_prune.probe.watching.activations import run_observed
@@ -29,6 +29,7 @@ class Observation:
         largest: Bytes of the largest probed activation.
         stochastic: Whether the model drew random numbers.
         constant_output: Whether the output is the same for all samples, to the last bit, [].
+        unseen: Weighted modules whose activations have no axis of samples.
     """
 
     names: list[str]
@@ -37,6 +38,7 @@ class Observation:
     largest: int = 0
     stochastic: bool = False
     constant_output: Tensor = field(default_factory=lambda: torch.tensor(False))
+    unseen: tuple[str, ...] = ()
 
 
 def observe(
@@ -62,15 +64,17 @@ def observe(
         models: How many are in the stack.
     """
     kept = KEPT.get(batch.device.type, KEPT["cpu"]) // models
-    reducer = _Reducer(shown, perturbed, tokens=not batch.is_floating_point(), kept=kept)
-    before = _random_states(batch.device)
-    run_observed(model, batch, reducer, layers, forward)
-    after = _random_states(batch.device)
+    tokens = not (batch.is_floating_point() or batch.is_complex())
+    reducer = _Reducer(shown, perturbed, tokens=tokens, kept=kept)
+    before = random_states(batch.device)
+    unseen = run_observed(model, batch, reducer, layers, forward)
+    after = random_states(batch.device)
     drawn = not all(map(torch.equal, before, after))
-    return replace(reducer.observation(), stochastic=drawn)
+    return replace(reducer.observation(), stochastic=drawn, unseen=unseen)
 
 
-def _random_states(device: torch.device) -> list[Tensor]:
+def random_states(device: torch.device) -> list[Tensor]:
+    """Of the CPU and of the device, to see whether anything was drawn."""
     states = [torch.default_generator.get_state()]
     return [*states, random_state(device)] if has_random_state(device) else states
 
@@ -91,7 +95,7 @@ class _Reducer:
         self._largest = 0
         self._constant = torch.tensor(False)
 
-    def on_input(self, activation: Tensor) -> None:
+    def on_input(self, _: str, activation: Tensor) -> None:
         self._embedding = _over_positions(activation)
 
     def on_layer(self, name: str, activation: Tensor) -> None:
@@ -125,14 +129,23 @@ class _Reducer:
         )
 
     def _reduce(self) -> None:
-        groups: dict[tuple[torch.Size, torch.dtype], list[tuple[int, Seen]]] = {}
-        for place, layer in self._waiting:
-            groups.setdefault((layer.rows.shape, layer.low.dtype), []).append((place, layer))
-        for group in groups.values():
-            grams = layer_grams([layer for _, layer in group], self._shown, self._perturbed)
-            self._grams.update(zip((place for place, _ in group), grams, strict=True))
+        places = [place for place, _ in self._waiting]
+        grams = reduced([layer for _, layer in self._waiting], self._shown, self._perturbed)
+        self._grams.update(zip(places, grams, strict=True))
         self._waiting.clear()
         self._waiting_bytes = 0
+
+
+def reduced(layers: Sequence[Seen], shown: int, perturbed: int) -> list[LayerGram]:
+    """Gram matrices of layers, those of one shape together."""
+    groups: dict[tuple[torch.Size, torch.dtype], list[int]] = {}
+    for place, layer in enumerate(layers):
+        groups.setdefault((layer.rows.shape, layer.low.dtype), []).append(place)
+    found: dict[int, LayerGram] = {}
+    for group in groups.values():
+        grams = layer_grams([layers[place] for place in group], shown, perturbed)
+        found.update(zip(group, grams, strict=True))
+    return [found[place] for place in range(len(layers))]
 
 
 def _bytes(tensor: Tensor) -> int:
@@ -140,13 +153,4 @@ def _bytes(tensor: Tensor) -> int:
 
 
 def _over_positions(activation: Tensor) -> Tensor:
-    """Of token sequences [n, t, d] the sum over positions / √t, [n, d].
-
-    A few hundred samples cannot tell t · d independent features apart, but d of them. The sum of
-    independent positions / √t has the variance of one, so noise floors keep their meaning.
-    """
-    if activation.dim() < 3:
-        return activation
-    positions = activation.flatten(1, -2)
-    precise = torch.promote_types(positions.dtype, torch.float32)
-    return positions.sum(dim=1, dtype=precise) / math.sqrt(positions.shape[1])
+    return View(len(activation)).over_positions(activation)

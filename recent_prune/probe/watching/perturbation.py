@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.restoring.devices import solvable
 
 PERTURBED = 16
@@ -26,13 +30,76 @@ def with_perturbed(batch: Tensor, count: int) -> tuple[Tensor, int, float]:
     Returns:
         The batch [n + p, …], p (0 for tokens), and the mean square of the perturbation (NaN then).
     """
-    if not batch.is_floating_point():
+    if not (batch.is_floating_point() or batch.is_complex()):
         return batch, 0, float("nan")
     some = batch[: min(count, len(batch))]
+    moved = _moved(some, 0)
+    return torch.cat([batch, moved]), len(some), _size([(some, moved)])
+
+
+def with_perturbed_copies(
+    batch: Any, samples: int, inputs: Sequence[Tensor], count: int
+) -> tuple[Any, int, float]:
+    """Append copies of the first samples to all tensors of a batch, those of the inputs perturbed.
+
+    Args:
+        batch: Tensors with an axis of samples in first place, in tuples, lists and mappings.
+        samples: In it.
+        inputs: Which of its tensors are perturbed.
+        count: How many samples at most.
+
+    Returns:
+        As :func:`with_perturbed`; the batch as it is where it holds no such input, or anything
+        that cannot be appended to.
+    """
+    places = {id(tensor): number for number, tensor in enumerate(inputs)}
+    pairs: list[tuple[Tensor, Tensor]] = []
+
+    def appended(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            if value.dim() == 0 or len(value) != samples:
+                raise _CannotAppendError
+            some = value[: min(count, samples)]
+            if id(value) in places:
+                moved = _moved(some, places[id(value)])
+                pairs.append((some, moved))
+                some = moved
+            return torch.cat([value, some])
+        if isinstance(value, Mapping):
+            return {key: appended(item) for key, item in value.items()}
+        if type(value) in (tuple, list):
+            return type(value)(appended(item) for item in value)
+        if value is None or isinstance(value, (bool, int, float)):
+            return value
+        raise _CannotAppendError
+
+    try:
+        whole = appended(batch)
+    except _CannotAppendError:
+        pairs.clear()
+    if not pairs:
+        return batch, 0, float("nan")
+    return whole, min(count, samples), _size(pairs)
+
+
+class _CannotAppendError(Exception):
+    pass
+
+
+def _moved(some: Tensor, seed: int) -> Tensor:
+    if some.is_complex():
+        return torch.view_as_complex(_moved(torch.view_as_real(some), seed))
     precise = some.to(torch.promote_types(some.dtype, torch.float32))
     # Not PyTorch's generator: with the same seed a model's weights would be the same numbers.
-    numbers = np.random.default_rng(0).standard_normal(some.shape)
+    numbers = np.random.default_rng(seed).standard_normal(some.shape)
     direction = torch.from_numpy(numbers).to(precise.dtype).to(precise.device)
-    moved = (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
-    size = float((solvable(moved).double() - solvable(some).double()).square().mean())
-    return torch.cat([batch, moved]), len(some), size
+    return (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
+
+
+def _size(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """Mean square of the perturbation of all of them."""
+    squares = [
+        (solvable(as_real(moved)).double() - solvable(as_real(some)).double()).square()
+        for some, moved in pairs
+    ]
+    return sum(float(s.sum()) for s in squares) / sum(s.numel() for s in squares)

@@ -71,14 +71,15 @@ def observe_stacked(
     template = copy.deepcopy(models[0])
     names: list[str] = []
     stochastic = False
+    unseen: tuple[str, ...] = ()
 
     def run(state: dict[str, Tensor]) -> tuple[list[LayerGram], list[Tensor], Tensor]:
         def forward(x: Tensor) -> object:
             return torch.func.functional_call(template, state, (x,))
 
         seen = observe(template, batch, 0, layers, forward, perturbed, len(models))
-        nonlocal stochastic
-        names[:], stochastic = seen.names, seen.stochastic
+        nonlocal stochastic, unseen
+        names[:], stochastic, unseen = seen.names, seen.stochastic, seen.unseen
         embedding = [] if seen.embedding is None else [seen.embedding]
         return seen.grams, embedding, seen.constant_output
 
@@ -92,6 +93,7 @@ def observe_stacked(
             embeddings[0][i] if embeddings else None,
             stochastic=stochastic,
             constant_output=constant[i],
+            unseen=unseen,
         )
         for i in range(len(models))
     ]

@@ -1,0 +1,245 @@
+"""Several forward passes, each with a batch as the training loop has it, as one observation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from recent_prune.probe.batches.calling import Calling, described, moved
+from recent_prune.probe.batches.samples import Given, given_to, rows_of
+from recent_prune.probe.quantities.gram import Seen, feature_rows
+from recent_prune.probe.restoring.isolation import device_of
+from recent_prune.probe.watching.activations import run_called
+from recent_prune.probe.watching.observation import Observation, random_states, reduced
+from recent_prune.probe.watching.perturbation import with_perturbed_copies
+
+MOST_FEATURES = 1024
+"""Of a layer's activations that are kept until the last batch has passed."""
+
+NO_MASK = "The batches are padded to lengths of their own, but no mask was found: padding counts."
+
+
+@dataclass
+class Inputs:
+    """What is to be reconstructed, by name.
+
+    Attributes:
+        rows: Of each input, [n, …].
+        perturbation: Mean square of what the perturbed ones were moved by, NaN if there are none.
+        notes: What a reader of the result should know.
+        floating: Names of those that are known as they are; for the others stands an activation.
+    """
+
+    rows: dict[str, Tensor]
+    perturbation: float
+    notes: tuple[str, ...] = ()
+    floating: tuple[str, ...] = ()
+
+
+def observe_called(
+    model: nn.Module,
+    batches: Sequence[Any],
+    calling: Calling,
+    samples: int | None,
+    layers: Sequence[str] | None,
+    perturbed: int,
+) -> tuple[Observation, Inputs, int]:
+    """Run a model with each batch and put the activations of all together.
+
+    Of sequences the real positions are summed up, and so is what has another shape in another
+    batch; layers that still do not fit together, or are not called in every batch, are left out.
+
+    Args:
+        model: In probing mode.
+        batches: As the loader yields them.
+        calling: How the model is called.
+        samples: How many are looked at, at most.
+        layers: As in :func:`run_observed`.
+        perturbed: How many samples of the first batch run a second time, slightly perturbed.
+
+    Returns:
+        The observation, whose perturbed samples lie behind the others; what is to be reconstructed;
+        and how many samples there are.
+
+    Raises:
+        ValueError: If there is nothing to reconstruct or to probe.
+    """
+    device = device_of(model)
+    there = [moved(batch, device) for batch in batches]
+    given = [given_to(model, batch, calling.arguments(model, batch)) for batch in there]
+    count = sum(one.view.count for one in given)
+    ragged = _ragged(given)
+    pooled = ragged or any(one.integers or one.view.mask is not None for one in given)
+    plain = [v for v in given[0].floating.values() if isinstance(v, Tensor)]
+    there[0], copies, size = with_perturbed_copies(there[0], given[0].view.count, plain, perturbed)
+    before = random_states(device)
+    collected = []
+    unseen: tuple[str, ...] = ()
+    for number, batch in enumerate(there):
+        one = given_to(model, batch, calling.arguments(model, batch))
+        seen = _Collector(one, pooled=pooled)
+        tensors = [v.data if isinstance(v, PackedSequence) else v for v in one.floating.values()]
+        unseen += run_called(
+            model,
+            lambda batch=batch, number=number: _called(model, batch, calling, number),  # type: ignore[misc]
+            one.view,
+            seen,
+            layers,
+            [tensor for tensor in tensors if isinstance(tensor, Tensor)],
+        )
+        collected.append(seen)
+    drawn = not all(map(torch.equal, before, random_states(device)))
+    most = count if samples is None else min(samples, count)
+    names, rows = _together([c.layers for c in collected], most, copies)
+    _check_layers(model, layers, names)
+    grams = reduced([_seen(r, most) for r in rows], 0, copies)
+    lost = [name for c in collected for name in c.layers if name not in names]
+    observation = Observation(
+        names,
+        grams,
+        largest=max(c.largest for c in collected),
+        stochastic=drawn,
+        constant_output=_constant([c.outputs for c in collected if c.outputs is not None]),
+        unseen=tuple(dict.fromkeys([*unseen, *lost])),
+    )
+    inputs = _inputs(collected, given, most, copies, size)
+    if ragged and any(one.integers for one in given) and given[0].view.mask is None:
+        inputs.notes = (NO_MASK,)
+    return observation, inputs, most
+
+
+@dataclass
+class _Collector:
+    """Keeps some features of each activation of one batch."""
+
+    given: Given
+    pooled: bool
+    layers: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    inputs: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
+    outputs: Tensor | None = None
+    largest: int = 0
+
+    def on_input(self, name: str, activation: Tensor) -> None:
+        if self.given.integers or not self.given.floating:
+            place = sum(known.split("#")[0] == name for known in self.inputs)
+            self.inputs[name if not place else f"{name}#{place + 1}"] = self._rows(activation)
+
+    def on_layer(self, name: str, activation: Tensor) -> None:
+        self.largest = max(self.largest, activation.numel() * activation.element_size())
+        self.layers[name] = self._rows(activation)
+
+    def on_output(self, output: Tensor) -> None:
+        self.outputs = feature_rows(output[:, None] if output.dim() < 2 else output, MOST_FEATURES)
+
+    def _rows(self, activation: Tensor) -> tuple[Tensor, ...]:
+        """Where features may lie in the last or in the second axis, both ways."""
+        ways = [activation]
+        if self.pooled and activation.dim() > 2:
+            ways = [self.given.view.over_positions(activation)]
+            if not self.given.integers:
+                ways.append(self.given.view.over_positions(activation.movedim(1, -1)))
+                if activation.dim() > 3:
+                    ways.reverse()
+        # A copy: the model may go on to change its activations in place.
+        return tuple(feature_rows(way.detach(), MOST_FEATURES).clone() for way in ways)
+
+
+def _called(model: nn.Module, batch: Any, calling: Calling, number: int) -> Any:
+    try:
+        return calling(model, batch)
+    except Exception as error:
+        # A note keeps the type, so that a caller can still tell an out-of-memory error.
+        error.add_note(
+            f"Raised in the probe, in the forward pass of `model` ({type(model).__name__}) for "
+            f"batch {number + 1} that is probed: {described(batch)}."
+        )
+        raise
+
+
+def _together(
+    parts: Sequence[dict[str, tuple[Tensor, ...]]], samples: int, copies: int
+) -> tuple[list[str], list[Tensor]]:
+    """Rows of all batches, [samples + copies, d], of what has as many features in each."""
+    names, rows = [], []
+    for name, first in parts[0].items():
+        if not all(name in part for part in parts):
+            continue
+        for way in range(len(first)):
+            several = [part[name][way] for part in parts]
+            if len({r.shape[1] for r in several}) == 1:
+                own = len(several[0]) - copies
+                whole = torch.cat([several[0][:own], *several[1:]])[:samples]
+                names.append(name)
+                rows.append(torch.cat([whole, several[0][own:]]))
+                break
+    return names, rows
+
+
+def _seen(rows: Tensor, samples: int) -> Seen:
+    extremes = rows[:samples].aminmax()
+    return Seen(rows, extremes.min, extremes.max)
+
+
+def _inputs(
+    collected: Sequence[_Collector],
+    given: Sequence[Given],
+    samples: int,
+    copies: int,
+    perturbation: float,
+) -> Inputs:
+    found: dict[str, Tensor] = {}
+    for name in given[0].floating:
+        values = [one.floating.get(name) for one in given]
+        unlike = len({one.shapes.get(name) for one in given}) > 1
+        pooled = unlike or given[0].view.mask is not None
+        pairs = zip(values, given, strict=True)
+        rows = [rows_of(value, one.view, pooled=pooled) for value, one in pairs]
+        known = [row.detach() for row in rows if row is not None]
+        if len(known) == len(rows) and len({row.shape[1:] for row in known}) == 1:
+            found[name] = torch.cat(known)[:samples]
+    floating = tuple(found)
+    names, stand_ins = _together([c.inputs for c in collected], samples, copies)
+    found.update((name, rows[:samples]) for name, rows in zip(names, stand_ins, strict=True))
+    varied = {k: v for k, v in found.items() if not bool((v == v[:1]).all())}
+    if not found:
+        raise ValueError(
+            "`inputs` must hold something to reconstruct, a floating tensor with an axis of "
+            "samples or tokens that go into a module of their own, but nothing of the kind was "
+            f"found among {sorted(given[0].floating) or 'them'}."
+        )
+    if floating and not varied:
+        raise ValueError(
+            "`inputs` must vary, but all samples are equal: there is no information to follow."
+        )
+    as_given = {k: v for k, v in varied.items() if k in floating}
+    for name, given_rows in as_given.items():
+        if not bool(torch.isfinite(given_rows).all()):
+            raise ValueError(f"`inputs` must be finite, but {name!r} holds NaN or infinity.")
+    return Inputs(varied or found, perturbation, floating=tuple(as_given))
+
+
+def _constant(outputs: Sequence[Tensor]) -> Tensor:
+    if not outputs or len({o.shape[1:] for o in outputs}) > 1:
+        return torch.tensor(False)
+    rows = torch.cat(list(outputs))
+    return (rows == rows[:1]).all()
+
+
+def _ragged(given: Sequence[Given]) -> bool:
+    """Whether any input has another shape in another batch."""
+    return any(len({one.shapes.get(name) for one in given}) > 1 for name in given[0].shapes)
+
+
+def _check_layers(model: nn.Module, layers: Sequence[str] | None, names: Sequence[str]) -> None:
+    if not names:
+        raise ValueError(
+            f"`model` ({type(model).__name__}) has no activations that fit together over the "
+            "batches; name modules whose outputs do, with `layers`."
+            if layers is None
+            else f"`layers` names {list(layers)}, which do not fit together over the batches."
+        )
