@@ -91,3 +91,58 @@ def cnn(batch_norm: bool = False) -> nn.Sequential:
         nn.Tanh(),
         nn.Linear(12, 10),
     )
+
+
+class Rows(nn.Module):
+    """Of sequences [n, t, 8] each position by itself, then their mean over the real ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 16), nn.Linear(16, 12)
+        self.head = nn.Linear(12, 2)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        hidden = torch.tanh(self.second(torch.tanh(self.first(x))))
+        if mask is None:
+            return self.head(hidden.mean(1))  # type: ignore[no-any-return]
+        real = mask[..., None] > 0
+        return self.head(hidden.masked_fill(~real, 0).sum(1) / real.sum(1))  # type: ignore[no-any-return]
+
+
+class Bert(nn.Module):
+    """A transformer of tokens as users call it: ``model(**batch)``; it returns a mapping."""
+
+    def __init__(self, layers: int = 2) -> None:
+        super().__init__()
+        self.words, self.places = nn.Embedding(50, 16, padding_idx=0), nn.Embedding(64, 16)
+        layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(16, 2)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        labels: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        hidden = self.words(input_ids) + self.places(torch.arange(input_ids.shape[1]))
+        hidden = self.encoder(hidden, src_key_padding_mask=attention_mask == 0)
+        weight = attention_mask[..., None].to(hidden)
+        logits = self.head((hidden * weight).sum(1) / weight.sum(1))
+        own = {} if labels is None else {"loss": nn.functional.cross_entropy(logits, labels)}
+        return {"logits": logits, **own}
+
+
+class Compared(nn.Module):
+    """A Siamese network: one tower for two inputs."""
+
+    def __init__(self, features: int = 64) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(features, 16), nn.Linear(16, 12)
+        self.head = nn.Linear(12, 2)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        one, two = (self.second(torch.tanh(self.first(x))) for x in (a, b))
+        return self.head((one - two).abs())  # type: ignore[no-any-return]

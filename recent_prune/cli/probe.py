@@ -18,7 +18,7 @@ from rich.table import Table
 from recent_prune.cli.console import console, errors_in_one_line
 
 if TYPE_CHECKING:  # heavy, so only loaded where needed
-    from torch import Tensor, nn
+    from torch import nn
 
     from recent_prune.probe import FirstSteps, ProbeResult, Training
     from recent_prune.rules import Rule, Verdict
@@ -153,7 +153,7 @@ def probe(
         model = built(named(factory, "FACTORY"), arguments(arg or []), seed).to(device)
         known = inputs(data, data_root, labels=trained is not None)
         met = gathered(known, Ridge().samples, trained, seed)
-        epoch = _epoch_s(model, met.of_one_tensor, trained)
+        epoch = _epoch_s(model, met.probed[0], trained)
         result = probe_samples(
             model, met, Ridge(), layers=None, training=trained, rtol=RTOL, seed=seed
         )
@@ -238,15 +238,19 @@ def _cost(result: ProbeResult, epoch: float | None) -> str:
     return f"{text}, {share:.2%} of a training epoch of {EPOCH:,} samples (about {epoch:.3g} s)."
 
 
-def _epoch_s(model: nn.Module, samples: Tensor, training: Training | None) -> float | None:
+def _epoch_s(model: nn.Module, batch: Any, training: Training | None) -> float | None:
     """Seconds of an epoch, from a batch that is really run; None if it cannot be trained like that.
 
     Such as a model that is frozen, wants labels in training mode, or gives no tensor.
     """
     import torch
 
+    from recent_prune.probe.batches.inputs import first_tensor
+
     trained = copy.deepcopy(model).train()
     device = next(trained.parameters()).device
+    samples = first_tensor(batch)
+    assert samples is not None
     batch = samples[:BATCH].to(device)
 
     def seconds() -> float:

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from lightning.pytorch import Trainer
-from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
-
-from recent_prune.probe.batches.calling import moved
-from recent_prune.probe.batches.inputs import Inputs, first_tensor, inputs_of, is_one_batch
+from torch.utils.data import DataLoader
 
 
 class TrainingBatches:
@@ -26,7 +20,7 @@ class TrainingBatches:
                 "`inputs` must be given where there are several train dataloaders, but got None "
                 f"with a {type(loader).__name__} of {len(loader)}."
             )
-        self._loader = _without_workers(loader)
+        self._loader = without_workers(loader)
         self._trainer = trainer
 
     def __iter__(self) -> Iterator[Any]:
@@ -41,58 +35,11 @@ class TrainingBatches:
         return getattr(self._loader, name)
 
 
-class Whole:
-    """A batch that only ``training_step`` looks into."""
+def without_workers(loader: Any) -> Any:
+    """The same loader, with workers of its own where they are persistent.
 
-    def __init__(self, batch: Any) -> None:
-        self.batch = batch
-
-
-class Wrapped:
-    """Batches as tuples: the samples to probe, the `Whole`, and no target.
-
-    Nothing but ``training_step`` knows where a target is, or how a batch of one's own is moved.
-    """
-
-    def __init__(self, batches: TrainingBatches | Inputs, device: torch.device) -> None:
-        ready = isinstance(batches, TrainingBatches)
-        self._batches: Any = batches if ready else _without_workers(_batched(batches))
-        self._device = None if ready else device
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Whole, tuple[()]]]:
-        for batch in self._batches:
-            whole = batch if self._device is None else moved(batch, self._device)
-            yield _samples(whole), Whole(whole), ()
-
-    def __getattr__(self, name: str) -> Any:
-        """The loader's, as above."""
-        return getattr(self._batches, name)
-
-
-def _samples(batch: Any) -> Tensor:
-    try:
-        found = inputs_of(batch)
-    except ValueError:  # which of a mapping's tensors is meant matters to the probe alone
-        found = first_tensor(batch)
-    if found is None:
-        raise TypeError(f"A batch must hold a tensor, but got {type(batch).__name__}.")
-    return found
-
-
-def _batched(inputs: Inputs) -> Iterable[Any]:
-    """Batches of what may be tensors that lie side by side."""
-    if isinstance(inputs, (Tensor, np.ndarray)):
-        inputs = (torch.as_tensor(inputs),)
-    elif not is_one_batch(inputs):
-        return inputs
-    generator = torch.Generator().manual_seed(0)
-    return DataLoader(TensorDataset(*inputs), 64, shuffle=True, generator=generator)
-
-
-def _without_workers(loader: Any) -> Any:
-    """The trainer has begun its pass, which one more over the same persistent workers would reset.
-
-    The first batches were never trained on then.
+    The trainer has begun its pass, which one more over the same workers would reset, so that the
+    first batches were never trained on.
     """
     if isinstance(loader, DataLoader):
         loader = copy.copy(loader)

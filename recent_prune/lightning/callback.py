@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from optuna.trial import BaseTrial, Trial
 
-from recent_prune.lightning.batches import TrainingBatches, Wrapped
+from recent_prune.lightning.batches import TrainingBatches, without_workers
 from recent_prune.lightning.first_steps import trained_as_by, why_not, without_trace
 from recent_prune.lightning.outcome import Action, Outcome, in_one_line
 from recent_prune.optuna import attributes, objective, probe_metrics
@@ -178,8 +178,8 @@ class ReconstructionEntropyCallback(Callback):
             if unseen is None:
                 try:
                     with trained_as_by(trainer, module, self._steps) as training:
-                        wrapped = Wrapped(batches, module.device)
-                        result = ready(module, wrapped, training=training, **_DEFAULTS)()
+                        whole = without_workers(batches)
+                        result = ready(module, whole, training=training, **_DEFAULTS)()
                 except optuna.TrialPruned:  # the user's own code does so
                     raise
                 except Exception as error:

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.overrides import TorchFunctionMode
 
-from recent_prune.lightning.batches import Whole
 from recent_prune.probe import Training
 from recent_prune.probe.first_steps.objective import Answer
 from recent_prune.probe.first_steps.optimizers import MOST_SCHEDULED, reached
@@ -62,7 +61,7 @@ def why_not(trainer: Trainer, module: LightningModule) -> str | None:
 def trained_as_by(
     trainer: Trainer, module: LightningModule, steps: int | None
 ) -> Iterator[Training]:
-    """How the trainer trains the module, for batches that are `Whole`.
+    """How the trainer trains the module.
 
     Args:
         trainer: At the start of its training.
@@ -150,11 +149,10 @@ def _schedule(trainer: Trainer, budget: int | None) -> tuple[LRScheduler | None,
 def _answer(trainer: Trainer, known: _Seen, module: nn.Module, batch: Any) -> Answer:
     """What ``training_step`` says of a batch, in the trainer's precision."""
     assert isinstance(module, LightningModule)
-    whole = next(part for part in batch if isinstance(part, Whole)).batch
     indexed = is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2)
     seeing = nullcontext() if _is_compiled(module) else known.watching()
     with trainer.precision_plugin.train_step_context(), seeing:
-        found = module.training_step(whole, 0) if indexed else module.training_step(whole)
+        found = module.training_step(batch, 0) if indexed else module.training_step(batch)
     loss = found.get("loss") if isinstance(found, Mapping) else found
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         skipped = ", which skips the step" if found is None else ""

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.batches.calling import Call, Calling
-from recent_prune.probe.batches.walk import Walk
+from recent_prune.probe.batches.walk import Walk, one_tensor
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.probing import input_rms, probe_samples, takes_one_tensor
+from recent_prune.probe.probing import input_rms, probe_samples
 from recent_prune.probe.quantities.gram import LayerGram
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured
 from recent_prune.probe.reconstructing.cascade import Cascade
@@ -95,9 +95,9 @@ class Stacked:
 
     def outcomes(self, group: Group) -> dict[int, Outcome]:
         """What each model of the group gives, by its place."""
-        if not takes_one_tensor(group[0][1], self._one_by_one.met, Calling(self._one_by_one.call)):
-            return self._one_by_one.outcomes(group)
         try:
+            if self._samples(group[0][1]) is None:
+                return self._one_by_one.outcomes(group)
             results = self._results(group)
         except Exception:
             results = None
@@ -130,7 +130,7 @@ class Stacked:
         check_model(models[0])  # one that was refused comes alone
         layers, seed = self._one_by_one.layers, self._one_by_one.seed
         with plain_arithmetic(device_of(models[0])):
-            batch = self._batch(device_of(models[0]))
+            batch = self._batch(models[0])
             if len(models) == 1:
                 with isolated(models[0], seed):
                     seen = observe(
@@ -184,9 +184,16 @@ class Stacked:
         measures = iter(solve(names, grams, targets[0]))
         return [list(islice(measures, len(seen.names))) for seen in observed]
 
-    def _batch(self, device: torch.device) -> _Batch:
+    def _samples(self, model: nn.Module) -> Tensor | None:
+        known = self._one_by_one
+        return one_tensor(model, known.met.probed, Calling(known.call), known.estimator.samples)
+
+    def _batch(self, model: nn.Module) -> _Batch:
+        device = device_of(model)
         if device not in self._batches:
-            inputs = self._one_by_one.met.of_one_tensor.to(device)
+            samples = self._samples(model)
+            assert samples is not None  # or they would be probed one by one
+            inputs = samples.to(device)
             everything, perturbed, size = with_perturbed(inputs, PERTURBED)
             targets = Targets(inputs, 0, size) if inputs.is_floating_point() else None
             rms = input_rms(inputs)

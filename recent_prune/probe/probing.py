@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.batches.calling import Call, Calling
-from recent_prune.probe.batches.inputs import Inputs, UnlikeShapesError
-from recent_prune.probe.batches.walk import Walk, untrained, walk
+from recent_prune.probe.batches.inputs import Inputs
+from recent_prune.probe.batches.walk import Walk, one_tensor, untrained, walk
 from recent_prune.probe.first_steps.critical_rate import advised
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.first_steps.trial import after_first_steps, check_training
@@ -166,8 +166,9 @@ def ready(
     met = gathered(inputs, chosen.samples, training, seed, accelerators(model))
     calling = calling_of(training, call)
     inner = unwrapped(model)
-    if takes_one_tensor(inner, met, calling):
-        _shown(reconstruct, met.of_one_tensor)
+    batch = one_tensor(inner, met.probed, calling, chosen.samples)
+    if batch is not None:
+        _shown(reconstruct, batch)
     elif reconstruct is not None:
         raise ValueError(
             "`reconstruct` must be None for a model that is called with more than one tensor."
@@ -213,28 +214,28 @@ def probe_samples(
     check_model(model)
     model = unwrapped(model)
     calling = calling_of(training, call)
-    one = takes_one_tensor(model, met, calling)
-    batch = met.of_one_tensor.to(device_of(model)) if one else torch.zeros(0)
+    alone = one_tensor(model, met.probed, calling, estimator.samples)
+    batch = torch.zeros(0) if alone is None else alone.to(device_of(model))
     shown = _shown(reconstruct, batch)
 
     def measured() -> tuple[Measured, int, float]:
-        if one:
+        if alone is not None:
             everything = torch.cat([batch, shown])
             found = estimator.measure(model, everything, len(shown), layers)
             return found, len(batch), input_rms(batch)
         assert isinstance(estimator, Ridge)
-        return estimator.measure_called(model, met.judged, calling, layers)
+        return estimator.measure_called(model, met.probed, calling, layers)
 
     def profile() -> ProbeResult:
-        nonlocal calling, one
+        nonlocal calling, alone
         try:
             found, count, rms = run_isolated(model, seed, measured)
         except Exception:
             # Encoder-decoders, for one, make what their decoder gets of the target.
             whole = replace(calling, own_loss=True)
-            if training is not None or calling.own_loss or not whole.more(model, met.judged[0]):
+            if training is not None or calling.own_loss or not whole.more(model, met.probed[0]):
                 raise
-            calling, one = whole, False
+            calling, alone = whole, None
             found, count, rms = run_isolated(model, seed, measured)
         return to_result(
             estimator.name,
@@ -270,8 +271,8 @@ def gathered(
     A data loader shuffles by ``seed``, and on ``devices``, too, random states come back.
 
     Raises:
-        TypeError: If ``training`` is something else, or as :func:`gather`.
-        ValueError: As :func:`gather`.
+        TypeError: If ``training`` is something else, or as :func:`walk`.
+        ValueError: As :func:`walk`.
     """
     if training is not None and not isinstance(training, Training):
         raise TypeError(f"`training` must be a Training, but got {type(training).__name__}.")
@@ -296,20 +297,6 @@ def calling_of(training: Training | None, call: Call | None) -> Calling:
     if call is not None:
         raise ValueError("`call` must be None where `training` is given: Training(…, call=…).")
     return Calling(training.call, own_loss=training.loss is None)
-
-
-def takes_one_tensor(model: nn.Module, met: Walk, calling: Calling) -> bool:
-    """Whether the samples of all batches go in as one tensor.
-
-    Raises:
-        TypeError: If a batch fits no convention.
-        ValueError: If a mapping does not tell which of its tensors is meant.
-    """
-    if calling.call is not None:
-        return False
-    if not calling.single(model, met.judged[0]):
-        return False
-    return met.samples is not None or not isinstance(met.refused, UnlikeShapesError)
 
 
 def resolved(estimator: Estimator) -> Ridge | Cascade:

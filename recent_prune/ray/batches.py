@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from recent_prune.probe.batches.calling import moved
-from recent_prune.probe.batches.inputs import Inputs, gather, loader_restored
+from recent_prune.probe.batches.inputs import Inputs, loader_restored
 from recent_prune.probe.batches.samples import count_of
-from recent_prune.probe.batches.walk import walk
+from recent_prune.probe.batches.walk import untrained, walk
 from recent_prune.probe.first_steps.training import BATCH_SIZE, STEPS
 from recent_prune.probe.restoring.isolation import forked_random_states
 from recent_prune.ray.initialization import Config
@@ -65,7 +65,7 @@ def sendable(inputs: Inputs, samples: int | None, *, trained: bool) -> Inputs:
     """
     if not trained:
         with forked_random_states([], 0):
-            return gather(inputs, samples).cpu()
+            return list(map(_on_cpu, untrained(inputs, samples).probed))
     whole = isinstance(inputs, (Tensor, tuple, list, Mapping, str)) or hasattr(inputs, "__array__")
     if isinstance(inputs, Iterable) and not whole:
         inputs = collected(inputs, samples)

@@ -12,7 +12,8 @@ from ray.tune.utils import flatten_dict
 from torch import nn
 
 from recent_prune.probe import ProbeResult, Training, probe, probe_many
-from recent_prune.probe.batches.inputs import Inputs, gather
+from recent_prune.probe.batches.inputs import Inputs
+from recent_prune.probe.batches.walk import untrained
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.probe.restoring.isolation import forked_random_states
 from recent_prune.probe.restoring.tracebacks import light
@@ -108,7 +109,9 @@ class ProbeSettings:
         samples = resolved(self.estimator).samples
         with forked_random_states([], 0):  # each actor the same, if a data loader shuffles
             inputs: Any = self.inputs() if callable(self.inputs) else self.inputs  # type: ignore[call-arg]
-            return gather(inputs, samples) if self.training is None else repeatable(inputs, samples)
+            if self.training is None:
+                return untrained(inputs, samples).probed
+            return repeatable(inputs, samples)
 
 
 def pickled(settings: ProbeSettings) -> bytes:

@@ -91,7 +91,10 @@ def test_torchvisions_networks(digits: Tensor, name: str, depth: int, head: str)
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
 def test_recurrent_networks(digits: Tensor, kind: Callable[..., nn.Module]) -> None:
-    check(probe(Recurrent(kind), digits), 1, "input of head")
+    """Of a stack the output of each layer is seen."""
+    result = probe(Recurrent(kind), digits)
+    check(result, 2, "input of head")
+    assert result.layers[0] == "body.layer1"
 
 
 @pytest.mark.parametrize("norm_first", [False, True])

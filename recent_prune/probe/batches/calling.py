@@ -4,9 +4,9 @@ The conventions, of which the first that fits is taken:
 
 - a mapping (or a dataclass): its target is what it calls so (``labels``, ``label``, ``targets``,
   ``target``, ``y``); where all that ``forward`` needs is among the other keys, those that it knows
-  go in as keywords; where ``forward`` takes a whole batch (its only argument is annotated as a mapping, or
-  called ``batch``, ``data``, ``features``, ``sample``, …) the mapping goes in as it is; else the
-  one tensor that is meant goes in alone;
+  go in as keywords; where ``forward`` takes a whole batch (its only argument is annotated as a
+  mapping, or called ``batch``, ``data``, ``features``, ``sample``, …) the mapping goes in as it is;
+  else the one tensor that is meant goes in alone;
 - a tuple or list: the last is the target, all others are arguments, as many as ``forward`` takes
   (of ``(image, label, index)`` for one argument the second is the target); if it needs all of them
   there is no target. A tuple, list or mapping of inputs in first place, ``((a, b), y)``, is spread
@@ -19,6 +19,7 @@ Where the model returns its own loss, the target goes in with the rest.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -106,13 +107,11 @@ class Calling:
         """What goes in; None where a function of the user's calls it."""
         return None if self.call else arguments(model, batch, own_loss=self.own_loss)
 
-    def single(self, model: nn.Module, batch: Any) -> bool:
-        """Whether one tensor alone goes in."""
+    def single(self, model: nn.Module, batch: Any) -> Tensor | None:
+        """What goes in, where it is one tensor alone."""
         given = self.arguments(model, batch)
-        if given is None:
-            return False
-        parts = [*given.args, *given.kwargs.values()]
-        return len(parts) == 1 and isinstance(parts[0], Tensor)
+        parts = [] if given is None else [*given.args, *given.kwargs.values()]
+        return parts[0] if len(parts) == 1 and isinstance(parts[0], Tensor) else None
 
     def more(self, model: nn.Module, batch: Any) -> bool:
         """Whether more goes in with the target than without, by name."""
@@ -265,7 +264,7 @@ def names_of(model: nn.Module, count: int) -> list[str]:
 def moved(value: Any, device: torch.device) -> Any:
     """A batch on a device: what can be moved in (nested) tuples, lists, mappings, dataclasses."""
     if isinstance(value, Mapping):
-        return {key: moved(item, device) for key, item in value.items()}
+        return _moved_mapping(value, device)
     if isinstance(value, Tensor):
         # A copy also where it lies there: a model may change its input in place, and what is from
         # inference mode could not be saved for the way back.
@@ -280,3 +279,16 @@ def moved(value: Any, device: torch.device) -> Any:
         parts = {f.name: moved(getattr(value, f.name), device) for f in fields(value) if f.init}
         return replace(value, **parts)
     return value
+
+
+def _moved_mapping(value: Mapping[Any, Any], device: torch.device) -> Mapping[Any, Any]:
+    """Of the same type: models and training steps read a tokenizer's as an object, too."""
+    there = {key: moved(item, device) for key, item in value.items()}
+    if type(value) is dict:
+        return there
+    try:
+        copied: Any = copy.copy(value)
+        copied.update(there)
+    except Exception:  # such as one that cannot be changed
+        return there
+    return copied  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""From what a user has at hand (a tensor, a data loader) to one checked batch of samples."""
+"""What a user has at hand: tensors that lie side by side, or a loader of batches."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader
 
 MINIMUM_SAMPLES = 16
@@ -20,53 +21,7 @@ LABEL_NAMES = ("labels", "label", "targets", "target", "y")
 _INPUT_NAMES = ("input_ids", "pixel_values", "inputs", "input", "images", "image", "x")
 
 Inputs = Tensor | npt.NDArray[Any] | Iterable[Any]
-"""A tensor or array [n, …], or an iterable of batches: tensors, or (inputs, labels, …), or
-mappings."""
-
-
-class UnlikeShapesError(ValueError):
-    """Samples of several batches cannot be put together as they are."""
-
-
-def gather(inputs: Inputs, samples: int | None) -> Tensor:
-    """Collect up to ``samples`` samples and check that they can be probed.
-
-    From a tensor, evenly spaced samples are taken, so that data sorted by class serves as well;
-    from an iterable its first ones, and no batch more than needed is asked for. Of a batch that
-    is a tuple or list the first tensor is taken, of a mapping what is called an input
-    (``input_ids``, ``pixel_values``, ``inputs``, ``input``, ``images``, ``image``, ``x``), else its
-    only tensor that is no label (``labels``, ``label``, ``targets``, ``target``, ``y``). A data
-    loader's own random generators are put back.
-
-    Args:
-        inputs: Tensor or NumPy array [n, …] (floats become PyTorch's default), or iterable of
-            batches.
-        samples: How many samples at most; None takes all.
-
-    Returns:
-        min(n, samples) samples, where they were.
-
-    Raises:
-        TypeError: If ``inputs`` is neither a tensor nor an iterable, or a batch has no tensor.
-        ValueError: If there are fewer than 16 samples, NaN or infinite values, or no variance, or
-            a mapping does not tell which of its tensors is meant.
-    """
-    if isinstance(inputs, np.ndarray):
-        inputs = from_array(inputs)
-    if is_one_batch(inputs):
-        inputs = [inputs]
-    if isinstance(inputs, Tensor):
-        gathered = _from_tensor(inputs.detach(), samples)
-    elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
-        with loader_restored(inputs):
-            gathered = samples_of(inputs, samples)
-    else:
-        raise TypeError(
-            "`inputs` must be a tensor or array [n, …] or an iterable of batches (a DataLoader), "
-            f"but got {type(inputs).__name__}."
-        )
-    check_samples(gathered)
-    return gathered
+"""Tensors or arrays [n, …] side by side, or an iterable of batches."""
 
 
 def from_array(array: npt.NDArray[Any]) -> Tensor:
@@ -103,68 +58,47 @@ def named_parts(value: Any) -> dict[str, Any]:
     return {k: v for k, v in vars(value).items() if isinstance(v, Tensor)}
 
 
-def _from_tensor(inputs: Tensor, samples: int | None) -> Tensor:
-    if inputs.dim() == 0:
-        raise ValueError("`inputs` must have shape [n, …], but got a scalar tensor.")
-    n = len(inputs)
-    if samples is None or n <= samples:
-        return inputs
-    index = torch.linspace(0, n - 1, samples, dtype=torch.float64, device="cpu").round().long()
-    return inputs[index.to(inputs.device)]
+def is_side_by_side(inputs: object) -> bool:
+    """Whether these are samples that lie side by side, as one tensor or several, and no batches.
 
-
-def samples_of(batches: Iterable[Any], samples: int | None) -> Tensor:
-    """The first samples of an iterable of batches, and no batch more than needed is asked for.
-
-    Args:
-        batches: Each holds a tensor [batch, …].
-        samples: How many at most; None takes all.
-
-    Raises:
-        TypeError: If a batch has no tensor.
-        ValueError: If there is none, or their samples have different shapes.
+    A tensor or array; a tuple or mapping of such, of one length, ``((a, b), targets)`` included; of
+    a list, which may be of batches, only what is surely a pair (inputs, targets).
     """
-    collected: list[Tensor] = []
-    count = 0
-    for number, batch in enumerate(batches):
-        tensor = inputs_of(batch)
-        if tensor is None or tensor.dim() == 0:
-            raise TypeError(
-                f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
-                f"{type(batch).__name__}."
-            )
-        collected.append(tensor.detach())
-        count += len(tensor)
-        if samples is not None and count >= samples:
-            break
-    if not collected:
-        raise ValueError("`inputs` must yield at least one batch, but it is empty.")
-    shapes = {tuple(t.shape[1:]) for t in collected}
-    if len(shapes) > 1:
-        raise UnlikeShapesError(
-            "Batches of `inputs` must have samples of one shape, but got "
-            f"{', '.join(map(str, sorted(shapes)))}."
-        )
-    return torch.cat(collected)[:samples]
+    if isinstance(inputs, (Tensor, np.ndarray, PackedSequence)):
+        return not isinstance(inputs, PackedSequence)
+    if isinstance(inputs, Mapping):
+        return _of_one_length(list(inputs.values()))
+    if isinstance(inputs, list):
+        return _of_one_length(inputs) and len(inputs) == 2 and inputs[1].ndim < inputs[0].ndim
+    if not isinstance(inputs, tuple) or not inputs:
+        return False
+    first, *others = inputs
+    if others and isinstance(first, (tuple, list, Mapping)):
+        first = list(first.values()) if isinstance(first, Mapping) else list(first)
+        return _of_one_length([*first, *others])
+    return _of_one_length(list(inputs))
 
 
-def is_one_batch(inputs: object) -> bool:
-    """Whether this is a batch (inputs, labels) and not a sequence of batches."""
+def _of_one_length(parts: list[Any]) -> bool:
     return (
-        isinstance(inputs, (tuple, list))
-        and len(inputs) >= 2
-        and all(isinstance(item, Tensor) for item in inputs)
-        and inputs[1].shape[:1] == inputs[0].shape[:1]
-        and (
-            inputs[1].dim() < inputs[0].dim()
-            # Such as labels, one-hot; lists are of batches.
-            or (isinstance(inputs, tuple) and inputs[1].shape[1:] != inputs[0].shape[1:])
-        )
+        len(parts) > 0
+        and all(isinstance(t, (Tensor, np.ndarray)) and t.ndim > 0 for t in parts)
+        and len({len(t) for t in parts}) == 1
     )
 
 
+def chosen(inputs: Any, index: Tensor) -> Any:
+    """Some samples of what lies side by side."""
+    if isinstance(inputs, Mapping):
+        return {name: chosen(part, index) for name, part in inputs.items()}
+    if isinstance(inputs, (tuple, list)):
+        return type(inputs)(chosen(part, index) for part in inputs)
+    tensor = from_array(inputs) if isinstance(inputs, np.ndarray) else inputs.detach()
+    return tensor[index.to(tensor.device)]
+
+
 def inputs_of(batch: Any) -> Tensor | None:
-    """The tensor of a batch that is probed, see `gather`; None where there is none."""
+    """The tensor of a batch that is meant, by its name; None where there is none."""
     if isinstance(batch, Mapping):
         named = [batch[name] for name in _INPUT_NAMES if name in batch]
         others = {name: value for name, value in batch.items() if name not in LABEL_NAMES}

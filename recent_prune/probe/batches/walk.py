@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
+from recent_prune.probe.batches.calling import Calling
 from recent_prune.probe.batches.inputs import (
     Inputs,
     check_samples,
+    chosen,
     first_tensor,
-    from_array,
-    gather,
-    is_one_batch,
+    is_side_by_side,
     loader_restored,
-    samples_of,
 )
 from recent_prune.probe.batches.samples import check_count, count_of
 
@@ -31,27 +31,12 @@ class Walk:
         trained: Batches of the first steps, as the loader yields them.
         judged: Batches that the steps are judged by, and the probe's samples are from. They are
             others than the ``trained`` ones, as far as the loader has more.
-        samples: To probe, [n, …], by the first tensor of each judged batch; None where they do not
-            fit together.
-        refused: Why not.
+        probed: Batches with the samples to probe.
     """
 
     trained: list[Any]
     judged: list[Any]
-    samples: Tensor | None
-    refused: Exception | None = None
-
-    @property
-    def of_one_tensor(self) -> Tensor:
-        """The samples.
-
-        Raises:
-            Exception: Why there are none.
-        """
-        if self.samples is None:
-            assert self.refused is not None
-            raise self.refused
-        return self.samples
+    probed: list[Any]
 
 
 def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed: int) -> Walk:
@@ -72,17 +57,7 @@ def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed:
         TypeError: If ``inputs`` are no batches.
         ValueError: If there is no batch, or its samples cannot be probed.
     """
-    if isinstance(inputs, (Tensor, np.ndarray)):
-        batches: Iterable[Any] = _cut((inputs,), batch_size, seed)
-    elif is_one_batch(inputs) or _is_tuple_of_tensors(inputs):
-        batches = _cut(inputs, batch_size, seed)  # type: ignore[arg-type]
-    elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes, Mapping)):
-        batches = inputs
-    else:
-        raise TypeError(
-            "`inputs` must be an iterable of batches (a DataLoader) or tensors (inputs, targets), "
-            f"but got {type(inputs).__name__}."
-        )
+    batches = _cut(inputs, batch_size, seed) if is_side_by_side(inputs) else _checked(inputs)
     met: list[Any] = []
     further = 0
     with loader_restored(batches):
@@ -100,32 +75,68 @@ def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed:
     trained, judged = met[:place] or met, met[place:] or met
     # Where the judged ones are few, the probe takes the others too.
     enough = judged if judged is met else _enough([*judged, *trained], samples)
-    return Walk(trained, enough[: len(judged)], *_samples(enough, samples))
+    check_count(enough)
+    return Walk(trained, enough[: len(judged)], enough)
 
 
 def untrained(inputs: Inputs, samples: int | None) -> Walk:
-    """The same where nothing is trained: samples to probe alone, see :func:`gather`.
+    """The same where nothing is trained: samples to probe alone.
+
+    Of tensors that lie side by side evenly spaced samples are taken, so that data sorted by class
+    serves as well; of an iterable its first batches, and none more than needed is asked for.
+
+    Args:
+        inputs: As of :func:`walk`.
+        samples: How many at most; None takes all.
 
     Raises:
-        TypeError: If ``inputs`` are neither a tensor nor batches.
-        ValueError: If there is no batch, or its samples cannot be probed.
+        TypeError: If ``inputs`` are no batches.
+        ValueError: If there is no batch, or there are too few samples.
     """
-    plain = isinstance(inputs, (Tensor, np.ndarray, str, bytes, Mapping)) or is_one_batch(inputs)
-    if plain or not isinstance(inputs, Iterable):
-        found = gather(inputs, samples)
-        return Walk([], [found], found)
-    met: list[Any] = []
-    with loader_restored(inputs):
-        count = 0
-        for batch in inputs:
-            check_batch(batch, len(met))
-            met.append(batch)
-            count += count_of(batch)
-            if samples is not None and count >= samples:
-                break
-    if not met:
-        raise ValueError("`inputs` must yield at least one batch, but it is empty.")
-    return Walk([], met, *_samples(met, samples))
+    if is_side_by_side(inputs):
+        n = _length(inputs)
+        count = n if samples is None else min(samples, n)
+        index = torch.linspace(0, max(n - 1, 0), count, dtype=torch.float64, device="cpu")
+        met = [chosen(inputs, index.round().long())]
+    else:
+        met, found = [], 0
+        batches = _checked(inputs)
+        with loader_restored(batches):
+            for batch in batches:
+                check_batch(batch, len(met))
+                met.append(batch)
+                found += count_of(batch)
+                if samples is not None and found >= samples:
+                    break
+        if not met:
+            raise ValueError("`inputs` must yield at least one batch, but it is empty.")
+    check_count(met)
+    return Walk([], met, met)
+
+
+def one_tensor(
+    model: nn.Module, batches: Sequence[Any], calling: Calling, samples: int | None
+) -> Tensor | None:
+    """Samples [n, …], where one tensor of each batch goes in, and all have one shape; else None.
+
+    Args:
+        model: That is called.
+        batches: As the loader yields them.
+        calling: How.
+        samples: How many at most; None takes all.
+
+    Raises:
+        TypeError: If a batch fits no convention.
+        ValueError: If the samples cannot be probed, or a mapping does not tell which of its tensors
+            is meant.
+    """
+    parts = [calling.single(model, batch) for batch in batches]
+    known = [part.detach() for part in parts if part is not None and part.dim() > 0]
+    if len(known) < len(parts) or len({part.shape[1:] for part in known}) > 1:
+        return None
+    found = torch.cat(known)[:samples]
+    check_samples(found)
+    return found
 
 
 def check_batch(batch: Any, number: int) -> None:
@@ -148,28 +159,30 @@ def check_batch(batch: Any, number: int) -> None:
         )
 
 
-def _samples(batches: Sequence[Any], samples: int | None) -> tuple[Tensor | None, Exception | None]:
-    """Those of the first tensors, or why they do not fit together: the model may take more."""
-    check_count(batches)
-    try:
-        found = samples_of(batches, samples)
-    except (TypeError, ValueError, RuntimeError) as error:
-        return None, error
-    try:
-        check_samples(found)
-    except ValueError as error:
-        return None, error
-    return found, None
+def _checked(inputs: Any) -> Iterable[Any]:
+    """An iterable of batches."""
+    if isinstance(inputs, PackedSequence):
+        return [inputs]
+    if isinstance(inputs, Tensor) or not isinstance(inputs, Iterable):
+        known = False
+    else:
+        known = not isinstance(inputs, (str, bytes, Mapping, np.ndarray))
+    if not known:
+        raise TypeError(
+            "`inputs` must be tensors or arrays [n, …] of one length, such as (inputs, targets), "
+            f"or an iterable of batches (a DataLoader), but got {type(inputs).__name__}."
+        )
+    return inputs  # type: ignore[no-any-return]
 
 
-def _is_tuple_of_tensors(inputs: object) -> bool:
-    """Whether this is one batch: a tuple of tensors of one length (lists are of batches)."""
-    return (
-        isinstance(inputs, tuple)
-        and len(inputs) > 0
-        and all(isinstance(t, (Tensor, np.ndarray)) and t.ndim > 0 for t in inputs)
-        and len({len(t) for t in inputs}) == 1
-    )
+def _length(inputs: Any) -> int:
+    tensor = first_tensor(inputs) if not isinstance(inputs, np.ndarray) else inputs
+    if tensor is None:  # arrays in a tuple or mapping
+        parts = list(inputs.values()) if isinstance(inputs, Mapping) else inputs
+        return _length(parts[0])
+    if tensor.ndim == 0:
+        raise ValueError("`inputs` must have shape [n, …], but got a scalar tensor.")
+    return len(tensor)
 
 
 def _divided(met: Sequence[Any], steps: int, samples: int) -> int:
@@ -192,17 +205,14 @@ def _enough(batches: Sequence[Any], samples: int | None) -> list[Any]:
     return chosen
 
 
-def _cut(tensors: Sequence[Any], batch_size: int, seed: int) -> Iterable[Any]:
-    """Shuffled batches of tensors that lie side by side; none of a single sample is left over."""
-    whole = [from_array(t) if isinstance(t, np.ndarray) else t for t in tensors]
-    if any(t.dim() == 0 or len(t) != len(whole[0]) for t in whole):
-        shapes = [tuple(t.shape) for t in whole]
-        raise ValueError(f"`inputs` must be tensors of as many samples, but got shapes {shapes}.")
+def _cut(inputs: Any, batch_size: int, seed: int) -> Iterable[Any]:
+    """Shuffled batches of what lies side by side; none of a single sample is left over."""
     generator = torch.Generator().manual_seed(seed)
-    order = torch.randperm(len(whole[0]), generator=generator, device="cpu")
+    order = torch.randperm(_length(inputs), generator=generator, device="cpu")
     cut = list(order.split(batch_size))
     if batch_size > 1 and len(cut) > 1 and len(cut[-1]) == 1:  # batch normalisation refuses it
         cut[-2:] = [torch.cat(cut[-2:])]
     for part in cut:
-        parts = tuple(t[part.to(t.device)] for t in whole)
-        yield parts if len(parts) > 1 else parts[0]
+        batch = chosen(inputs, part)
+        alone = isinstance(batch, (tuple, list)) and len(batch) == 1
+        yield batch[0] if alone else batch

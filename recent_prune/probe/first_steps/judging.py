@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.first_steps.objective import Answer, Objective, raising
+from recent_prune.probe.first_steps.objective import Answer, NoLossError, Objective, raising
 from recent_prune.probe.first_steps.reference import (
     Count,
     Right,
@@ -21,7 +22,7 @@ from recent_prune.probe.first_steps.reference import (
 )
 from recent_prune.probe.first_steps.training import Loss
 from recent_prune.probe.restoring.devices import solvable
-from recent_prune.probe.restoring.isolation import isolated
+from recent_prune.probe.restoring.isolation import run_isolated
 
 MOST_OUTPUTS = 2**14
 """Outputs of a sample that are compared; of more, evenly spaced ones."""
@@ -40,6 +41,7 @@ class Judged:
         right: Share of right classes, and that of the commonest.
         outputs: [n, d] on the model's device, float32, or None where there are none.
         constant: Loss of the best constant prediction; NaN where it is not known.
+        in_training: Whether it said so in training mode, since it has no loss in any other.
     """
 
     loss: float
@@ -47,6 +49,7 @@ class Judged:
     right: Right
     outputs: Tensor | None
     constant: float
+    in_training: bool = False
 
     @property
     def spread(self) -> float:
@@ -76,15 +79,18 @@ def judged(
         when: Said of an error.
         reference: Whether the constant prediction is asked for.
     """
-    losses: list[Tensor] = []
-    counts: list[Count | None] = []
-    rows: list[Tensor] = []
-    shapes: list[tuple[Tensor, Any]] = []
-    with isolated(model, seed):
+
+    def run(in_training: bool) -> Judged:
+        losses: list[Tensor] = []
+        counts: list[Count | None] = []
+        rows: list[Tensor] = []
+        shapes: list[tuple[Tensor, Any]] = []
+        if in_training:
+            model.train()
         for number, batch in enumerate(batches, start=1):
             with raising(f"{when}, in batch {number} of {len(batches)} that it is judged by"):
                 answer = ask(model, batch)
-            losses.append(answer.loss)
+            losses.append(answer.loss.detach())
             if answer.output is None:
                 continue
             # Of the outputs only this is kept: all together may be larger than a training step.
@@ -100,7 +106,15 @@ def judged(
             right(counts),
             _joined(rows),
             constant_loss(loss, shapes) if known else math.nan,
+            in_training,
         )
+
+    try:
+        return run_isolated(model, seed, partial(run, False))
+    except NoLossError:
+        if not any(module.training for module in model.modules()):
+            raise
+    return run_isolated(model, seed, partial(run, True))
 
 
 def _pair(answer: Answer, loss: Loss | None) -> tuple[tuple[Tensor, Any] | None, bool]:
@@ -139,7 +153,10 @@ def repeatable(model: nn.Module, batch: Any, ask: Objective, seed: int, was: Jud
         seed: Likewise.
         was: What it said.
     """
-    with isolated(model, seed):
+
+    def run() -> bool:
+        if was.in_training:
+            model.train()
         answer = ask(model, batch)
         pairs = [(answer.loss, was.first_loss)]
         if answer.output is not None and was.outputs is not None:
@@ -148,6 +165,8 @@ def repeatable(model: nn.Module, batch: Any, ask: Objective, seed: int, was: Jud
             a.shape == b.shape and bool(((a == b) | (a.isnan() & b.isnan())).all())
             for a, b in pairs
         )
+
+    return run_isolated(model, seed, run)
 
 
 def output_change(before: Judged, after: Judged) -> float:

@@ -29,6 +29,10 @@ class Answer(NamedTuple):
     target: Any
 
 
+class NoLossError(ValueError):
+    """A model that was to return its own loss did not."""
+
+
 Objective = Callable[[nn.Module, Any], Answer]
 
 
@@ -54,6 +58,7 @@ def objective(training: Training) -> Objective:
             if training.loss is None:
                 loss = _own_loss(model, output)
             else:
+                _check_target(given, batch)
                 with raising("`loss`", batch):
                     loss = training.loss(output, given.target)
         return Answer(_scalar(loss), _predictions(output), given.target)
@@ -68,16 +73,20 @@ def arguments_of(model: nn.Module, batch: Any, training: Training) -> Arguments:
         TypeError: If the batch fits none of the conventions.
         ValueError: If a target is missing.
     """
-    if training.call is None:
-        given = arguments(model, batch, own_loss=training.loss is None)
-    else:
-        given = Arguments((), {}, target_of(batch))
-    if training.loss is not None and given.target is None:
+    if training.call is not None:
+        return Arguments((), {}, target_of(batch))
+    given = arguments(model, batch, own_loss=training.loss is None)
+    if training.loss is not None:
+        _check_target(given, batch)
+    return given
+
+
+def _check_target(given: Arguments, batch: Any) -> None:
+    if given.target is None:
         raise ValueError(
             f"`loss` needs a target, but the batch ({described(batch)}) has none: give batches "
             "(inputs, targets), or loss=None and a `call(model, batch)` that returns the loss."
         )
-    return given
 
 
 def _own_loss(model: nn.Module, output: Any) -> Any:
@@ -88,9 +97,12 @@ def _own_loss(model: nn.Module, output: Any) -> Any:
         found = output[0]
     if isinstance(found, Tensor):
         return found
-    raise ValueError(
+    if isinstance(output, Mapping) and output and _is_scalar(list(output.values())):
+        return torch.stack(list(output.values())).sum()  # several losses, as detectors have
+    raise NoLossError(
         f"`loss` is None, so `model` ({type(model).__name__}) must return its own, as a scalar, "
-        f"under 'loss' or first of a tuple, but it returned {_kind(output)}."
+        "under 'loss', first of a tuple or as a mapping of several, but it returned "
+        f"{_kind(output)}."
     )
 
 

@@ -200,7 +200,10 @@ class _Watch:
     def _before(self, consumer: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             tensor = first_tensor((args, kwargs))
-            if tensor is None or is_plain(tensor) or self._was_seen(tensor):
+            if tensor is None or is_plain(tensor):
+                return
+            if self._was_seen(tensor):
+                self._input_known |= self.called  # what goes in has arrived
                 return
             activation = self.view.of((args, kwargs), tensor)
             if not self._input_known and (activation is not None or not self._tokens):

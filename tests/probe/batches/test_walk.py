@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from recent_prune.probe.batches.walk import size_of, walk
+from recent_prune.probe.batches.samples import count_of
+from recent_prune.probe.batches.walk import untrained, walk
 
 Pair = tuple[Tensor, Tensor]
 
@@ -38,8 +39,8 @@ def test_a_loader_is_asked_for_no_more_than_needed() -> None:
     found = walk(loader(), 4, 25, 64, 0)
     assert places(found.trained) == list(range(40))
     assert places(found.judged) == list(range(40, 70))
-    assert found.samples.shape == (25, 2)
-    assert torch.equal(found.samples, torch.cat([x for x, _ in found.judged])[:25])
+    assert found.of_one_tensor.shape == (25, 2)
+    assert torch.equal(found.of_one_tensor, torch.cat([x for x, _ in found.judged])[:25])
     assert drawn == list(range(7))
 
 
@@ -67,21 +68,21 @@ def test_loaders_of_any_length(sizes: list[int], steps: int, samples: int | None
     elif len(met.trained) < steps:
         assert len(met.judged) <= len(batches) - len(batches) // 2
     if samples is not None:
-        assert len(met.samples) == min(sum(sizes), samples)
+        assert len(met.of_one_tensor) == min(sum(sizes), samples)
 
 
 def test_one_batch_is_trained_on_and_judged() -> None:
     (batch,) = numbered([30])
     found = walk([batch], 5, 160, 64, 0)
     assert found.trained == [batch] == found.judged
-    assert torch.equal(found.samples, batch[0])
+    assert torch.equal(found.of_one_tensor, batch[0])
 
 
 def test_a_short_loader_gives_the_probe_what_was_trained_on_too() -> None:
     found = walk(numbered([10] * 4), 8, 160, 64, 0)
     assert places(found.trained) == list(range(20))
     assert places(found.judged) == list(range(20, 40))
-    assert len(found.samples) == 40
+    assert len(found.of_one_tensor) == 40
 
 
 def test_ragged_batches_are_batches() -> None:
@@ -110,7 +111,7 @@ def test_no_single_sample_is_left_over(samples: int, size: int, sizes: list[int]
     found = walk(batch, 1, None, size, 0)
     whole = found.trained[0] is found.judged[0]
     both = found.trained if whole else [*found.trained, *found.judged]
-    assert [size_of(b) for b in both] == sizes
+    assert [count_of(b) for b in both] == sizes
 
 
 def test_arrays_become_what_models_take() -> None:
@@ -128,7 +129,7 @@ def test_arrays_become_what_models_take() -> None:
 def test_a_default_device_is_no_obstacle() -> None:
     (batch,) = numbered([100])
     with torch.device("meta"):
-        assert walk(batch, 2, 30, 20, 0).samples.device.type == "cpu"
+        assert walk(batch, 2, 30, 20, 0).of_one_tensor.device.type == "cpu"
 
 
 def test_the_workers_of_a_running_epoch_go_on() -> None:
@@ -143,6 +144,35 @@ def test_the_workers_of_a_running_epoch_go_on() -> None:
     seen += [labels for _, labels in epoch]
     assert torch.cat(seen).tolist() == list(range(60))
     assert loader._iterator is epoch
+
+
+def test_what_does_not_fit_together_is_refused_when_asked_for() -> None:
+    batches = [torch.rand(20, 3), torch.rand(20, 4)]
+    for met in (walk(batches, 1, 40, 64, 0), untrained(batches, 40)):
+        assert met.samples is None
+        with pytest.raises(ValueError, match=r"samples of one shape, but got \(3,\), \(4,\)"):
+            _ = met.of_one_tensor
+
+
+def test_what_is_not_trained_is_met_from_the_first_batch_on() -> None:
+    batches = numbered([10] * 6)
+    met = untrained(batches, 25)
+    assert met.trained == []
+    assert list(map(id, met.judged)) == list(map(id, batches[:3]))
+    assert torch.equal(met.of_one_tensor, torch.cat([x for x, _ in batches])[:25])
+    assert len(untrained(batches, None).judged) == 6
+
+
+SINGLE = [(torch.rand(20), 3), [torch.rand(20), 0.5], (torch.rand(20), torch.tensor(3))]
+
+
+@pytest.mark.parametrize("item", SINGLE, ids=["int", "float", "scalar"])
+def test_single_samples_are_not_taken_for_batches(item: Any) -> None:
+    message = r"its item 0 looks like a single sample .* DataLoader\(dataset, batch_size=…\)"
+    with pytest.raises(ValueError, match=message):
+        walk([item] * 40, 3, 20, 64, 0)
+    with pytest.raises(ValueError, match=message):
+        untrained([item] * 40, 20)
 
 
 @pytest.mark.parametrize(

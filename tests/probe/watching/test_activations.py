@@ -19,7 +19,7 @@ class Recorder:
         self.layers: dict[str, Tensor] = {}
         self.output: Tensor | None = None
 
-    def on_input(self, activation: Tensor) -> None:
+    def on_input(self, _: str, activation: Tensor) -> None:
         assert self.input is None
         self.input = activation
 

@@ -1,0 +1,1 @@
+"""Many architectures, each called as its documentation calls it: answered, and rightly judged?"""

@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import recent_prune as rp
+from recent_prune.probe.batches.calling import Calling
+from recent_prune.probe.quantities.gram import layer_gram
+from recent_prune.probe.watching.batchwise import NO_MASK, Inputs, observe_called
+from recent_prune.probe.watching.observation import Observation
+from tests.networks import Bert, Compared, Functional, Noisy, Residual, Rows, Tokens, cnn, mlp
+
+PROFILES = (
+    "relative_entropy",
+    "retained",
+    "differential_entropy",
+    "gram_entropy",
+    "activation_rms",
+    "relative_variance",
+    "jacobian_norm",
+)
+
+
+def by_call(model: nn.Module, batch: Any) -> Any:
+    """What a user writes as ``call``."""
+    return model(batch)
+
+
+def observed(
+    model: nn.Module, batches: list[Any], perturbed: int = 0, **other: Any
+) -> tuple[Observation, Inputs, int]:
+    settings = {"samples": None, "layers": None, **other}
+    with torch.no_grad():
+        return observe_called(model, batches, Calling(), perturbed=perturbed, **settings)
+
+
+class Stacked(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.GRU(8, 16, 2, batch_first=True), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.body(x.flatten(1, 2))[0][:, -1])  # type: ignore[no-any-return]
+
+
+def straight() -> nn.Module:
+    """The input goes into the first layer as it is."""
+    return nn.Sequential(
+        nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 12), nn.Tanh(), nn.Linear(12, 2)
+    )
+
+
+TOKENS = torch.randint(0, 50, (200, 6), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        mlp,
+        cnn,
+        lambda: cnn(batch_norm=True),
+        Functional,
+        Residual,
+        Noisy,
+        Stacked,
+        straight,
+        Tokens,
+    ],
+)
+def test_a_model_of_one_tensor_has_the_same_profile_either_way(
+    digits: Tensor, build: Callable[[], nn.Module]
+) -> None:
+    model = build()
+    inputs = digits[:160]
+    if isinstance(model, Tokens):
+        inputs = TOKENS[:160]
+    elif build is straight:
+        inputs = inputs[:, 0].flatten(1)[:, 16:24]
+    plain, called = rp.probe(model, inputs), rp.probe(model, [inputs], call=by_call)
+    assert called.layers == plain.layers
+    for name in PROFILES:
+        wanted = pytest.approx(getattr(plain, name), rel=1e-3, abs=1e-6, nan_ok=True)
+        assert getattr(called, name) == wanted, name
+    for name in ("samples", "cutoff", "normalized", "zeroed", "stochastic", "constant_output"):
+        assert getattr(called, name) == getattr(plain, name), name
+    assert called.redundancy == pytest.approx(plain.redundancy, rel=1e-4)
+    assert called.input_rms == pytest.approx(plain.input_rms, rel=1e-6)
+    assert called.inputs == (("embedding",) if isinstance(model, Tokens) else ("input",))
+    assert called.retained_by_input == (called.retained,)
+    assert (plain.inputs, plain.retained_by_input, plain.unseen) == ((), (), called.unseen)
+
+
+@pytest.mark.parametrize("size", [7, 40, 160])
+def test_batches_are_put_together(digits: Tensor, size: int) -> None:
+    model, whole = Compared(), digits[:200].flatten(1)
+    pairs = list(zip(whole[:160].split(size), whole[40:].split(size), strict=True))
+    one, several = rp.probe(model, [(whole[:160], whole[40:])]), rp.probe(model, pairs)
+    assert several.layers == one.layers
+    assert several.samples == 160
+    for name in PROFILES[:-1]:
+        assert getattr(several, name) == pytest.approx(getattr(one, name), rel=1e-3, abs=1e-5)
+    assert several.jacobian_norm == pytest.approx(one.jacobian_norm, rel=0.5)  # of 7 samples
+
+
+def test_no_more_samples_than_asked_for() -> None:
+    batches = [(torch.rand(10, 8), torch.rand(10, 8)) for _ in range(5)]
+    seen, inputs, count = observed(Compared(8), batches, perturbed=4, samples=25)
+    assert count == 25
+    assert torch.equal(inputs.rows["a"], torch.cat([a for a, _ in batches])[:25])
+    (moved,) = {tuple(gram.cross.shape) for gram in seen.grams}
+    assert moved == (0, 25)
+
+
+def padded(lengths: list[int], fill: float = 0.0) -> dict[str, Tensor]:
+    """Sequences [n, t, 8] of the longest's length, and which positions are real."""
+    draw = torch.Generator().manual_seed(sum(lengths))
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    x = torch.randn(*mask.shape, 8, generator=draw)
+    return {"x": x.masked_fill(~mask[..., None], fill), "mask": mask}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_sequences_of_any_length_are_summed_over_their_real_positions(masked: bool) -> None:
+    """Against a plain loop over the samples."""
+    model = Rows()
+    lengths = [[3 + k % 4 for k in range(20)], [1 + k % 9 for k in range(20)]]
+    batches: list[Any] = [padded(some) for some in lengths]
+    if not masked:
+        batches = [{"x": batch["x"]} for batch in batches]
+    seen, inputs, _ = observed(model, batches)
+    assert seen.names == ["input of second", "input of head"]
+    rows: list[list[Tensor]] = [[], []]
+    with torch.no_grad():
+        for batch, some in zip(batches, lengths, strict=True):
+            for sequence, length in zip(batch["x"], some, strict=True):
+                x = sequence[:length] if masked else sequence
+                rows[0].append(x.sum(0) / math.sqrt(len(x)))
+                hidden = torch.tanh(model.first(x))
+                rows[1].append(hidden.sum(0) / math.sqrt(len(x)))
+    torch.testing.assert_close(inputs.rows["x"], torch.stack(rows[0]))
+    wanted = layer_gram(torch.stack(rows[1]), 0, 2048)
+    for found, number in zip(seen.grams[0], wanted, strict=True):
+        torch.testing.assert_close(found, number, equal_nan=True, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("fill", [3.0, 1e30, math.inf, math.nan])
+def test_what_stands_at_padded_positions_does_not_count(fill: float) -> None:
+    model, lengths = Rows(), [[3 + k % 4 for k in range(40)], [2 + k % 7 for k in range(40)]]
+    clean, dirty = ([padded(some, value) for some in lengths] for value in (0.0, fill))
+    first, second = (rp.probe(model, batches) for batches in (clean, dirty))
+    assert second.inputs == first.inputs == ("x",)
+    for name in PROFILES[:-1]:
+        assert getattr(second, name) == getattr(first, name), name
+    assert second.jacobian_norm == pytest.approx(first.jacobian_norm, rel=0.1)
+
+
+def sentences(lengths: list[int], filler: int = 0) -> dict[str, Tensor]:
+    draw = torch.Generator().manual_seed(sum(lengths))
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    ids = torch.randint(1, 50, mask.shape, generator=draw).masked_fill(~mask, filler)
+    return {"input_ids": ids, "attention_mask": mask.long()}
+
+
+def test_tokens_at_padded_positions_do_not_count() -> None:
+    lengths = [[3 + k % 4 for k in range(40)], [2 + k % 7 for k in range(40)]]
+    model = Bert()
+    one, other = (rp.probe(model, [sentences(s, f) for s in lengths]) for f in (0, 17))
+    assert one.inputs == ("words",)
+    assert one.retained == pytest.approx(other.retained, abs=1e-4)
+    # Without the mask they do, and the result says so.
+    unmasked = [{"input_ids": sentences(s, 17)["input_ids"]} for s in lengths]
+    bare = rp.probe(model, unmasked)
+    assert (one.notes, bare.notes) == ((), (NO_MASK,))
+    assert bare.retained != pytest.approx(other.retained, abs=1e-2)
+
+
+class Branches(nn.Module):
+    """Layers that only long, or only short, sequences go through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.long, self.short = nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8)
+        self.after_long, self.after_short = nn.Linear(8, 8), nn.Linear(8, 8)
+        self.head = nn.Linear(8, 2)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        x = torch.tanh(self.stem(x)).sum(1) + y
+        if len(x) > 25:
+            x = x + self.after_long(torch.tanh(self.long(x)))
+        else:
+            x = x + self.after_short(torch.tanh(self.short(x)))
+        return self.head(x)  # type: ignore[no-any-return]
+
+
+def test_layers_that_are_not_called_in_every_batch_are_named() -> None:
+    batches = [(torch.rand(n, 5, 8), torch.rand(n, 8)) for n in (30, 20)]
+    for several in (batches, batches[::-1]):
+        result = rp.probe(Branches(), several)
+        assert "input of head" in result.layers
+        assert set(result.unseen) == {
+            "input of after_long",
+            "input of after_short",
+            "input of short",
+            "input of long",
+        }
+
+
+def test_of_two_inputs_both_are_perturbed() -> None:
+    """A linear map of both: mean square response ‖W‖² / d, exactly over all directions."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.join, self.head = nn.Linear(24, 200), nn.Linear(200, 2)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return self.head(self.join(torch.cat([a, b], 1)))  # type: ignore[no-any-return]
+
+    model, inputs = Both(), torch.randn(100, 24)
+    found = rp.probe(model, [(inputs[:, :16], inputs[:, 16:])]).jacobian_norm[0]
+    assert found == pytest.approx(float(model.join.weight.square().sum()) / 200, rel=0.3)
+
+
+def test_layers_can_be_asked_for() -> None:
+    pair = (torch.rand(40, 8), torch.rand(40, 8))
+    result = rp.probe(Compared(8), [pair], layers=["second", "first#2", "input of head"])
+    assert result.layers == ("first#2", "second", "second#2", "input of head") or set(
+        result.layers
+    ) == {"first#2", "second", "second#2", "input of head"}
+    with pytest.raises(ValueError, match=r"`layers` must name modules .* got \['third'\]"):
+        rp.probe(Compared(8), [pair], layers=["third"])
+
+
+def test_all_calls_of_a_shared_layer_are_shown() -> None:
+    pair = (torch.rand(40, 8), torch.rand(40, 8))
+    result = rp.probe(Compared(8), [pair])
+    assert result.inputs == ("a", "b")
+    assert result.layers == ("input of second", "input of second#2", "input of head")
+    (a, b) = result.retained_by_input
+    assert min(a[0], b[1]) > 0.3
+    assert max(a[1], b[0]) < 0.05
+
+
+class Said(nn.Module):
+    """Gives what it is told, after two layers."""
+
+    def __init__(self, say: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.first, self.head, self.say = nn.Linear(16, 16), nn.Linear(16, 2), say
+
+    def forward(self, a: Tensor, b: Tensor) -> Any:
+        return self.say(self.head(torch.tanh(self.first(torch.cat([a, b], 1)))))
+
+
+@pytest.mark.parametrize(
+    ("say", "constant", "stochastic"),
+    [
+        (lambda out: out, False, False),
+        (lambda out: {"logits": out * 0 + 3}, True, False),
+        (lambda out: (out.mean(1) * 0, None), True, False),
+        (lambda out: out.mean(), False, False),
+        (lambda out: out + torch.rand(2), False, True),
+    ],
+)
+def test_what_comes_out(say: Callable[[Tensor], Any], constant: bool, stochastic: bool) -> None:
+    pairs = [(torch.rand(20, 8), torch.rand(20, 8)) for _ in range(2)]
+    result = rp.probe(Said(say), pairs)
+    assert (result.constant_output, result.stochastic) == (constant, stochastic)
+
+
+def test_nothing_to_reconstruct_is_refused() -> None:
+    class Dice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return self.head(torch.tanh(self.body(torch.cat([a, b], 1).float())))  # type: ignore[no-any-return]
+
+    chosen = torch.rand(40, 2) < 0.5
+    with pytest.raises(ValueError, match="`inputs` must hold something to reconstruct"):
+        rp.probe(Dice(), [(chosen, ~chosen)])
