@@ -18,6 +18,7 @@ from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.distributed import is_shared, judged_by_the_first, pruner_of
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
 from recent_prune.probe import ProbeResult, Training
+from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
@@ -39,6 +40,7 @@ def probe_trial(
     layers: Sequence[str] | None = None,
     reconstruct: Tensor | None = None,
     training: Training | None = None,
+    call: Call | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> Verdict:
@@ -74,7 +76,7 @@ def probe_trial(
         trial: The trial of the objective, or a FixedTrial.
         model: The model at its initialization; it comes back untouched, see
             :func:`recent_prune.probe.probe`.
-        inputs: Samples [n, …] or an iterable of batches.
+        inputs: Samples [n, …], or an iterable of batches as the training loop gets them.
         rule: Default: the rule of the study's :class:`ReconstructionEntropyPruner`, or
             :class:`TrainabilityRule` if it has another pruner.
         estimator: As in :func:`recent_prune.probe.probe`.
@@ -85,6 +87,7 @@ def probe_trial(
         training: How the trial trains, as in :func:`recent_prune.probe.probe`: its loss, its
             optimizer, and the steps of its full training. Without it learning rate and optimizer
             are not looked at, which is logged once. Default: none.
+        call: As in :func:`recent_prune.probe.probe`.
         rtol: As in :func:`recent_prune.probe.probe`.
         seed: As in :func:`recent_prune.probe.probe`.
 
@@ -113,6 +116,7 @@ def probe_trial(
             layers=layers,
             reconstruct=reconstruct,
             training=training,
+            call=call,
             rtol=rtol,
             seed=seed,
         )

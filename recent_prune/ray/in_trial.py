@@ -11,6 +11,7 @@ from ray import tune
 from torch import nn
 
 from recent_prune.probe import Training
+from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.ray.probing import described
@@ -35,6 +36,7 @@ def probe_and_report(
     estimator: Estimator = "ridge",
     layers: Sequence[str] | None = None,
     training: Training | None = None,
+    call: Call | None = None,
     rtol: float = 0.005,
 ) -> Verdict:
     """Probe within a trial and, if it cannot train, report that to the scheduler, which stops it.
@@ -72,6 +74,7 @@ def probe_and_report(
         layers: As in :func:`recent_prune.probe.probe`.
         training: How the trial trains, as in :func:`recent_prune.probe.probe`; without it learning
             rate and optimizer are not looked at, which is logged once. Default: none.
+        call: As in :func:`recent_prune.probe.probe`.
         rtol: As in :func:`recent_prune.probe.probe`.
 
     Returns:
@@ -95,6 +98,7 @@ def probe_and_report(
         layers=layers,
         reconstruct=None,
         training=training,
+        call=call,
         rtol=rtol,
         seed=0,
     )

@@ -12,6 +12,7 @@ from ray.tune.utils import flatten_dict
 from torch import nn
 
 from recent_prune.probe import ProbeResult, Training, probe, probe_many
+from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.batches.walk import untrained
 from recent_prune.probe.probing import Estimator, resolved
@@ -97,6 +98,7 @@ class ProbeSettings:
     layers: Sequence[str] | None
     rtol: float
     training: MakeTraining | None = None
+    call: Call | None = None
 
     def load_inputs(self) -> Inputs | None:
         """What all trials are probed with, loaded where this is called if a function loads it.
@@ -120,7 +122,7 @@ def pickled(settings: ProbeSettings) -> bytes:
     Raises:
         TypeError: If one of them cannot be pickled.
     """
-    for name in ("build_model", "inputs", "rule", "estimator", "training"):
+    for name in ("build_model", "inputs", "rule", "estimator", "training", "call"):
         try:
             cloudpickle.dumps(getattr(settings, name))
         except Exception as error:
@@ -174,6 +176,7 @@ def _probed_together(
         inputs,
         estimator=settings.estimator,
         layers=settings.layers,
+        call=settings.call,
         rtol=settings.rtol,
         progress=False,
     )
@@ -186,12 +189,14 @@ def _probed_alone(
     """The result after the trial's first steps, where its training is known."""
     try:
         model = _built(settings.build_model, candidate, device)
+        training = _training(settings.training, model, candidate)
         return probe(
             model,
             _loaded(settings.inputs, candidate) if inputs is None else inputs,
             estimator=settings.estimator,
             layers=settings.layers,
-            training=_training(settings.training, model, candidate),
+            training=training,
+            call=settings.call if training is None else None,
             rtol=settings.rtol,
         )
     except Exception as error:

@@ -15,6 +15,7 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray import tune_controller
@@ -122,6 +123,8 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             optimizer over that model, or None where the trial is to be probed at its
             initialization alone. It must be picklable. Default: none, learning rate and optimizer
             are not looked at, which is logged once.
+        call: As in :func:`recent_prune.probe.probe`, for trials without ``training``. It must be
+            picklable.
         rtol: As in :func:`recent_prune.probe.probe`.
         batch_size: Trials that a probe actor gets at a time, at most. Default 16.
         probe_actors: Probe actors at a time, at most. Default 1.
@@ -149,6 +152,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         estimator: Estimator = "ridge",
         layers: Sequence[str] | None = None,
         training: MakeTraining | None = None,
+        call: Call | None = None,
         rtol: float = 0.005,
         batch_size: int = 16,
         probe_actors: int = 1,
@@ -182,7 +186,9 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             if not callable(inputs):
                 inputs = sendable(inputs, samples, trained=training is not None)
             rule = rule or TrainabilityRule()
-            settings = ProbeSettings(build_model, inputs, rule, estimator, layers, rtol, training)
+            settings = ProbeSettings(
+                build_model, inputs, rule, estimator, layers, rtol, training, call
+            )
             self._settings = pickled(settings)
         self._certified = rule if isinstance(rule, CertifiedRule) else None
         self._metric: str | None = None

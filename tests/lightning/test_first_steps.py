@@ -289,11 +289,12 @@ class TestLosses:
         assert steps.loss_after < steps.loss_before
 
 
-class WholeBatch(Classifier):
-    """Its `forward` takes the whole batch, of a kind of its own."""
+class InTrainingOnly(Classifier):
+    """It cannot be evaluated."""
 
     def forward(self, batch: Any) -> Tensor:
-        return self.network(batch.get("digits"))  # type: ignore[no-any-return]
+        assert self.training, "not in evaluation mode"
+        return self.network(batch["digits"])  # type: ignore[no-any-return]
 
     def training_step(self, batch: Any, index: int) -> Tensor:
         return cross_entropy(self(batch), batch["what"])
@@ -354,16 +355,16 @@ class TestWhatCannotBeJudged:
         callback = ReconstructionEntropyCallback(trial, rule=judge)
         trainer = new_trainer(callback)
         with pytest.warns(
-            UserWarning, match="The probe failed, so .*AttributeError: .*get"
+            UserWarning, match="The probe failed, so .*AssertionError: not in eval"
         ) as told:
-            trainer.fit(WholeBatch(mlp()), named_loader())
+            trainer.fit(InTrainingOnly(mlp()), named_loader())
         assert len([w for w in told if "probe" in str(w.message)]) == 1
         assert trainer.global_step == 4
         assert callback.verdict is not None
         assert callback.verdict.trainable
         assert "It could not be judged: " in callback.verdict.reason
         if trial is not None:
-            assert "Error: " in trial.user_attrs[attributes.FAULT]
+            assert "AssertionError: " in trial.user_attrs[attributes.FAULT]
 
     def test_batches_come_as_they_are(self) -> None:
         """What `training_step` gets is not taken apart, nor moved by anybody else."""

@@ -96,12 +96,13 @@ def test_all_of_a_loader_that_is_short_or_where_the_estimator_takes_all() -> Non
 
 
 def test_samples_alone_are_cut_to_what_the_estimator_needs() -> None:
-    assert len(sendable((X, Y), 100, trained=False)) == 100  # type: ignore[arg-type]
+    ((x, y),) = sendable((X, Y), 100, trained=False)  # type: ignore[misc]
+    assert len(x) == len(y) == 100
 
 
-@pytest.mark.parametrize("inputs", ["digits", {"x": X}, 3])
+@pytest.mark.parametrize("inputs", ["digits", {"x": X, "y": Y[:3]}, 3])
 def test_no_batches(inputs: Any) -> None:
-    with pytest.raises(TypeError, match="`inputs` must be an iterable of batches"):
+    with pytest.raises(TypeError, match=r"`inputs` must be tensors .*or an iterable of batches"):
         sendable(inputs, 100, trained=True)
 
 

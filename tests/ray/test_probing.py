@@ -105,9 +105,9 @@ def test_a_build_that_changes_its_configuration_changes_no_other(digits: Tensor)
 
 def test_inputs_may_be_loaded_by_a_function(digits: Tensor) -> None:
     for inputs in (digits, lambda: digits, lambda: iter([digits])):
-        loaded = settings(inputs=inputs).load_inputs()
-        assert isinstance(loaded, Tensor)
-        assert len(loaded) == rp.Ridge().samples
+        (batch,) = settings(inputs=inputs).load_inputs()  # type: ignore[misc]
+        assert isinstance(batch, Tensor)
+        assert len(batch) >= rp.Ridge().samples
 
 
 def test_outcomes_survive_json() -> None:
@@ -158,10 +158,9 @@ def test_a_shuffled_loader_gives_every_actor_the_same_samples() -> None:
     known = settings(inputs=lambda: DataLoader(TensorDataset(x), 50, shuffle=True))
     state = torch.get_rng_state()
     torch.rand(1)
-    first = known.load_inputs()
+    first: Any = known.load_inputs()
     torch.set_rng_state(state)
-    again = known.load_inputs()
-    assert isinstance(first, Tensor)
-    assert isinstance(again, Tensor)
-    assert torch.equal(again, first)
+    again: Any = known.load_inputs()
+    assert len(again) == len(first) > 0
+    assert all(torch.equal(a[0], b[0]) for a, b in zip(again, first, strict=True))
     assert torch.equal(torch.get_rng_state(), state)

@@ -239,8 +239,11 @@ def _parameters(model: nn.Module) -> list[inspect.Parameter] | None:
 
 
 def _shown(model: nn.Module) -> str:
-    known = _parameters(model)
-    return "(…)" if known is None else f"({', '.join(map(str, known))})"
+    try:
+        signature = inspect.signature(model.forward)
+    except (TypeError, ValueError):  # such as scripted ones
+        return "(…)"
+    return str(signature.replace(return_annotation=signature.empty))
 
 
 def described(batch: Any) -> str:

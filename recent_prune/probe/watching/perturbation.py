@@ -38,7 +38,7 @@ def with_perturbed(batch: Tensor, count: int) -> tuple[Tensor, int, float]:
 
 
 def with_perturbed_copies(
-    batch: Any, samples: int, inputs: Sequence[Tensor], count: int
+    batch: Any, samples: int, inputs: Sequence[Tensor], count: int, mask: Tensor | None = None
 ) -> tuple[Any, int, float]:
     """Append copies of the first samples to all tensors of a batch, those of the inputs perturbed.
 
@@ -47,6 +47,7 @@ def with_perturbed_copies(
         samples: In it.
         inputs: Which of its tensors are perturbed.
         count: How many samples at most.
+        mask: Which positions are real, [samples, t].
 
     Returns:
         As :func:`with_perturbed`; the batch as it is where it holds no such input, or anything
@@ -61,7 +62,7 @@ def with_perturbed_copies(
                 raise _CannotAppendError
             some = value[: min(count, samples)]
             if id(value) in places:
-                moved = _moved(some, places[id(value)])
+                moved = _moved(some, places[id(value)], mask)
                 pairs.append((some, moved))
                 some = moved
             return torch.cat([value, some])
@@ -77,7 +78,7 @@ def with_perturbed_copies(
         whole = appended(batch)
     except _CannotAppendError:
         pairs.clear()
-    if not pairs:
+    if not pairs or count == 0:
         return batch, 0, float("nan")
     return whole, min(count, samples), _size(pairs)
 
@@ -86,20 +87,25 @@ class _CannotAppendError(Exception):
     pass
 
 
-def _moved(some: Tensor, seed: int) -> Tensor:
+def _moved(some: Tensor, seed: int, mask: Tensor | None = None) -> Tensor:
     if some.is_complex():
-        return torch.view_as_complex(_moved(torch.view_as_real(some), seed))
+        return torch.view_as_complex(_moved(torch.view_as_real(some), seed, mask))
     precise = some.to(torch.promote_types(some.dtype, torch.float32))
     # Not PyTorch's generator: with the same seed a model's weights would be the same numbers.
     numbers = np.random.default_rng(seed).standard_normal(some.shape)
     direction = torch.from_numpy(numbers).to(precise.dtype).to(precise.device)
-    return (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
+    if mask is None or some.dim() < 3 or some.shape[1] != mask.shape[1]:
+        return (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
+    real = mask[: len(some)].reshape(*some.shape[:2], *[1] * (some.dim() - 2))
+    # What stands at padded positions may be anything.
+    scale = precise.masked_fill(~real, 0).square().sum() / real.expand_as(precise).sum()
+    return torch.where(real, precise + SIZE * scale.sqrt() * direction, precise).to(some.dtype)
 
 
 def _size(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
     """Mean square of the perturbation of all of them."""
     squares = [
-        (solvable(as_real(moved)).double() - solvable(as_real(some)).double()).square()
+        (solvable(as_real(moved)).double() - solvable(as_real(some)).double()).nan_to_num().square()
         for some, moved in pairs
     ]
     return sum(float(s.sum()) for s in squares) / sum(s.numel() for s in squares)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+_KINDS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN_TANH": nn.RNN, "RNN_RELU": nn.RNN}
 
-def inner_outputs(module: nn.RNNBase, inputs: Any, state: Any = None) -> list[Any]:
+
+def inner_outputs(module: nn.RNNBase, input: Any, hx: Any = None) -> list[Any]:  # noqa: A002
     """Outputs of all layers of the stack but the last, without dropout, as the module gives them.
 
     They are computed again, each by a layer of its own with the same weights: PyTorch's kernels
@@ -16,33 +19,35 @@ def inner_outputs(module: nn.RNNBase, inputs: Any, state: Any = None) -> list[An
 
     Args:
         module: ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``, of any number of layers, one way or both.
-        inputs: A tensor or packed sequence, as it was called with.
-        state: Of all layers, or None.
+        input: A tensor or packed sequence, as it was called with.
+        hx: Initial state of all layers, or None.
+
+    Returns:
+        None of a kind that cannot be taken apart.
     """
     found: list[Any] = []
     with warnings.catch_warnings():
         # One layer's weights are no contiguous chunk of memory, and are not to be moved.
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single")
-        for number in range(module.num_layers - 1):
-            inputs = _layer(module, number)(inputs, _of_layer(module, state, number))[0]
-            found.append(inputs)
+        try:
+            for number in range(module.num_layers - 1):
+                input = _layer(module, number)(input, _of_layer(module, hx, number))[0]  # noqa: A001
+                found.append(input)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a kind of somebody's own: what it gives is seen all the same
+            return []
     return found
 
 
 def _layer(module: nn.RNNBase, number: int) -> nn.RNNBase:
     ways = 2 if module.bidirectional else 1
     size = module.input_size if number == 0 else ways * (module.proj_size or module.hidden_size)
-    weights = {
-        name.replace(f"_l{number}", "_l0"): value
-        for name, value in module.named_parameters(recurse=False)
-        if name.removesuffix("_reverse").endswith(f"_l{number}")
-    }
     other: dict[str, Any] = {"proj_size": module.proj_size} if module.proj_size else {}
-    if isinstance(module, nn.RNN):
-        other["nonlinearity"] = module.nonlinearity
+    if module.mode == "RNN_RELU":
+        other["nonlinearity"] = "relu"
     # Made where nothing is allocated or drawn.
-    kind: Any = type(module)
-    single: nn.RNNBase = kind(
+    single = _KINDS[module.mode](
         size,
         module.hidden_size,
         1,
@@ -52,8 +57,12 @@ def _layer(module: nn.RNNBase, number: int) -> nn.RNNBase:
         device="meta",
         **other,
     )
-    for name, value in weights.items():
-        setattr(single, name, value)
+    # By name: parametrized ones are computed, and no parameters of the module's own.
+    for way in module._all_weights[ways * number : ways * (number + 1)]:
+        for name in way:
+            own = name.replace(f"_l{number}", "_l0")
+            single._parameters.pop(own, None)
+            setattr(single, own, getattr(module, name))
     single.training = module.training
     return single
 

@@ -189,8 +189,8 @@ class Branches(nn.Module):
         self.head = nn.Linear(8, 2)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        x = torch.tanh(self.stem(x)).sum(1) + y
-        if len(x) > 25:
+        length, x = x.shape[1], torch.tanh(self.stem(x)).sum(1) + y
+        if length > 5:
             x = x + self.after_long(torch.tanh(self.long(x)))
         else:
             x = x + self.after_short(torch.tanh(self.short(x)))
@@ -198,7 +198,7 @@ class Branches(nn.Module):
 
 
 def test_layers_that_are_not_called_in_every_batch_are_named() -> None:
-    batches = [(torch.rand(n, 5, 8), torch.rand(n, 8)) for n in (30, 20)]
+    batches = [(torch.rand(20, t, 8), torch.rand(20, 8)) for t in (9, 4)]
     for several in (batches, batches[::-1]):
         result = rp.probe(Branches(), several)
         assert "input of head" in result.layers
@@ -223,15 +223,13 @@ def test_of_two_inputs_both_are_perturbed() -> None:
 
     model, inputs = Both(), torch.randn(100, 24)
     found = rp.probe(model, [(inputs[:, :16], inputs[:, 16:])]).jacobian_norm[0]
-    assert found == pytest.approx(float(model.join.weight.square().sum()) / 200, rel=0.3)
+    assert found == pytest.approx(float(model.join.weight.detach().square().sum()) / 200, rel=0.3)
 
 
 def test_layers_can_be_asked_for() -> None:
     pair = (torch.rand(40, 8), torch.rand(40, 8))
     result = rp.probe(Compared(8), [pair], layers=["second", "first#2", "input of head"])
-    assert result.layers == ("first#2", "second", "second#2", "input of head") or set(
-        result.layers
-    ) == {"first#2", "second", "second#2", "input of head"}
+    assert result.layers == ("second", "first#2", "second#2", "input of head")
     with pytest.raises(ValueError, match=r"`layers` must name modules .* got \['third'\]"):
         rp.probe(Compared(8), [pair], layers=["third"])
 
@@ -274,14 +272,14 @@ def test_what_comes_out(say: Callable[[Tensor], Any], constant: bool, stochastic
 
 
 def test_nothing_to_reconstruct_is_refused() -> None:
-    class Dice(nn.Module):
+    class Weights(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+            self.weights = nn.Parameter(torch.rand(2, 4))
 
         def forward(self, a: Tensor, b: Tensor) -> Tensor:
-            return self.head(torch.tanh(self.body(torch.cat([a, b], 1).float())))  # type: ignore[no-any-return]
+            return nn.functional.linear(torch.cat([a, b], 1).float(), self.weights)
 
     chosen = torch.rand(40, 2) < 0.5
     with pytest.raises(ValueError, match="`inputs` must hold something to reconstruct"):
-        rp.probe(Dice(), [(chosen, ~chosen)])
+        rp.probe(Weights(), [(chosen, ~chosen)])
