@@ -96,7 +96,7 @@ def test_all_of_a_loader_that_is_short_or_where_the_estimator_takes_all() -> Non
 
 
 def test_samples_alone_are_cut_to_what_the_estimator_needs() -> None:
-    ((x, y),) = sendable((X, Y), 100, trained=False)  # type: ignore[misc]
+    ((x, y),) = sendable((X, Y), 100, trained=False)
     assert len(x) == len(y) == 100
 
 

@@ -76,7 +76,9 @@ def observe_called(
     ragged = _ragged(given)
     pooled = ragged or any(one.integers or one.view.mask is not None for one in given)
     plain = [v for v in given[0].floating.values() if isinstance(v, Tensor)]
-    there[0], copies, size = with_perturbed_copies(there[0], given[0].view.count, plain, perturbed)
+    there[0], copies, size = with_perturbed_copies(
+        there[0], given[0].view.count, plain, perturbed, given[0].view.mask
+    )
     before = random_states(device)
     collected = []
     unseen: tuple[str, ...] = ()

@@ -47,7 +47,8 @@ def _layer(module: nn.RNNBase, number: int) -> nn.RNNBase:
     if module.mode == "RNN_RELU":
         other["nonlinearity"] = "relu"
     # Made where nothing is allocated or drawn.
-    single = _KINDS[module.mode](
+    kind: Any = _KINDS[module.mode]
+    single: nn.RNNBase = kind(
         size,
         module.hidden_size,
         1,

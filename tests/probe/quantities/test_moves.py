@@ -161,7 +161,7 @@ def test_sparse_gradients(sparse: bool) -> None:
     assert weight.grad is not None
     assert weight.grad.is_sparse == sparse
     with torch.no_grad():
-        weight -= 0.1 * weight.grad.to_dense()
+        weight.sub_(0.1 * weight.grad.to_dense())
     found = moves([weight], {id(weight): before})[id(weight)]
     check(found, plain(weight, before))
     assert found.product == pytest.approx(-0.1 * found.gradient**2, rel=1e-4)
