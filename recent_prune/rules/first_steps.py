@@ -14,6 +14,7 @@ from recent_prune.rules.profile_numbers import (
     log_odds,
     probability_of,
     profile_numbers,
+    why_silent,
     worst_number,
 )
 from recent_prune.rules.step_numbers import profile_after, step_numbers
@@ -231,7 +232,7 @@ def profile_probability(result: ProbeResult) -> float:
     """That a network with such a profile trains; 1 where the profile says nothing."""
     if result.nonfinite_layer is not None:
         return 0.0
-    if result.stochastic or not result.inputs_recoverable:
+    if why_silent(result) is not None:
         return 1.0
     return probability_of(log_odds(profile_numbers(result)))
 

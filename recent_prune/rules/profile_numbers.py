@@ -72,6 +72,22 @@ def profile_numbers(result: ProbeResult) -> dict[str, float]:
     )
 
 
+def why_silent(result: ProbeResult) -> str | None:
+    """Why a profile that is finite and not dead says nothing, or None."""
+    if result.stochastic:
+        return (
+            "The model draws random numbers as it runs, so that what a layer retains says nothing."
+        )
+    if result.layers == ("output",):
+        return "The model has no hidden layers, of which a profile could tell anything."
+    if not result.inputs_recoverable:
+        return (
+            "The inputs cannot be recovered from themselves, so that what a layer retains of them "
+            "says nothing."
+        )
+    return None
+
+
 def named_numbers(
     *,
     retained: float,

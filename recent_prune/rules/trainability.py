@@ -14,6 +14,7 @@ from recent_prune.rules.profile_numbers import (
     log_odds,
     probability_of,
     profile_numbers,
+    why_silent,
     worst_number,
 )
 from recent_prune.rules.verdict import (
@@ -159,15 +160,4 @@ def _why_kept(result: ProbeResult, *, certain: bool) -> str | None:
             "A layer's weights are all zero at the start, so that nothing arrives behind it before "
             "the first step: give `training` to judge it by its first steps."
         )
-    if certain:
-        return None
-    if result.stochastic:
-        return (
-            "The model draws random numbers as it runs, so that what a layer retains says nothing."
-        )
-    if not result.inputs_recoverable:
-        return (
-            "The inputs cannot be recovered from themselves, so that what a layer retains of them "
-            "says nothing."
-        )
-    return None
+    return None if certain else why_silent(result)

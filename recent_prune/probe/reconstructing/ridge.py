@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -146,6 +146,9 @@ class Ridge:
             found.append(self.solve(seen.names, seen.grams, targets))
             redundancies.append(targets.redundancy(self.relative_floor))
         best = [max(ways, key=lambda m: m.retained) for ways in zip(*found, strict=True)]
+        if len(inputs.floating) < len(inputs.rows):
+            # A layer that sees tokens alone does not answer to what else was perturbed.
+            best = [replace(layer, jacobian_norm=math.nan) for layer in best]
         measured = Measured(
             best,
             max(redundancies),

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,28 +11,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from recent_prune import networks
 from recent_prune.probe import probe
-from recent_prune.probe.batches.inputs import first_tensor, gather
+from recent_prune.probe.batches.inputs import (
+    chosen,
+    first_tensor,
+    inputs_of,
+    is_side_by_side,
+    named_parts,
+)
 from recent_prune.rules import SaturationRule, TrainabilityRule
 from tests.networks import Tokens, mlp
-
-
-def test_takes_evenly_spaced_samples_of_a_tensor() -> None:
-    inputs = torch.arange(100.0)[:, None]
-    assert gather(inputs, 34).flatten().tolist() == list(range(0, 100, 3))
-    assert torch.equal(gather(inputs, None), inputs)
-
-
-def test_draws_no_batch_more_than_needed() -> None:
-    drawn = 0
-
-    def batches() -> Iterator[tuple[Tensor, Tensor]]:
-        nonlocal drawn
-        while True:
-            drawn += 1
-            yield torch.rand(10, 3), torch.zeros(10)
-
-    assert gather(batches(), 35).shape == (35, 3)
-    assert drawn == 4
 
 
 @pytest.mark.parametrize(
@@ -83,8 +69,8 @@ def nan_inputs() -> Tensor:
         ([("a", "b")], TypeError, "Batch 0 of `inputs` must hold a tensor .* but got tuple"),
         (
             [torch.rand(20, 64), torch.rand(20, 32)],
-            ValueError,
-            r"samples of one shape, but got \(32,\), \(64,\)",
+            RuntimeError,
+            r"mat1 and mat2 shapes cannot be multiplied \(20x32 and 64x16\)",
         ),
     ],
 )
@@ -158,46 +144,114 @@ def test_noise_is_probed_with_a_warning_and_nothing_is_condemned_for_what_it_los
 X, Y = torch.rand(20, 3), torch.arange(20)
 
 
+X, Y = torch.rand(20, 3), torch.arange(20)
+MASK = torch.ones(20, 3)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        (X, True),
+        (X.numpy(), True),
+        ((X, Y), True),
+        ((X, X), True),
+        ((X, torch.eye(20)), True),
+        ((X, Y, torch.rand(20)), True),
+        ((X.numpy(), Y), True),
+        (((X, MASK), Y), True),
+        (([X, MASK], Y), True),
+        (({"a": X, "b": MASK}, Y), True),
+        ({"x": X, "y": Y}, True),
+        ([X, Y], True),  # surely inputs and targets
+        ([X, X], False),  # two batches
+        ([(X, Y), (X, Y)], False),
+        ([X], False),
+        ((X, torch.rand(19)), False),
+        ((X, torch.tensor(1.0)), False),
+        ({"x": X, "name": "text"}, False),
+        (DataLoader(TensorDataset(X)), False),
+        (nn.utils.rnn.pack_sequence([X, X]), False),
+        ((), False),
+        ("text", False),
+        (3, False),
+        (None, False),
+    ],
+)
+def test_samples_side_by_side_are_told_from_batches(inputs: Any, expected: bool) -> None:
+    assert is_side_by_side(inputs) == expected
+
+
+def test_samples_side_by_side_are_chosen() -> None:
+    index = torch.tensor([4, 1])
+    found = chosen(({"a": X, "b": [X.numpy(), MASK]}, Y), index)
+    assert torch.equal(found[0]["a"], X[[4, 1]])
+    assert torch.equal(found[0]["b"][0], X[[4, 1]])
+    assert found[0]["b"][1].shape == (2, 3)
+    assert found[1].tolist() == [4, 1]
+
+
 @pytest.mark.parametrize(
     "batch",
     [
-        {"labels": Y, "attention_mask": torch.ones(20, 3), "input_ids": X},
+        {"labels": Y, "attention_mask": MASK, "input_ids": X},
         {"label": Y, "anything": X},
         {"image": X, "mask": torch.ones(20, 2)},
+        {"mask": X + 1, "x": X},
+        (X, Y),
+        ((X, MASK), Y),
+        X,
     ],
 )
-def test_a_mapping_gives_what_is_called_an_input(batch: Any) -> None:
-    assert torch.equal(gather([batch], 34), X)
-
-
-@pytest.mark.parametrize("kind", [tuple, list])
-def test_one_batch_with_labels_is_one_batch(kind: Any) -> None:
-    assert torch.equal(gather(kind([X, Y]), 34), X)
-    assert gather(kind([X, X]), 40).shape == (40, 3)  # two batches
-
-
-def test_takes_arrays_in_the_type_of_parameters() -> None:
-    array = np.random.default_rng(0).random((100, 4))
-    array.setflags(write=False)
-    gathered = gather(array, 20)
-    assert gathered.dtype == torch.float32
-    assert torch.equal(gathered, gather(torch.from_numpy(array.astype(np.float32)), 20))
-    assert gather(np.arange(200).reshape(100, 2), 20).dtype == torch.int64
+def test_a_mapping_tells_what_is_called_an_input(batch: Any) -> None:
+    assert inputs_of(batch) is X
 
 
 def test_a_mapping_that_does_not_tell_is_refused() -> None:
     with pytest.raises(ValueError, match=r"tensors under \['mask', 'features'\]: call"):
-        gather([{"mask": X, "features": X}], 34)
-    assert torch.equal(gather([{"mask": X, "x": X + 1}], 34), X + 1)
+        inputs_of({"mask": X, "features": X})
 
 
-def test_a_tuple_is_one_batch_whatever_its_labels() -> None:
-    one_hot = torch.eye(20)
-    assert torch.equal(gather((X, one_hot), 34), X)
-    assert torch.equal(gather((X, Y, torch.rand(20)), 34), X)
-    assert len(gather([X, X + 1], 40)) == 40
+def test_objects_have_parts() -> None:
+    class Own:
+        def __init__(self) -> None:
+            self.x, self.name = X, "text"
+
+    class Geometric:
+        """As a graph of PyTorch Geometric, which keeps its tensors elsewhere."""
+
+        def to(self, _: Any) -> Geometric:
+            return self
+
+        def to_dict(self) -> dict[str, Any]:
+            return {"x": X, "num_nodes": 20}
+
+    assert named_parts(Own()) == {"x": X}
+    assert named_parts(Geometric()) == {"x": X, "num_nodes": 20}
+    assert named_parts([X, 3]) == {"0": X, "1": 3}
+    for value in ("text", 3, None, X, nn.Linear(2, 2)):
+        assert named_parts(value) == {}
 
 
-def test_a_default_device_is_no_obstacle() -> None:
-    with torch.device("meta"):
-        assert len(gather(torch.rand(500, 3, device="cpu"), 160)) == 160
+class PerImage(nn.Module):
+    """Of images of any size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(8, 6, 3, padding=1)
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.relu(self.second(torch.relu(self.first(x))))
+        return self.head(hidden.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+
+def test_batches_of_unlike_shapes_are_summed_over_what_differs(digits: Tensor) -> None:
+    small, large = digits[:80], nn.functional.interpolate(digits[80:160], size=(12, 10))
+    model = PerImage()
+    one, several = probe(model, digits[:160]), probe(model, [small, large])
+    assert several.layers == one.layers
+    assert several.samples == 160
+    assert several.inputs == ("x",)
+    assert all(0 < share <= 1 for share in several.retained)
+    assert several.unseen == ()
+    assert probe(model, [small, large]) == several
