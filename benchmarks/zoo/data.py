@@ -108,7 +108,7 @@ def padded(rows: list[Tensor], value: int = 0) -> Tensor:
     return pad_sequence(rows, batch_first=True, padding_value=value)
 
 
-def texts(seed: int, kind: str = "classes", count: int | None = None) -> list[Any]:
+def texts(seed: int, kind: str = "classes", length: int | None = None) -> list[Any]:
     """Mappings as a tokenizer with a collator yields them, padded batch by batch.
 
     Args:
@@ -116,17 +116,19 @@ def texts(seed: int, kind: str = "classes", count: int | None = None) -> list[An
         kind: ``"classes"`` (four topics, each with favourite words), ``"language"`` (labels are
             the tokens), ``"masked"``, ``"tokens"`` (of each word whether it is even) or
             ``"translation"`` (each word to another one).
-        count: Batches.
+        length: Of all rows; by default each batch is padded to its own.
     """
     draw = generator(seed + 100)
     batches = []
-    for number in range(MOST[seed] if count is None else count):
+    for number in range(MOST[seed]):
         rows = sentences(1000 * seed + number, BATCH)
         topics = torch.randint(0, 4, (BATCH,), generator=draw)
         if kind == "classes":
             rows = [_about(row, int(topic), draw) for row, topic in zip(rows, topics, strict=True)]
         ids = padded(rows)
-        mask = (padded([torch.ones_like(row) for row in rows]) > 0).long()
+        if length is not None:
+            ids = F.pad(ids, (0, length - ids.shape[1]))
+        mask = (ids > 0).long()
         batch = {"input_ids": ids, "attention_mask": mask}
         if kind == "classes":
             batch["labels"] = topics

@@ -50,7 +50,9 @@ def described(error: BaseException) -> str:
     """Type, text, notes, and the line of ours where it was raised."""
     notes = " | ".join(getattr(error, "__notes__", ()))
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [f"{f.filename.split('/')[-1]}:{f.lineno}" for f in frames if "recent_prune" in f.filename]
+    ours = [
+        f"{f.filename.split('/')[-1]}:{f.lineno}" for f in frames if "recent_prune" in f.filename
+    ]
     text = f"{type(error).__name__}: {error} {notes}"
     return f"{' '.join(text.split())[:600]} @ {' < '.join(ours[-3:][::-1])}"
 

@@ -79,10 +79,7 @@ def loss_of(entry: Entry, model: nn.Module, batch: Any) -> Tensor:
         found = found[0] if isinstance(found, tuple) else found
         assert isinstance(found, Tensor)
         return found
-    if trial.call is not None:
-        output = trial.call(model, batch)
-    else:
-        output = output_of(entry, model, batch)
+    output = trial.call(model, batch) if trial.call is not None else output_of(entry, model, batch)
     if isinstance(batch, Mapping):
         target = next(batch[name] for name in LABELS if name in batch)
     else:

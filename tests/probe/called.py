@@ -1,4 +1,4 @@
-"""Models that are called with whole batches, and such batches."""
+"""Batches of all kinds, and what a probe tells of the models that are called with them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader
 
 from recent_prune.data import load_digits
 from tests.networks import Bert, Compared
+from tests.probe.called_models import (
+    ByAttribute,
+    Complex,
+    Detector,
+    EncoderDecoder,
+    Energy,
+    Graphs,
+    Named,
+    OverNodes,
+    Packed,
+    PairLoss,
+    SeveralLosses,
+    Table,
+    TableFromMapping,
+)
 
 DIGITS = load_digits()
 X, Y = DIGITS.train[:320].flatten(1), DIGITS.train_labels[:320]
@@ -21,31 +37,6 @@ SIZE = 64
 
 def loader(rows: list[Any], collate: Callable[[list[Any]], Any] | None = None) -> DataLoader[Any]:
     return DataLoader(rows, SIZE, collate_fn=collate)  # type: ignore[arg-type]
-
-
-class Table(nn.Module):
-    """Categories in two columns and numbers, as three arguments; returns a mapping."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(20, 8)
-        self.hidden, self.out = nn.Linear(16 + 12, 32), nn.Linear(32, 2)
-
-    def forward(self, wide: Tensor, deep: Tensor, dense: Tensor) -> dict[str, Tensor]:
-        columns = [self.embedding(wide.long()), self.embedding(deep.long()), dense]
-        logits = self.out(torch.relu(self.hidden(torch.cat(columns, 1))))
-        return {"logits": logits, "classes": logits.argmax(1)}
-
-
-class TableFromMapping(nn.Module):
-    """The same, called with one mapping."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.model = Table()
-
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return self.model(batch["wide"], batch["deep"], batch["dense"])  # type: ignore[no-any-return]
 
 
 def table() -> list[dict[str, Tensor]]:
@@ -80,20 +71,12 @@ def sentences(padded_to: int | None = None) -> DataLoader[Any]:
     return loader(rows, padded)
 
 
-class EncoderDecoder(nn.Module):
-    """What its decoder gets it makes of the labels."""
+def triples() -> list[tuple[Tensor, ...]]:
+    return [tuple(batch.values()) for batch in loader(table())]
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.words = nn.Embedding(50, 16)
-        self.body = nn.Transformer(16, 2, 1, 1, 32, 0.0, batch_first=True)
-        self.head = nn.Linear(16, 50)
 
-    def forward(self, input_ids: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        if labels is None:
-            raise ValueError("labels must be given")
-        logits = self.head(self.body(self.words(input_ids), self.words(F.pad(labels, (1, -1)))))
-        return {"loss": F.cross_entropy(logits.flatten(0, 1), labels.flatten()), "logits": logits}
+CATEGORIES = ("dense", "embedding", "embedding#2")
+INSIDE = ("batch.dense", "model.embedding", "model.embedding#2")
 
 
 def translations() -> list[dict[str, Tensor]]:
@@ -103,59 +86,7 @@ def translations() -> list[dict[str, Tensor]]:
     return [dict(zip(whole, part, strict=True)) for part in parts]
 
 
-class ComplexReLU(nn.Module):
-    def forward(self, z: Tensor) -> Tensor:
-        return torch.complex(torch.relu(z.real), torch.relu(z.imag))
-
-
-class Complex(nn.Module):
-    """Complex weights; the classes are magnitudes at the end."""
-
-    def __init__(self, depth: int = 3) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        for _ in range(depth):
-            layers += [nn.Linear(64, 64, dtype=torch.complex64), ComplexReLU()]
-        self.net = nn.Sequential(*layers, nn.Linear(64, 10, dtype=torch.complex64))
-
-    def forward(self, z: Tensor, phase: Tensor | None = None) -> Tensor:
-        turned = z if phase is None else z * torch.polar(torch.ones_like(phase), phase)
-        return self.net(turned).abs()  # type: ignore[no-any-return]
-
-
 SPECTRUM = torch.fft.fft2(DIGITS.train[:320, 0]).flatten(1) / 8
-
-
-class PairLoss(Compared):
-    """Returns its loss, as the only thing."""
-
-    def forward(self, a: Tensor, b: Tensor, same: Tensor) -> Tensor:  # type: ignore[override]
-        return F.cross_entropy(super().forward(a, b), same)
-
-
-class SeveralLosses(Compared):
-    """Returns losses in training mode and predictions otherwise, as detectors do."""
-
-    def forward(self, a: Tensor, b: Tensor, y: Tensor | None = None) -> Any:
-        logits = super().forward(a, b)
-        if not self.training or y is None:
-            return [{"scores": row} for row in logits]
-        return {"classes": F.cross_entropy(logits, y), "size": 0.01 * logits.square().mean()}
-
-
-class Energy(nn.Module):
-    """A force: the slope of an energy, which needs autograd in the forward pass."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        layers = [nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1)]
-        self.net, self.head = nn.Sequential(*layers), nn.Linear(64, 10)
-
-    def forward(self, x: Tensor, scale: Tensor | None = None) -> Tensor:
-        x = x.clone().requires_grad_()
-        energy = self.net(x).sum()
-        (slope,) = torch.autograd.grad(energy, x, create_graph=True)
-        return self.head(slope if scale is None else slope * scale)  # type: ignore[no-any-return]
 
 
 @dataclass
@@ -168,7 +99,27 @@ class Record:
     note: str = "kept"
 
 
-SAME = (Y == Y.roll(1)).long()
+def packed() -> list[tuple[PackedSequence, Tensor]]:
+    images = [image.view(8, 8)[: 8 - place % 3] for place, image in enumerate(X)]
+    parts = [images[k : k + SIZE] for k in range(0, len(images), SIZE)]
+    rows = [nn.utils.rnn.pack_sequence(part, enforce_sorted=False) for part in parts]
+    return list(zip(rows, Y.split(SIZE), strict=True))
+
+
+def detections() -> DataLoader[Any]:
+    rows = []
+    for place, image in enumerate(X):
+        size = 8 + place % 4
+        large = F.interpolate(image.view(1, 1, 8, 8), size=(size, 8))[0]
+        rows.append((large, {"boxes": image[:4], "labels": Y[place]}))
+    return loader(rows, lambda some: tuple(zip(*some, strict=True)))
+
+
+def graphs() -> list[Graphs]:
+    return [Graphs(*pair) for pair in zip(X.split(SIZE), Y.split(SIZE), strict=True)]
+
+
+SAME = (Y.roll(1) == Y).long()
 
 
 def pairs() -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -188,27 +139,42 @@ def of_logits(output: Any, target: Tensor) -> Tensor:
     return F.cross_entropy(output["logits"], target)
 
 
-CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Any], Any]] = {
-    "three arguments": (Table, lambda: loader(table()), of_logits),
-    "one mapping": (TableFromMapping, lambda: loader(table()), of_logits),
-    "triples": (Table, lambda: [tuple(b.values()) for b in loader(table())], of_logits),
-    "padded": (Bert, sentences, None),
-    "padded, own loss": (Bert, sentences, of_logits),
-    "one length": (Bert, lambda: sentences(20), None),
-    "encoder-decoder": (EncoderDecoder, translations, None),
-    "complex": (
-        Complex,
-        lambda: list(zip(SPECTRUM.split(SIZE), Y.split(SIZE), strict=True)),
-        F.cross_entropy,
-    ),
-    "nested": (Compared, nested, F.cross_entropy),
-    "dataclass": (Compared, records, F.cross_entropy),
-    "pair, own loss": (PairLoss, pairs, None),
-    "several losses": (SeveralLosses, pairs, None),
-    "energy": (
-        Energy,
-        lambda: list(zip(X.split(SIZE), Y.split(SIZE), strict=True)),
-        F.cross_entropy,
-    ),
+def named() -> list[Named]:
+    return [Named(a=a, b=b, y=same) for a, b, same in pairs()]
+
+
+def singles(inputs: Tensor) -> Callable[[], list[tuple[Tensor, Tensor]]]:
+    return lambda: list(zip(inputs.split(SIZE), Y.split(SIZE), strict=True))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model, its batches and loss (None: its own), and what a probe tells of it."""
+
+    build: Callable[[], nn.Module]
+    batches: Callable[[], Any]
+    loss: Any
+    depth: int
+    inputs: tuple[str, ...]
+
+
+cross_entropy = F.cross_entropy
+CASES = {
+    "three arguments": Case(Table, lambda: loader(table()), of_logits, 2, CATEGORIES),
+    "triples": Case(Table, triples, of_logits, 2, CATEGORIES),
+    "one mapping": Case(TableFromMapping, lambda: loader(table()), of_logits, 2, INSIDE),
+    "padded": Case(Bert, sentences, None, 7, ("words",)),
+    "padded, loss of logits": Case(Bert, sentences, of_logits, 7, ("words",)),
+    "padded to one length": Case(Bert, lambda: sentences(20), None, 7, ("words",)),
+    "encoder-decoder": Case(EncoderDecoder, translations, None, 6, ("words", "words#2")),
+    "complex": Case(Complex, singles(SPECTRUM), cross_entropy, 3, ()),
+    "nested": Case(Compared, nested, cross_entropy, 3, ("a", "b")),
+    "dataclass": Case(Compared, records, cross_entropy, 3, ("a", "b")),
+    "attributes": Case(ByAttribute, named, cross_entropy, 3, ("batch.a", "batch.b")),
+    "own loss": Case(PairLoss, pairs, None, 3, ("a", "b")),
+    "several losses": Case(SeveralLosses, pairs, None, 3, ("a", "b")),
+    "energy": Case(Energy, singles(X), cross_entropy, 3, ()),
+    "packed": Case(Packed, packed, cross_entropy, 2, ("rows",)),
+    "detector": Case(Detector, detections, None, 2, ("images",)),
+    "graphs": Case(OverNodes, graphs, cross_entropy, 2, ("data.x",)),
 }
-"""Model, batches and loss (None: the model's own) by name."""

@@ -267,13 +267,18 @@ def names_of(model: nn.Module, count: int) -> list[str]:
 def moved(value: Any, device: torch.device) -> Any:
     """A batch on a device: what can be moved in (nested) tuples, lists, mappings, dataclasses."""
     if isinstance(value, Mapping):
-        return _moved_mapping(value, device)
+        return with_items(value, {key: moved(item, device) for key, item in value.items()})
     if isinstance(value, Tensor):
         # A copy also where it lies there: a model may change its input in place, and what is from
         # inference mode could not be saved for the way back.
         return value.to(device, copy=True)
-    if hasattr(value, "to"):  # a packed sequence, a graph
-        return value.to(device)
+    if isinstance(value, PackedSequence):
+        data, sizes, *indices = value
+        there = [None if index is None else index.to(device) for index in indices]
+        return PackedSequence(data.to(device, copy=True), sizes, *there)
+    if hasattr(value, "to") and not isinstance(value, nn.Module):  # such as a graph
+        copied = value.clone() if hasattr(value, "clone") else _copied(value)
+        return copied.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(moved(item, device) for item in value))
     if isinstance(value, (tuple, list)):
@@ -284,14 +289,22 @@ def moved(value: Any, device: torch.device) -> Any:
     return value
 
 
-def _moved_mapping(value: Mapping[Any, Any], device: torch.device) -> Mapping[Any, Any]:
-    """Of the same type: models and training steps read a tokenizer's as an object, too."""
-    there = {key: moved(item, device) for key, item in value.items()}
+def with_items(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, Any]:
+    """A mapping of the same type: models and training steps read some as objects, too."""
     if type(value) is dict:
-        return there
+        return items
     try:
         copied: Any = copy.copy(value)
-        copied.update(there)
+        copied.update(items)
     except Exception:  # such as one that cannot be changed
-        return there
+        return items
     return copied  # type: ignore[no-any-return]
+
+
+def _copied(value: Any) -> Any:
+    """With tensors of its own: a model may write to a graph that it is given."""
+    copied = copy.copy(value)
+    for name, item in list(getattr(copied, "__dict__", {}).items()):
+        if isinstance(item, Tensor):
+            setattr(copied, name, item.clone())
+    return copied

@@ -151,8 +151,7 @@ def loader_restored(loader: object) -> Iterator[None]:
     generators = [getattr(owner, "generator", None) for owner in owners]
     states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
     running = loader._iterator if isinstance(loader, DataLoader) else None
-    tells = hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
-    position = loader.state_dict() if tells else None  # type: ignore[attr-defined]
+    position = _position(loader)
     if isinstance(loader, DataLoader):
         # Persistent workers: this pass would take those of the user's, and the next pass would use
         # those of this one and draw no seed.
@@ -160,9 +159,19 @@ def loader_restored(loader: object) -> Iterator[None]:
     try:
         yield
     finally:
-        if tells:
+        if position is not None:
             loader.load_state_dict(position)  # type: ignore[attr-defined]
         for generator, state in states:
             generator.set_state(state)
         if isinstance(loader, DataLoader):
             loader._iterator = running
+
+
+def _position(loader: object) -> Any:
+    """Of a loader that tells one; None of others."""
+    if not hasattr(loader, "load_state_dict"):
+        return None
+    try:
+        return loader.state_dict()  # type: ignore[attr-defined]
+    except AttributeError:  # such as one that is wrapped around a loader without
+        return None

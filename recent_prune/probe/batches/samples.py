@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +12,13 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from recent_prune.probe.batches.calling import Arguments, names_of
-from recent_prune.probe.batches.inputs import LABEL_NAMES, MINIMUM_SAMPLES, named_parts
+from recent_prune.probe.batches.calling import Arguments, names_of, target_of
+from recent_prune.probe.batches.inputs import (
+    LABEL_NAMES,
+    MINIMUM_SAMPLES,
+    first_tensor,
+    named_parts,
+)
 
 SIDE = 8
 """Images of unlike sizes are compared on a grid of so many places a side."""
@@ -65,6 +70,22 @@ class View:
         second = tensor.dim() > 2 and tensor.shape[1] == self.count
         return tensor.transpose(0, 1) if second else None
 
+    def merged(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
+        """Activations [k · n, …], in which another axis is merged with that of the samples.
+
+        Returns:
+            Both ways in which they may lie, [n, k, …]: the samples outside (windows, time steps) or
+            inside (two views one behind the other); None for others.
+        """
+        if tensor.is_complex() or not tensor.is_floating_point() or tensor.dim() < 2:
+            return None
+        times, rest = divmod(len(tensor), max(self.count, 1))
+        if rest or times < 2:
+            return None
+        shape = tensor.shape[1:]
+        inside = tensor.reshape(times, self.count, *shape).transpose(0, 1)
+        return tensor.reshape(self.count, times, *shape), inside
+
     def over_positions(self, activation: Tensor) -> Tensor:
         """Of sequences [n, t, d] the sum over their real positions / √ of their number, [n, d].
 
@@ -81,6 +102,18 @@ class View:
         # Not multiplied: what stands at padded positions may be infinite.
         kept = positions.to(precise).masked_fill(real[:, :, None] == 0, 0)
         return kept.sum(dim=1) / real.sum(dim=1, keepdim=True).sqrt()
+
+    def differs(self, ids: Tensor) -> bool:
+        """Whether integers [n, …] differ between samples, at real positions."""
+        if len(ids) != self.count:
+            return True
+        real = torch.ones_like(ids, dtype=torch.bool)
+        if self.mask is not None and ids.dim() > 1 and ids.shape[1] == self.mask.shape[1]:
+            real = self.mask.to(ids.device).reshape(*self.mask.shape, *[1] * (ids.dim() - 2))
+        most = torch.iinfo(ids.dtype).max
+        return bool(
+            (ids.masked_fill(~real, -1).amax(0) > ids.masked_fill(~real, most).amin(0)).any()
+        )
 
     def _by_graph(self, nodes: Tensor) -> Tensor:
         graphs = self.graphs
@@ -118,12 +151,15 @@ def count_of(batch: Any) -> int:
         return int(batch.batch_sizes[0])
     if isinstance(batch, Tensor):
         return len(batch) if batch.dim() else 0
-    graphs = getattr(batch, "num_graphs", None)
+    graphs = None if isinstance(batch, Mapping) else getattr(batch, "num_graphs", None)
     if isinstance(graphs, int):
         return graphs
     if is_list_of_samples(batch):
         return len(batch)
-    counts = (count_of(part) for part in named_parts(batch).values())
+    counts = [count_of(part) for part in named_parts(batch).values()]
+    first, target = first_tensor(batch), target_of(batch)
+    if first is not None and first.dim() == 1 and isinstance(target, Tensor) and target.dim():
+        return len(target)  # such as all words of all texts in a row
     return next((count for count in counts if count), 0)
 
 
@@ -151,7 +187,7 @@ def is_list_of_samples(value: Any) -> bool:
     if not all(isinstance(item, Tensor) for item in value):
         return False
     dims, lengths = {t.dim() for t in value}, {len(t) for t in value if t.dim()}
-    if len(dims) > 1 or dims == {0}:
+    if len(dims) > 1 or dims == {0} or (dims == {1} and isinstance(value, tuple)):
         return False
     return len(lengths) > 1 or (dims == {3} and lengths <= set(_CHANNELS))
 
@@ -181,7 +217,7 @@ def given_to(model: nn.Module, batch: Any, arguments: Arguments | None) -> Given
             given.integers |= tensor.dtype != torch.bool
         else:
             given.floating[name] = value
-    graphs = getattr(batch, "batch", None)
+    graphs = None if isinstance(batch, Mapping) else getattr(batch, "batch", None)
     lies = isinstance(graphs, Tensor) and isinstance(getattr(batch, "num_graphs", None), int)
     given.view = View(count, mask, graphs if lies else None)
     return given

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from recent_prune.probe.batches.calling import Calling
+from recent_prune.probe.batches.calling import Calling, target_of
 from recent_prune.probe.batches.inputs import (
     Inputs,
     check_samples,
@@ -151,11 +151,11 @@ def check_batch(batch: Any, number: int) -> None:
             f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
             f"{type(batch).__name__}."
         )
-    target = batch[-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else None
+    target = target_of(batch)
     if isinstance(target, (int, float)) or (isinstance(target, Tensor) and target.dim() == 0):
         raise ValueError(
             f"`inputs` must yield batches, but its item {number} looks like a single sample (its "
-            "last part is one number): give a DataLoader(dataset, batch_size=…)."
+            "target is one number): give a DataLoader(dataset, batch_size=…)."
         )
 
 

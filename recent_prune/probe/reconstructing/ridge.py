@@ -32,7 +32,7 @@ from recent_prune.probe.quantities.measures import LayerMeasures, Measured, meas
 from recent_prune.probe.reconstructing.leave_one_out import LeaveOneOut
 from recent_prune.probe.reconstructing.targets import Targets
 from recent_prune.probe.restoring.devices import all_solvable
-from recent_prune.probe.watching.batchwise import observe_called
+from recent_prune.probe.watching.batchwise import OTHER_WAY, observe_called
 from recent_prune.probe.watching.observation import observe
 from recent_prune.probe.watching.perturbation import PERTURBED, with_perturbed
 
@@ -149,6 +149,7 @@ class Ridge:
         if len(inputs.floating) < len(inputs.rows):
             # A layer that sees tokens alone does not answer to what else was perturbed.
             best = [replace(layer, jacobian_norm=math.nan) for layer in best]
+        best, found = _one_way(best, found)
         measured = Measured(
             best,
             max(redundancies),
@@ -221,3 +222,20 @@ class Ridge:
             size = max(workspace // (numbers * kernel.itemsize), 1)
             for start in range(0, len(same), size):
                 yield same[start : start + size]
+
+
+def _one_way(
+    best: list[LayerMeasures], found: list[list[LayerMeasures]]
+) -> tuple[list[LayerMeasures], list[list[LayerMeasures]]]:
+    """Of layers in whose activations samples may lie in two orders, that which retains more."""
+    places = {layer.name: place for place, layer in enumerate(best)}
+    kept = []
+    for place, layer in enumerate(best):
+        if layer.name.endswith(OTHER_WAY):
+            continue
+        other = places.get(layer.name + OTHER_WAY)
+        better = other is not None and best[other].retained > layer.retained
+        kept.append(other if better and other is not None else place)
+    names = [best[place].name.removesuffix(OTHER_WAY) for place in kept]
+    chosen = [replace(best[p], name=name) for p, name in zip(kept, names, strict=True)]
+    return chosen, [[way[place] for place in kept] for way in found]

@@ -61,6 +61,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
         forked_random_states(accelerators(model), seed),
         modules_restored(model),
         plain_arithmetic(device_of(model)),
+        _plain_attention(),
     ):
         for module in model.modules():
             module.training = isinstance(module, _NormBase) or _is_spectral(module)
@@ -98,6 +99,17 @@ def plain_arithmetic(device: torch.device) -> Iterator[None]:
         torch.autocast(device.type, enabled=False),
     ):
         yield
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Without the fast path of evaluation mode: it leaves padding out, in nested tensors."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -23,11 +23,11 @@ from recent_prune.probe.watching.recurrent import inner_outputs
 class Observer(Protocol):
     """Is shown activations as they pass."""
 
-    def on_input(self, name: str, activation: Tensor) -> None:
-        """Shown what stands for an input: of tokens and categories the activation behind them."""
+    def on_input(self, name: str, activation: Tensor, ids: Tensor | None) -> None:
+        """Shown what stands for an input: of tokens and categories (ids) what is behind them."""
 
-    def on_layer(self, name: str, activation: Tensor) -> None:
-        """Shown each probed activation, [n, …]."""
+    def on_layer(self, name: str, activation: Tensor, other: Tensor | None = None) -> None:
+        """Shown each probed activation, [n, …], and the other way in which it may lie."""
 
     def on_output(self, output: Tensor) -> None:
         """Shown the model's output, where it is a floating tensor [n, …]."""
@@ -149,6 +149,8 @@ class _Watch:
         self._seen: dict[int, weakref.ref[Tensor]] = {}
         self._tokens = tokens
         self._input_known = False
+        self._met: set[str] = set()
+        self._weighted: list[str] = []
         self.shown: set[str] = set()
         self.unseen: list[str] = []
 
@@ -162,11 +164,14 @@ class _Watch:
                 before = None
                 if self.layers is None and module is not model and is_weighted(module):
                     before = self._before(name)
+                    self._weighted.append(name)
                 elif input_of(name) in self._asked:
                     before = self._entering(name)
                 if before is not None:
                     handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             yield
+            # Such as those whose weights a function uses.
+            self.unseen += [name for name in self._weighted if name not in self._met]
         finally:
             for handle in handles:
                 handle.remove()
@@ -189,9 +194,10 @@ class _Watch:
             if activation is None:
                 return
             first = self._tokens and not self._input_known
-            behind = self.called and is_leaf and is_of_integers(first_tensor((args, kwargs)))
+            ids = first_tensor((args, kwargs))
+            behind = self.called and is_leaf and is_of_integers(ids)
             if first or behind:
-                self._take_as_input(tensor, name, activation)
+                self._take_as_input(tensor, name, activation, ids)
             if name in self._asked:
                 self._show(name, activation)
 
@@ -200,12 +206,15 @@ class _Watch:
     def _before(self, consumer: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             tensor = first_tensor((args, kwargs))
+            self._met.add(consumer)
             if tensor is None or is_plain(tensor):
                 return
             if self._was_seen(tensor):
                 self._input_known |= self.called  # what goes in has arrived
                 return
-            activation = self.view.of((args, kwargs), tensor)
+            activation, other = self.view.of((args, kwargs), tensor), None
+            if activation is None and self.called:
+                activation, other = self.view.merged(tensor) or (None, None)
             if not self._input_known and (activation is not None or not self._tokens):
                 self._take_as_input(tensor, consumer, activation)
                 return
@@ -213,7 +222,7 @@ class _Watch:
             if activation is None:
                 self.unseen.append(consumer)
             else:
-                self._show(self._maker(tensor, consumer), activation)
+                self._show(self._maker(tensor, consumer), activation, other)
 
         return hook
 
@@ -226,12 +235,14 @@ class _Watch:
 
         return hook
 
-    def _take_as_input(self, tensor: Tensor, name: str, activation: Tensor | None) -> None:
+    def _take_as_input(
+        self, tensor: Tensor, name: str, activation: Tensor | None, ids: Tensor | None = None
+    ) -> None:
         """What arrives at the first weighted layer is the input, or stands for it (tokens)."""
         self._input_known = True
         self.mark_seen(tensor)
         if (self._tokens or self.called) and activation is not None:
-            self.observer.on_input(name or "model", activation)
+            self.observer.on_input(name or "model", activation, ids)
 
     def _show_inner(
         self, name: str, module: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -243,13 +254,13 @@ class _Watch:
             if activation is not None:
                 self._show(f"{name or 'model'}.layer{number}", activation)
 
-    def _show(self, name: str, activation: Tensor) -> None:
+    def _show(self, name: str, activation: Tensor, other: Tensor | None = None) -> None:
         """Show a call, unless others were asked for: a plain name asks for all of its calls."""
         self._calls[name] += 1
         exact = f"{name}#{self._calls[name]}"
         if self.layers is None or name in self.layers or exact in self.layers:
             self.shown |= {name, exact}
-            self.observer.on_layer(name if self._calls[name] == 1 else exact, activation)
+            self.observer.on_layer(name if self._calls[name] == 1 else exact, activation, other)
 
     def _maker(self, tensor: Tensor, consumer: str) -> str:
         known = self._makers.get(id(tensor))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from recent_prune.probe.batches.calling import Calling, described, moved
+from recent_prune.probe.batches.calling import Calling, described, moved, way_out
 from recent_prune.probe.batches.samples import Given, given_to, rows_of
 from recent_prune.probe.quantities.gram import Seen, feature_rows
 from recent_prune.probe.restoring.isolation import device_of
@@ -20,6 +20,9 @@ from recent_prune.probe.watching.perturbation import with_perturbed_copies
 
 MOST_FEATURES = 1024
 """Of a layer's activations that are kept until the last batch has passed."""
+
+OTHER_WAY = " (other way)"
+"""Behind the name of a layer in whose activations samples may lie in another order."""
 
 NO_MASK = "The batches are padded to lengths of their own, but no mask was found: padding counts."
 
@@ -100,7 +103,8 @@ def observe_called(
     names, rows = _together([c.layers for c in collected], most, copies)
     _check_layers(model, layers, names)
     grams = reduced([_seen(r, most) for r in rows], 0, copies)
-    lost = [name for c in collected for name in c.layers if name not in names]
+    met = [name for c in collected for name in c.layers if not name.endswith(OTHER_WAY)]
+    lost = [name for name in met if name not in names]
     observation = Observation(
         names,
         grams,
@@ -125,15 +129,22 @@ class _Collector:
     inputs: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     outputs: Tensor | None = None
     largest: int = 0
+    same: bool = False
 
-    def on_input(self, name: str, activation: Tensor) -> None:
+    def on_input(self, name: str, activation: Tensor, ids: Tensor | None) -> None:
+        # Positions and types of tokens are the same in every sample.
+        if ids is not None and not self.given.view.differs(ids):
+            self.same = True
+            return
         if self.given.integers or not self.given.floating:
             place = sum(known.split("#")[0] == name for known in self.inputs)
             self.inputs[name if not place else f"{name}#{place + 1}"] = self._rows(activation)
 
-    def on_layer(self, name: str, activation: Tensor) -> None:
+    def on_layer(self, name: str, activation: Tensor, other: Tensor | None = None) -> None:
         self.largest = max(self.largest, activation.numel() * activation.element_size())
         self.layers[name] = self._rows(activation)
+        if other is not None:
+            self.layers[name + OTHER_WAY] = self._rows(other)
 
     def on_output(self, output: Tensor) -> None:
         self.outputs = feature_rows(output[:, None] if output.dim() < 2 else output, MOST_FEATURES)
@@ -159,6 +170,7 @@ def _called(model: nn.Module, batch: Any, calling: Calling, number: int) -> Any:
         error.add_note(
             f"Raised in the probe, in the forward pass of `model` ({type(model).__name__}) for "
             f"batch {number + 1} that is probed: {described(batch)}."
+            + (f" {way_out(model)}" if isinstance(error, TypeError) else "")
         )
         raise
 
@@ -208,13 +220,13 @@ def _inputs(
     names, stand_ins = _together([c.inputs for c in collected], samples, copies)
     found.update((name, rows[:samples]) for name, rows in zip(names, stand_ins, strict=True))
     varied = {k: v for k, v in found.items() if not bool((v == v[:1]).all())}
-    if not found:
+    if not found and not any(one.same for one in collected):
         raise ValueError(
             "`inputs` must hold something to reconstruct, a floating tensor with an axis of "
             "samples or tokens that go into a module of their own, but nothing of the kind was "
             f"found among {sorted(given[0].floating) or 'them'}."
         )
-    if floating and not varied:
+    if not varied and (floating or not found):
         raise ValueError(
             "`inputs` must vary, but all samples are equal: there is no information to follow."
         )

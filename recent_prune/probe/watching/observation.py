@@ -95,10 +95,10 @@ class _Reducer:
         self._largest = 0
         self._constant = torch.tensor(False)
 
-    def on_input(self, _: str, activation: Tensor) -> None:
+    def on_input(self, _: str, activation: Tensor, __: Tensor | None) -> None:
         self._embedding = _over_positions(activation)
 
-    def on_layer(self, name: str, activation: Tensor) -> None:
+    def on_layer(self, name: str, activation: Tensor, _: Tensor | None = None) -> None:
         self._largest = max(self._largest, _bytes(activation))
         if self._tokens:
             activation = _over_positions(activation)

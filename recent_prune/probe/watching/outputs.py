@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recent_prune.probe.batches.calling import way_out
 from recent_prune.probe.batches.inputs import first_tensor
 from recent_prune.probe.batches.samples import View
 
@@ -22,6 +23,7 @@ def forward_once(model: nn.Module, batch: Tensor, forward: Callable[[Tensor], ob
             f"Raised in the probe, during the forward pass of `model` ({type(model).__name__}) for "
             f"a batch of shape {tuple(batch.shape)}, {batch.dtype}, on {batch.device} (`inputs`, "
             f"and perturbed copies of some); its parameters are {_dtypes(model)}."
+            + (f" {way_out(model)}" if isinstance(error, TypeError) else "")
         )
         raise
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from recent_prune.probe.batches.calling import with_items
 from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.restoring.devices import solvable
 
@@ -67,7 +68,7 @@ def with_perturbed_copies(
                 some = moved
             return torch.cat([value, some])
         if isinstance(value, Mapping):
-            return {key: appended(item) for key, item in value.items()}
+            return with_items(value, {key: appended(item) for key, item in value.items()})
         if type(value) in (tuple, list):
             return type(value)(appended(item) for item in value)
         if value is None or isinstance(value, (bool, int, float)):

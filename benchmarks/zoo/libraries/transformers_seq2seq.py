@@ -10,8 +10,8 @@ import transformers
 from torch import nn
 
 from benchmarks.zoo.data import WORDS, cut, series, texts, waves
+from benchmarks.zoo.libraries.transformers_models import built, entry
 from benchmarks.zoo.specification import Entry, adamw, training
-from benchmarks.zoo.transformers_models import built, entry
 
 _BART: dict[str, Any] = {
     "vocab_size": WORDS,
@@ -105,14 +105,26 @@ def _whisper() -> nn.Module:
     return built(
         "WhisperConfig",
         "WhisperForConditionalGeneration",
-        {**_BART, "num_mel_bins": 20, "max_source_positions": 32, "max_target_positions": 32,
-         "suppress_tokens": None, "begin_suppress_tokens": None},
+        {
+            **_BART,
+            "num_mel_bins": 20,
+            "max_source_positions": 32,
+            "max_target_positions": 32,
+            "suppress_tokens": None,
+            "begin_suppress_tokens": None,
+        },
     )
 
 
 def _encoder_decoder() -> nn.Module:
-    small = {"vocab_size": WORDS, "hidden_size": 64, "num_hidden_layers": 2,
-             "num_attention_heads": 4, "intermediate_size": 128, "max_position_embeddings": 64}
+    small = {
+        "vocab_size": WORDS,
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+        "max_position_embeddings": 64,
+    }
     encoder = transformers.BertConfig(**small)
     decoder = transformers.BertConfig(**small, is_decoder=True, add_cross_attention=True)
     configuration = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
@@ -123,22 +135,45 @@ def _encoder_decoder() -> nn.Module:
 
 
 _WAVE: dict[str, Any] = {
-    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128,
-    "conv_dim": (32, 32), "conv_stride": (5, 4), "conv_kernel": (10, 8),
-    "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4,
-    "num_feat_extract_layers": 2, "num_labels": 4, "classifier_proj_size": 32,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 128,
+    "conv_dim": (32, 32),
+    "conv_stride": (5, 4),
+    "conv_kernel": (10, 8),
+    "num_conv_pos_embeddings": 8,
+    "num_conv_pos_embedding_groups": 4,
+    "num_feat_extract_layers": 2,
+    "num_labels": 4,
+    "classifier_proj_size": 32,
     "mask_time_prob": 0.0,
 }
 _SERIES: dict[str, Any] = {
-    "prediction_length": 8, "context_length": 25, "lags_sequence": [1, 2, 7],
-    "num_time_features": 1, "d_model": 32, "encoder_layers": 2, "decoder_layers": 2,
-    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 64,
+    "prediction_length": 8,
+    "context_length": 25,
+    "lags_sequence": [1, 2, 7],
+    "num_time_features": 1,
+    "d_model": 32,
+    "encoder_layers": 2,
+    "decoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
     "decoder_ffn_dim": 64,
 }
 _PATCHES: dict[str, Any] = {
-    "context_length": 32, "prediction_length": 8, "num_input_channels": 3, "patch_length": 8,
-    "patch_stride": 8, "stride": 8, "d_model": 32, "num_hidden_layers": 2, "num_layers": 2,
-    "num_attention_heads": 4, "ffn_dim": 64,
+    "context_length": 32,
+    "prediction_length": 8,
+    "num_input_channels": 3,
+    "patch_length": 8,
+    "patch_stride": 8,
+    "stride": 8,
+    "d_model": 32,
+    "num_hidden_layers": 2,
+    "num_layers": 2,
+    "num_attention_heads": 4,
+    "ffn_dim": 64,
 }
 
 _translated = partial(texts, kind="translation")
@@ -147,49 +182,112 @@ ENTRIES = [
     entry("T5", "translation", _T5, head="T5ForConditionalGeneration", confirm=True),
     entry("MT5", "translation", _T5, head="MT5ForConditionalGeneration"),
     entry("UMT5", "translation", _T5, head="UMT5ForConditionalGeneration"),
-    entry("SwitchTransformers", "translation", {**_T5, "num_experts": 2, "num_sparse_encoder_layers": 1,
-          "num_sparse_decoder_layers": 1}, head="SwitchTransformersForConditionalGeneration"),
+    entry(
+        "SwitchTransformers",
+        "translation",
+        {**_T5, "num_experts": 2, "num_sparse_encoder_layers": 1, "num_sparse_decoder_layers": 1},
+        head="SwitchTransformersForConditionalGeneration",
+    ),
     entry("Bart", "translation", _BART, head="BartForConditionalGeneration", confirm=True),
     entry("MBart", "translation", _BART, head="MBartForConditionalGeneration"),
     entry("Pegasus", "translation", _BART, head="PegasusForConditionalGeneration"),
     entry("Marian", "translation", _BART, head="MarianMTModel", confirm=True),
     entry("M2M100", "translation", _BART, head="M2M100ForConditionalGeneration"),
-    entry("BlenderbotSmall", "translation", _BART,
-          head="BlenderbotSmallForConditionalGeneration"),
-    entry("LED", "translation", {**{k: v for k, v in _BART.items() if k != "max_position_embeddings"},
-          "attention_window": 8, "max_encoder_position_embeddings": 64,
-          "max_decoder_position_embeddings": 64}, head="LEDForConditionalGeneration"),
-    entry("FSMT", "translation", {**{k: v for k, v in _BART.items() if k != "vocab_size"}, "langs": ["a", "b"], "src_vocab_size": WORDS,
-          "tgt_vocab_size": WORDS}, head="FSMTForConditionalGeneration"),
-    entry("ProphetNet", "translation", {"vocab_size": WORDS, "hidden_size": 64,
-          "encoder_ffn_dim": 128, "decoder_ffn_dim": 128, "num_encoder_layers": 2,
-          "num_decoder_layers": 2, "num_encoder_attention_heads": 4,
-          "num_decoder_attention_heads": 4, "max_position_embeddings": 64, "pad_token_id": 0,
-          "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "ngram": 2},
-          head="ProphetNetForConditionalGeneration"),
+    entry("BlenderbotSmall", "translation", _BART, head="BlenderbotSmallForConditionalGeneration"),
+    entry(
+        "LED",
+        "translation",
+        {
+            **{k: v for k, v in _BART.items() if k != "max_position_embeddings"},
+            "attention_window": 8,
+            "max_encoder_position_embeddings": 64,
+            "max_decoder_position_embeddings": 64,
+        },
+        head="LEDForConditionalGeneration",
+    ),
+    entry(
+        "FSMT",
+        "translation",
+        {
+            **{k: v for k, v in _BART.items() if k != "vocab_size"},
+            "langs": ["a", "b"],
+            "src_vocab_size": WORDS,
+            "tgt_vocab_size": WORDS,
+        },
+        head="FSMTForConditionalGeneration",
+    ),
+    entry(
+        "ProphetNet",
+        "translation",
+        {
+            "vocab_size": WORDS,
+            "hidden_size": 64,
+            "encoder_ffn_dim": 128,
+            "decoder_ffn_dim": 128,
+            "num_encoder_layers": 2,
+            "num_decoder_layers": 2,
+            "num_encoder_attention_heads": 4,
+            "num_decoder_attention_heads": 4,
+            "max_position_embeddings": 64,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "decoder_start_token_id": 1,
+            "ngram": 2,
+        },
+        head="ProphetNetForConditionalGeneration",
+    ),
     _named("EncoderDecoderModel of two BERTs", "encoder-decoder", _encoder_decoder, _translated),
     _named("WhisperForConditionalGeneration", "audio", _whisper, sounds, confirm=True),
     *(
-        _named(f"{kind}ForSequenceClassification", "audio",
-               partial(built, f"{kind}Config", f"{kind}ForSequenceClassification", _WAVE), speech,
-               confirm=kind == "Wav2Vec2")
+        _named(
+            f"{kind}ForSequenceClassification",
+            "audio",
+            partial(built, f"{kind}Config", f"{kind}ForSequenceClassification", _WAVE),
+            speech,
+            confirm=kind == "Wav2Vec2",
+        )
         for kind in ("Wav2Vec2", "Hubert", "WavLM", "Data2VecAudio", "UniSpeech")
     ),
-    _named("ASTForAudioClassification", "audio",
-           partial(built, "ASTConfig", "ASTForAudioClassification",
-                   {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4,
-                    "intermediate_size": 128, "patch_size": 4, "frequency_stride": 4,
-                    "time_stride": 4, "max_length": 32, "num_mel_bins": 16, "num_labels": 4}),
-           spectrograms),
+    _named(
+        "ASTForAudioClassification",
+        "audio",
+        partial(
+            built,
+            "ASTConfig",
+            "ASTForAudioClassification",
+            {
+                "hidden_size": 64,
+                "num_hidden_layers": 2,
+                "num_attention_heads": 4,
+                "intermediate_size": 128,
+                "patch_size": 4,
+                "frequency_stride": 4,
+                "time_stride": 4,
+                "max_length": 32,
+                "num_mel_bins": 16,
+                "num_labels": 4,
+            },
+        ),
+        spectrograms,
+    ),
     *(
-        _named(f"{kind}ForPrediction", "series",
-               partial(built, f"{kind}Config", f"{kind}ForPrediction", _SERIES), forecasts)
+        _named(
+            f"{kind}ForPrediction",
+            "series",
+            partial(built, f"{kind}Config", f"{kind}ForPrediction", _SERIES),
+            forecasts,
+        )
         for kind in ("TimeSeriesTransformer", "Informer", "Autoformer")
     ),
     *(
-        _named(f"{kind}ForPrediction", "series",
-               partial(built, f"{kind}Config", f"{kind}ForPrediction", _PATCHES), patches,
-               confirm=True)
+        _named(
+            f"{kind}ForPrediction",
+            "series",
+            partial(built, f"{kind}Config", f"{kind}ForPrediction", _PATCHES),
+            patches,
+            confirm=True,
+        )
         for kind in ("PatchTST", "PatchTSMixer")
     ),
 ]

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - what `forward` does is said of its class
 """Own models that begin in a special way: at zero, near it, or on a frozen base."""
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.zoo.data import alone, cut, images, table
-from benchmarks.zoo.own_generative import Autoencoder
-from benchmarks.zoo.own_models import joint_table, mlp, own, small_cnn
+from benchmarks.zoo.own.autoencoders import Autoencoder
+from benchmarks.zoo.own.building import mlp, own, small_cnn
+from benchmarks.zoo.own.tables import joint_table
 from benchmarks.zoo.specification import adam, adamw, sgd
 
 
@@ -30,7 +32,9 @@ class LoRA(nn.Module):
 def adapted() -> nn.Module:
     """A frozen MLP with LoRA, whose head trains."""
     layers = [LoRA(nn.Linear(a, b)) for a, b in ((3072, 128), (128, 128))]
-    return nn.Sequential(nn.Flatten(), layers[0], nn.ReLU(), layers[1], nn.ReLU(), nn.Linear(128, 10))
+    return nn.Sequential(
+        nn.Flatten(), layers[0], nn.ReLU(), layers[1], nn.ReLU(), nn.Linear(128, 10)
+    )
 
 
 def adapted_only() -> nn.Module:
@@ -98,8 +102,14 @@ class ZeroGamma(nn.Module):
         super().__init__()
         self.first, self.head = nn.Conv2d(3, 32, 3, 2, 1), nn.Linear(32, 10)
         self.branches = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(32, 32, 3, 1, 1), nn.BatchNorm2d(32), nn.ReLU(),
-                          nn.Conv2d(32, 32, 3, 1, 1), nn.BatchNorm2d(32)) for _ in range(depth)
+            nn.Sequential(
+                nn.Conv2d(32, 32, 3, 1, 1),
+                nn.BatchNorm2d(32),
+                nn.ReLU(),
+                nn.Conv2d(32, 32, 3, 1, 1),
+                nn.BatchNorm2d(32),
+            )
+            for _ in range(depth)
         )
         for branch in self.branches:
             nn.init.zeros_(branch[-1].weight)
@@ -173,20 +183,43 @@ ENTRIES = [
     own("LoRA, frozen head", "adapter", adapted_only, images, F.cross_entropy, adamw(3e-3)),
     own("frozen base, head alone", "adapter", frozen_base, images, F.cross_entropy),
     *(
-        own(f"residual MLP, {start}", "zero start", partial(Residual, start), joint_table,
-            F.mse_loss)
+        own(
+            f"residual MLP, {start}",
+            "zero start",
+            partial(Residual, start),
+            joint_table,
+            F.mse_loss,
+        )
         for start in ("rezero", "scale", "fixup", "adapter", "plain", "prenorm")
     ),
     own("head of zeros", "zero start", zero_head, images, F.cross_entropy),
-    own("residual CNN, last norms of zeros", "zero start", ZeroGamma, images, F.cross_entropy,
-        sgd(0.1)),
+    own(
+        "residual CNN, last norms of zeros",
+        "zero start",
+        ZeroGamma,
+        images,
+        F.cross_entropy,
+        sgd(0.1),
+    ),
     own("ControlNet-like", "zero start", ControlNet, alone, F.mse_loss),
     own("delta-orthogonal CNN, tanh", "special start", Skip, images, F.cross_entropy, sgd(0.01)),
     own("doomed: fading tanh MLP", "doomed", partial(doomed, 0.5), _regression, F.mse_loss),
     own("doomed: chaotic tanh MLP", "doomed", partial(doomed, 4.0), _regression, F.mse_loss),
     own("doomed: dead ReLUs", "doomed", dead, _regression, F.mse_loss),
-    own("doomed: rate of 100", "doomed", lambda: mlp(12, 64, 64, 1), _regression, F.mse_loss,
-        sgd(100.0)),
-    own("doomed: rate of 1e-9", "doomed", lambda: mlp(12, 64, 64, 1), _regression, F.mse_loss,
-        adam(1e-9)),
+    own(
+        "doomed: rate of 100",
+        "doomed",
+        lambda: mlp(12, 64, 64, 1),
+        _regression,
+        F.mse_loss,
+        sgd(100.0),
+    ),
+    own(
+        "doomed: rate of 1e-9",
+        "doomed",
+        lambda: mlp(12, 64, 64, 1),
+        _regression,
+        F.mse_loss,
+        adam(1e-9),
+    ),
 ]

@@ -28,13 +28,36 @@ _CONVOLUTIONAL = {
 }
 _TRANSFORMERS: dict[str, dict[str, Any]] = {
     name: {}
-    for name in (
-        "convnext_atto convnext_femto convnextv2_atto edgenext_xx_small fastvit_t8 repvit_m0_9 "
-        "poolformer_s12 poolformerv2_s12 mambaout_femto starnet_s1 inception_next_atto "
-        "efficientvit_b0 efficientvit_m0 mobilevit_xxs mobilevitv2_050 pvt_v2_b0 rdnet_tiny "
-        "convmixer_768_32 caformer_s18 convformer_s18 test_convnext nextvit_small shvit_s1 "
-        "mobilenetv4_hybrid_medium botnet26t_256 halonet26t lambda_resnet26t davit_tiny"
-    ).split()
+    for name in [
+        "convnext_atto",
+        "convnext_femto",
+        "convnextv2_atto",
+        "edgenext_xx_small",
+        "fastvit_t8",
+        "repvit_m0_9",
+        "poolformer_s12",
+        "poolformerv2_s12",
+        "mambaout_femto",
+        "starnet_s1",
+        "inception_next_atto",
+        "efficientvit_b0",
+        "efficientvit_m0",
+        "mobilevit_xxs",
+        "mobilevitv2_050",
+        "pvt_v2_b0",
+        "rdnet_tiny",
+        "convmixer_768_32",
+        "caformer_s18",
+        "convformer_s18",
+        "test_convnext",
+        "nextvit_small",
+        "shvit_s1",
+        "mobilenetv4_hybrid_medium",
+        "botnet26t_256",
+        "halonet26t",
+        "lambda_resnet26t",
+        "davit_tiny",
+    ]
 }
 _OF_SIZE: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16_224": {"patch_size": 8},
@@ -77,30 +100,79 @@ _OF_SIZE: dict[str, dict[str, Any]] = {
     "test_vit": {"patch_size": 8},
     "naflexvit_base_patch16_gap": {"embed_dim": 96, "depth": 4, "num_heads": 3, "patch_size": 8},
 }
-_SIDES = {"crossvit_tiny_240": 48, "efficientformer_l1": 64, "twins_svt_small": 64,
-          "gcvit_xxtiny": 64, "coat_lite_tiny": 64, "tnt_s_legacy_patch16_224": 64,
-          "levit_128s": 64, "levit_conv_128s": 64, "nest_tiny": 64, "hiera_tiny_224": 64,
-          "maxvit_rmlp_pico_rw_256": 64, "coatnet_nano_rw_224": 64, "mvitv2_tiny": 64,
-          "swin_tiny_patch4_window7_224": 64, "swinv2_tiny_window8_256": 64, "volo_d1_224": 64,
-          "swinv2_cr_tiny_ns_224": 64, "tiny_vit_5m_224": 64, "visformer_tiny": 64,
-          "pit_ti_224": 64, "xcit_nano_12_p16_224": 64, "vit_tiny_r_s16_p8_224": 64,
-          "focalnet_tiny_srf": 64, "sequencer2d_s": 64, "efficientformerv2_s0": 64,
-          "inception_v4": 80, "botnet26t_256": 64, "halonet26t": 64, "lambda_resnet26t": 64,
-          "mobilevit_xxs": 64, "mobilevitv2_050": 64, "edgenext_xx_small": 64, "nextvit_small": 64,
-          "efficientvit_m0": 64, "legacy_seresnet18": 64, "mobilenetv4_hybrid_medium": 64}
-_UNSIZED = {"visformer_tiny", "focalnet_tiny_srf", "efficientformer_l1", "gcvit_xxtiny",
-            "coat_lite_tiny"}
-_SMALL = {"resnet10t", "test_resnet", "test_efficientnet", "test_nfnet", "test_byobnet", "test_vit",
-          "test_convnext", "lcnet_050", "tinynet_e", "mobilenetv3_small_050", "convnext_atto",
-          "regnetx_002", "cait_xxs24_224", "xcit_nano_12_p16_224", "vit_tiny_patch16_224",
-          "nf_resnet26", "dla46_c", "mixer_s32_224"}
+_SIDES = {
+    "crossvit_tiny_240": 48,
+    "efficientformer_l1": 64,
+    "twins_svt_small": 64,
+    "gcvit_xxtiny": 64,
+    "coat_lite_tiny": 64,
+    "tnt_s_legacy_patch16_224": 64,
+    "levit_128s": 64,
+    "levit_conv_128s": 64,
+    "nest_tiny": 64,
+    "hiera_tiny_224": 64,
+    "maxvit_rmlp_pico_rw_256": 64,
+    "coatnet_nano_rw_224": 64,
+    "mvitv2_tiny": 64,
+    "swin_tiny_patch4_window7_224": 64,
+    "swinv2_tiny_window8_256": 64,
+    "volo_d1_224": 64,
+    "swinv2_cr_tiny_ns_224": 64,
+    "tiny_vit_5m_224": 64,
+    "visformer_tiny": 64,
+    "pit_ti_224": 64,
+    "xcit_nano_12_p16_224": 64,
+    "vit_tiny_r_s16_p8_224": 64,
+    "focalnet_tiny_srf": 64,
+    "sequencer2d_s": 64,
+    "efficientformerv2_s0": 64,
+    "inception_v4": 80,
+    "ghostnetv2_100": 64,
+    "botnet26t_256": 64,
+    "halonet26t": 64,
+    "lambda_resnet26t": 64,
+    "mobilevit_xxs": 64,
+    "mobilevitv2_050": 64,
+    "edgenext_xx_small": 64,
+    "nextvit_small": 64,
+    "efficientvit_m0": 64,
+    "legacy_seresnet18": 64,
+    "mobilenetv4_hybrid_medium": 64,
+}
+_UNSIZED = {
+    "visformer_tiny",
+    "focalnet_tiny_srf",
+    "efficientformer_l1",
+    "gcvit_xxtiny",
+    "coat_lite_tiny",
+}
+_SMALL = {
+    "resnet10t",
+    "test_resnet",
+    "test_efficientnet",
+    "test_nfnet",
+    "test_byobnet",
+    "test_vit",
+    "test_convnext",
+    "lcnet_050",
+    "tinynet_e",
+    "mobilenetv3_small_050",
+    "convnext_atto",
+    "regnetx_002",
+    "cait_xxs24_224",
+    "xcit_nano_12_p16_224",
+    "vit_tiny_patch16_224",
+    "nf_resnet26",
+    "dla46_c",
+    "mixer_s32_224",
+}
 
 
 def _entry(name: str, family: str, **arguments: Any) -> Entry:
     size = _SIDES.get(name, 32)
     if name in _OF_SIZE and name not in _UNSIZED:
         arguments |= {"img_size": size}
-    steep = sgd(0.1, nesterov=True) if "nf" not in name and "vgg11" != name else sgd(0.01)
+    steep = sgd(0.1, nesterov=True) if "nf" not in name and name != "vgg11" else sgd(0.01)
     return Entry(
         f"timm {name}",
         "timm",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision import models
-from torchvision.models import detection, segmentation, video
+from torchvision.models import detection, segmentation
 
 from benchmarks.zoo.data import BATCH, cut, generator, images, pictures
 from benchmarks.zoo.specification import Entry, OptimizerFactory, adamw, sgd, training
@@ -21,7 +21,9 @@ def with_auxiliaries(output: Any, target: Tensor) -> Tensor:
     if isinstance(output, Tensor):
         return F.cross_entropy(output, target)
     others = [part for part in output[1:] if part is not None]
-    return F.cross_entropy(output[0], target) + 0.3 * sum(F.cross_entropy(o, target) for o in others)
+    return F.cross_entropy(output[0], target) + 0.3 * sum(
+        F.cross_entropy(o, target) for o in others
+    )
 
 
 def _classifier(
@@ -44,7 +46,12 @@ def _classifier(
 
 def _vit() -> nn.Module:
     return models.VisionTransformer(
-        image_size=32, patch_size=8, num_layers=4, num_heads=4, hidden_dim=64, mlp_dim=128,
+        image_size=32,
+        patch_size=8,
+        num_layers=4,
+        num_heads=4,
+        hidden_dim=64,
+        mlp_dim=128,
         num_classes=10,
     )
 
@@ -79,9 +86,7 @@ def scenes(seed: int, size: int = 64) -> list[Any]:
             image[:, box[1] : box[3], box[0] : box[2]] += 1.0
             mask = torch.zeros(1, size, size, dtype=torch.uint8)
             mask[0, box[1] : box[3], box[0] : box[2]] = 1
-            targets.append(
-                {"boxes": box[None].float(), "labels": torch.tensor([1]), "masks": mask}
-            )
+            targets.append({"boxes": box[None].float(), "labels": torch.tensor([1]), "masks": mask})
         batches.append(([*rows], targets))
     return batches
 
@@ -121,8 +126,10 @@ def clips(seed: int) -> list[Any]:
     """(videos [n, 3, 8, 32, 32] of a moving image, whether it moves up or down)."""
     found, _ = pictures(seed, 32)
     up = torch.arange(len(found)) % 2
-    frames = [torch.where(up[:, None, None, None] > 0, found.roll(2 * t, 2), found.roll(-2 * t, 2))
-              for t in range(8)]
+    frames = [
+        torch.where(up[:, None, None, None] > 0, found.roll(2 * t, 2), found.roll(-2 * t, 2))
+        for t in range(8)
+    ]
     return cut(torch.stack(frames, dim=2)[: BATCH * 24], up[: BATCH * 24], size=16)
 
 
@@ -145,13 +152,33 @@ ENTRIES = [
     _classifier("vgg11", _FLAT),
     _classifier("vgg11_bn", _FLAT),
     _classifier("vgg16_bn", _FLAT),
-    *(_classifier(name, _STEEP) for name in (
-        "resnet18", "resnet34", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "densenet121",
-        "mobilenet_v2", "shufflenet_v2_x0_5", "shufflenet_v2_x1_0", "mnasnet0_5", "mnasnet1_0",
-        "regnet_y_400mf", "regnet_x_400mf",
-    )),
-    *(_classifier(name, sgd(0.045)) for name in ("mobilenet_v3_small", "mobilenet_v3_large",
-      "efficientnet_b0", "efficientnet_v2_s")),
+    *(
+        _classifier(name, _STEEP)
+        for name in (
+            "resnet18",
+            "resnet34",
+            "resnet50",
+            "resnext50_32x4d",
+            "wide_resnet50_2",
+            "densenet121",
+            "mobilenet_v2",
+            "shufflenet_v2_x0_5",
+            "shufflenet_v2_x1_0",
+            "mnasnet0_5",
+            "mnasnet1_0",
+            "regnet_y_400mf",
+            "regnet_x_400mf",
+        )
+    ),
+    *(
+        _classifier(name, sgd(0.045))
+        for name in (
+            "mobilenet_v3_small",
+            "mobilenet_v3_large",
+            "efficientnet_b0",
+            "efficientnet_v2_s",
+        )
+    ),
     _classifier("squeezenet1_0", _FLAT, 48),
     _classifier("squeezenet1_1", _FLAT, 48),
     _classifier("googlenet", _STEEP, 64, init_weights=True),
@@ -159,15 +186,32 @@ ENTRIES = [
     _classifier("convnext_tiny", _MODERN),
     _classifier("swin_t", _MODERN, 64),
     _classifier("swin_v2_t", _MODERN, 64),
-    Entry("torchvision VisionTransformer, 4 layers", "torchvision", "transformer", _vit, images,
-          training(F.cross_entropy, _MODERN), confirm=True),
-    Entry("torchvision MaxVit, 2 stages", "torchvision", "transformer", _maxvit,
-          partial(images, size=64), training(F.cross_entropy, _MODERN)),
+    Entry(
+        "torchvision VisionTransformer, 4 layers",
+        "torchvision",
+        "transformer",
+        _vit,
+        images,
+        training(F.cross_entropy, _MODERN),
+        confirm=True,
+    ),
+    Entry(
+        "torchvision MaxVit, 2 stages",
+        "torchvision",
+        "transformer",
+        _maxvit,
+        partial(images, size=64),
+        training(F.cross_entropy, _MODERN),
+    ),
     _segmenter("fcn_resnet50", segmentation.fcn_resnet50, aux_loss=True),
     _segmenter("deeplabv3_mobilenet_v3_large", segmentation.deeplabv3_mobilenet_v3_large),
     _segmenter("lraspp_mobilenet_v3_large", segmentation.lraspp_mobilenet_v3_large),
-    _detector("fasterrcnn_mobilenet_v3_large_fpn", detection.fasterrcnn_mobilenet_v3_large_fpn,
-              min_size=64, max_size=64),
+    _detector(
+        "fasterrcnn_mobilenet_v3_large_fpn",
+        detection.fasterrcnn_mobilenet_v3_large_fpn,
+        min_size=64,
+        max_size=64,
+    ),
     _detector("ssdlite320_mobilenet_v3_large", detection.ssdlite320_mobilenet_v3_large),
     _detector("retinanet_resnet50_fpn", detection.retinanet_resnet50_fpn, min_size=64, max_size=64),
     _detector("fcos_resnet50_fpn", detection.fcos_resnet50_fpn, min_size=64, max_size=64),

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - what `forward` does is said of its class
 """Graph networks as PyTorch Geometric's examples write them, without it."""
 
 from __future__ import annotations
@@ -115,7 +116,9 @@ class GIN(nn.Module):
     def __init__(self, fan_in: int, fan_out: int):
         super().__init__()
         self.mlp = nn.Sequential(
-            nn.Linear(fan_in, fan_out), nn.BatchNorm1d(fan_out), nn.ReLU(),
+            nn.Linear(fan_in, fan_out),
+            nn.BatchNorm1d(fan_out),
+            nn.ReLU(),
             nn.Linear(fan_out, fan_out),
         )
 
@@ -146,8 +149,9 @@ class EdgeConv(nn.Module):
 
     def __init__(self, fan_in: int, fan_out: int):
         super().__init__()
-        self.mlp = nn.Sequential(nn.Linear(2 * fan_in, fan_out), nn.ReLU(),
-                                 nn.Linear(fan_out, fan_out))
+        self.mlp = nn.Sequential(
+            nn.Linear(2 * fan_in, fan_out), nn.ReLU(), nn.Linear(fan_out, fan_out)
+        )
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         source, sink = edge_index

@@ -1,0 +1,1 @@
+"""Models of libraries, from their own constructors, without weights."""

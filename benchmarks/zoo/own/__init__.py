@@ -1,0 +1,1 @@
+"""Own models, as tutorials and papers write them."""
