@@ -181,6 +181,17 @@ def series(seed: int, length: int, channels: int = 3) -> Tensor:
     return found + 0.02 * trend * time + noise
 
 
+def tones(seed: int) -> list[Any]:
+    """(tones [n, 40, 1], kinds)."""
+    return cut(*waves(seed, 40))
+
+
+def forecast(seed: int) -> list[Any]:
+    """(32 values of a series, the 8 that follow)."""
+    found = series(seed, 40, 1)[..., 0]
+    return cut(found[:, :32], found[:, 32:])
+
+
 def table(seed: int, numbers: int = 12) -> tuple[Tensor, Tensor, Tensor]:
     """Correlated columns [n, numbers], categories [n, 4] of 10 values, and what follows, [n]."""
     draw = generator(seed + 400)

@@ -24,10 +24,8 @@ from recent_prune.probe.watching.modules import is_weighted
 LIMIT = 90.0
 """Seconds that a probe may take."""
 
-STEPS = 300
-"""Of a short real training, which may take `TRAINING_LIMIT` seconds."""
-
 TRAINING_LIMIT = 100.0
+"""Seconds that a short real training may take."""
 
 
 @contextmanager
@@ -146,18 +144,19 @@ def _probed(
 
 def confirmed(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:
     """What a short real training says, beside the row of the probe."""
+    known = row.get("constant_loss", math.nan)
+    constant = known if isinstance(known, float) else math.nan
     try:
         with limited(2 * TRAINING_LIMIT), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = trained(entry, STEPS, TRAINING_LIMIT)
+            found = trained(entry, constant, TRAINING_LIMIT)
     except (Exception, TimeoutError) as error:
         return row | {"training_error": described(error)}
-    constant = row.get("constant_loss", math.nan)
     return row | {
         "training_error": "",
         "trained_steps": found.steps,
         "trained_before": found.before,
         "trained_after": found.after,
         "trained_seconds": round(found.seconds, 1),
-        "trains": found.trains(math.nan if constant in (None, "") else float(constant)),
+        "trains": found.trains(constant),
     }

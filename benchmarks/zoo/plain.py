@@ -11,15 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.zoo.specification import Entry
+from benchmarks.zoo.specification import BUDGET, Entry
 
 LABELS = ("labels", "label", "targets", "target", "y")
 
 CLEARLY = 0.03
 """By so much of what it starts from a loss must fall on fresh batches to be said to train."""
 
-LOOKS = 4
-"""How often a training looks at the fresh batches: some of these models begin to overfit early."""
+EVERY = 50
+"""Steps between two looks at fresh batches: some of these models begin to overfit early."""
+
+ENOUGH = 200
+"""Steps that are made at least; further ones, up to the budget, where it does not train clearly."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Trained:
     Attributes:
         steps: Made.
         before: Loss before the first.
-        after: The least loss at a quarter, a half, three quarters and the end.
+        after: The least loss at any look.
         seconds: Of all of it.
     """
 
@@ -105,8 +108,14 @@ def fresh_loss(entry: Entry, model: nn.Module, batches: list[Any]) -> float:
     return sum(losses) / len(losses)
 
 
-def trained(entry: Entry, steps: int, limit: float) -> Trained:
-    """Build it anew and train it, at most for so many seconds."""
+def trained(entry: Entry, constant: float, limit: float) -> Trained:
+    """Build it anew and train it until it clearly does, or for its budget, or for so many seconds.
+
+    Args:
+        entry: Of the zoo.
+        constant: Loss of the best constant prediction, NaN where unknown.
+        limit: Seconds.
+    """
     start = time.perf_counter()
     torch.manual_seed(0)
     model = entry.build()
@@ -114,22 +123,21 @@ def trained(entry: Entry, steps: int, limit: float) -> Trained:
     factory = entry.training.optimizer
     assert not isinstance(factory, torch.optim.Optimizer)
     optimizer = factory(model.parameters())
-    before = fresh_loss(entry, model, fresh)
-    found = []
+    before = after = fresh_loss(entry, model, fresh)
     model.train()
-    step = 0
-    for step in range(1, steps + 1):
+    for step in range(1, BUDGET + 1):
         optimizer.zero_grad()
         loss = loss_of(entry, model, batches[(step - 1) % len(batches)])
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimizer.step()
         late = time.perf_counter() - start > limit
-        if step % (steps // LOOKS) == 0 or late:
-            found.append(fresh_loss(entry, model, fresh))
-        if late:
+        if step % EVERY == 0 or late:
+            now = fresh_loss(entry, model, fresh)
+            after = now if not after <= now else after
+        found = Trained(step, before, after, time.perf_counter() - start)
+        if late or (step >= ENOUGH and step % EVERY == 0 and found.trains(constant)):
             break
-    after = min((loss for loss in found if math.isfinite(loss)), default=math.nan)
-    return Trained(step, before, after, time.perf_counter() - start)
+    return found
 
 
 def forward_seconds(entry: Entry, model: nn.Module, batches: list[Any], samples: int) -> float:

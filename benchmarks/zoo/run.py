@@ -1,8 +1,8 @@
 """Probe the zoo: ``python -m benchmarks.zoo.run [--confirm] [--only PATTERN] [--again]``.
 
 A row is saved as soon as an architecture is done; one that is in the table is skipped, unless
-``--again`` is said. An architecture that fails, or takes too long, stops no other one. ``--confirm``
-then really trains those that are small, and all that are condemned.
+``--again`` is said. An architecture that fails, or takes too long, stops no other one.
+``--confirm`` then really trains those that are small, and all that are condemned.
 """
 
 from __future__ import annotations
@@ -22,11 +22,18 @@ from benchmarks.zoo.report import RESULTS, load, save, write
 from benchmarks.zoo.specification import Entry, unique
 
 ROOMS = {
-    "own": ("own_models", "own_sequences", "own_generative", "own_structures", "own_starts"),
-    "graphs": ("graphs",),
-    "torchvision": ("torchvision_models",),
-    "transformers": ("transformers_models", "transformers_seq2seq", "transformers_vision"),
-    "timm": ("timm_models",),
+    "own": (
+        *("own.pairs", "own.tables", "own.recurrent", "own.sequences", "own.autoencoders"),
+        *("own.generative", "own.fields", "own.structures", "own.starts"),
+    ),
+    "graphs": ("own.graphs",),
+    "torchvision": ("libraries.torchvision_models",),
+    "transformers": (
+        *("libraries.transformers_encoders", "libraries.transformers_decoders"),
+        *("libraries.transformers_seq2seq", "libraries.transformers_vision"),
+        "libraries.transformers_pairs",
+    ),
+    "timm": ("libraries.timm_models",),
 }
 """Where the entries of each source are."""
 
@@ -41,6 +48,8 @@ def entries(sources: list[str] | None = None) -> dict[str, Entry]:
             for name in modules:
                 found += importlib.import_module(f"benchmarks.zoo.{name}").ENTRIES
         except ModuleNotFoundError as error:
+            if error.name != source:
+                raise
             print(f"{source} is left out: {error}", file=sys.stderr)
     return unique(found)
 

@@ -54,7 +54,9 @@ def test_models_are_answered_as_they_are_called(name: str, trained: bool) -> Non
     assert result.inputs == case.inputs
     assert len(result.retained_by_input) == len(result.inputs)
     assert result.samples == 160
-    assert (result.unseen, result.notes, result.nonfinite_layer) == ((), (), None)
+    assert (result.notes, result.nonfinite_layer) == ((), None)
+    # Attention uses the weights of this one without a call.
+    assert all(unseen.endswith("attn.out_proj") for unseen in result.unseen)
     assert result.retained[0] > 0.3
     if result.inputs:  # the profile is that of the input that arrives best
         assert result.retained == tuple(map(max, zip(*result.retained_by_input, strict=True)))
@@ -94,7 +96,7 @@ def test_names_and_notes_are_kept_as_json() -> None:
 
     result = rp.probe(Sometimes(), [batch(12), batch(6)])
     assert result.inputs == ("words",)
-    assert result.unseen == ("input of extra",)
+    assert "extra" in {name.removeprefix("input of ") for name in result.unseen}
     (note,) = result.notes
     assert "no mask was found" in note
     again = rp.ProbeResult.from_dict(json.loads(json.dumps(result.to_dict())))

@@ -11,54 +11,26 @@ from torch.nn import functional as F
 from benchmarks.zoo.data import images
 from benchmarks.zoo.specification import Entry, adamw, sgd, training
 
-_CONVOLUTIONAL = {
-    32: (
-        "resnet10t resnet14t resnet18d resnet26t resnetv2_18 resnetv2_50d_gn seresnext26d_32x4d "
-        "regnetx_002 regnety_002 efficientnet_lite0 efficientnet_b0 mobilenetv2_050 "
-        "mobilenetv3_small_050 mobilenetv4_conv_small_050 mobileone_s0 lcnet_050 tinynet_e "
-        "mnasnet_small fbnetc_100 ghostnet_050 ghostnetv2_100 hardcorenas_a semnasnet_075 "
-        "spnasnet_100 mixnet_s rexnet_100 dla46_c hrnet_w18_small hgnetv2_b0 densenet121 "
-        "ese_vovnet19b_dw cs3darknet_s selecsls42 repvgg_a0 dpn48b skresnet18 resnest14d "
-        "eca_resnet33ts gcresnext26ts nf_resnet26 nf_regnet_b0 nf_ecaresnet26 xception41 "
-        "repghostnet_050 tresnet_m res2net50_14w_8s wide_resnet50_2 legacy_seresnet18 "
-        "inception_v4 vgg11 vgg11_bn vgg13_bn resnetblur18 darknetaa53 fbnetv3_b gernet_s "
-        "eca_nfnet_l0 dm_nfnet_f0 mobilenet_edgetpu_v2_xs test_resnet test_efficientnet "
-        "test_nfnet test_byobnet"
-    ),
-}
-_TRANSFORMERS: dict[str, dict[str, Any]] = {
-    name: {}
-    for name in [
-        "convnext_atto",
-        "convnext_femto",
-        "convnextv2_atto",
-        "edgenext_xx_small",
-        "fastvit_t8",
-        "repvit_m0_9",
-        "poolformer_s12",
-        "poolformerv2_s12",
-        "mambaout_femto",
-        "starnet_s1",
-        "inception_next_atto",
-        "efficientvit_b0",
-        "efficientvit_m0",
-        "mobilevit_xxs",
-        "mobilevitv2_050",
-        "pvt_v2_b0",
-        "rdnet_tiny",
-        "convmixer_768_32",
-        "caformer_s18",
-        "convformer_s18",
-        "test_convnext",
-        "nextvit_small",
-        "shvit_s1",
-        "mobilenetv4_hybrid_medium",
-        "botnet26t_256",
-        "halonet26t",
-        "lambda_resnet26t",
-        "davit_tiny",
-    ]
-}
+_CONVOLUTIONAL = (
+    "resnet10t resnet14t resnet18d resnet26t resnetv2_18 resnetv2_50d_gn seresnext26d_32x4d "
+    "regnetx_002 regnety_002 efficientnet_lite0 efficientnet_b0 mobilenetv2_050 "
+    "mobilenetv3_small_050 mobilenetv4_conv_small_050 mobileone_s0 lcnet_050 tinynet_e "
+    "mnasnet_small fbnetc_100 ghostnet_050 ghostnetv2_100 hardcorenas_a semnasnet_075 "
+    "spnasnet_100 mixnet_s rexnet_100 dla46_c hrnet_w18_small hgnetv2_b0 densenet121 "
+    "ese_vovnet19b_dw cs3darknet_s selecsls42 repvgg_a0 dpn48b skresnet18 resnest14d "
+    "eca_resnet33ts gcresnext26ts nf_resnet26 nf_regnet_b0 nf_ecaresnet26 xception41 "
+    "repghostnet_050 tresnet_m res2net50_14w_8s wide_resnet50_2 legacy_seresnet18 "
+    "inception_v4 vgg11 vgg11_bn resnetblur18 darknetaa53 fbnetv3_b gernet_s "
+    "eca_nfnet_l0 mobilenet_edgetpu_v2_xs test_resnet test_efficientnet "
+    "test_nfnet test_byobnet "
+)
+_MODERN = (
+    "convnext_atto convnext_femto convnextv2_atto edgenext_xx_small fastvit_t8 repvit_m0_9 "
+    "poolformer_s12 poolformerv2_s12 mambaout_femto starnet_s1 inception_next_atto "
+    "efficientvit_b0 efficientvit_m0 mobilevit_xxs mobilevitv2_050 pvt_v2_b0 rdnet_tiny "
+    "convmixer_768_32 caformer_s18 convformer_s18 test_convnext nextvit_small shvit_s1 "
+    "mobilenetv4_hybrid_medium botnet26t_256 halonet26t lambda_resnet26t davit_tiny "
+)
 _OF_SIZE: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16_224": {"patch_size": 8},
     "vit_tiny_r_s16_p8_224": {},
@@ -172,7 +144,7 @@ def _entry(name: str, family: str, **arguments: Any) -> Entry:
     size = _SIDES.get(name, 32)
     if name in _OF_SIZE and name not in _UNSIZED:
         arguments |= {"img_size": size}
-    steep = sgd(0.1, nesterov=True) if "nf" not in name and name != "vgg11" else sgd(0.01)
+    steep = sgd(0.1, nesterov=True) if "nf" not in name and "vgg" not in name else sgd(0.01)
     return Entry(
         f"timm {name}",
         "timm",
@@ -185,7 +157,7 @@ def _entry(name: str, family: str, **arguments: Any) -> Entry:
 
 
 ENTRIES = [
-    *(_entry(name, "convolutional") for name in _CONVOLUTIONAL[32].split()),
-    *(_entry(name, "modern", **more) for name, more in _TRANSFORMERS.items()),
+    *(_entry(name, "convolutional") for name in _CONVOLUTIONAL.split()),
+    *(_entry(name, "modern") for name in _MODERN.split()),
     *(_entry(name, "transformer", **more) for name, more in _OF_SIZE.items()),
 ]

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="no-any-return"
 """Torchvision's models, without weights, each trained as its reference scripts train it."""
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import transformers
 from torch import nn
 
 from benchmarks.zoo.data import WORDS, cut, series, texts, waves
-from benchmarks.zoo.libraries.transformers_models import built, entry
+from benchmarks.zoo.libraries.transformers_building import built, entry
 from benchmarks.zoo.specification import Entry, adamw, training
 
 _BART: dict[str, Any] = {
@@ -117,7 +117,7 @@ def _whisper() -> nn.Module:
 
 
 def _encoder_decoder() -> nn.Module:
-    small = {
+    small: dict[str, Any] = {
         "vocab_size": WORDS,
         "hidden_size": 64,
         "num_hidden_layers": 2,

@@ -1,4 +1,5 @@
 # ruff: noqa: D102 - what `forward` does is said of its class
+# mypy: disable-error-code="no-any-return,index,operator,arg-type"
 """Graph networks as PyTorch Geometric's examples write them, without it."""
 
 from __future__ import annotations

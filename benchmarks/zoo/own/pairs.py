@@ -1,4 +1,5 @@
 # ruff: noqa: D102 - what `forward` does is said of its class
+# mypy: disable-error-code="no-any-return,index,operator,arg-type"
 """Own models of one image, of pairs and triplets, and of several outputs."""
 
 from __future__ import annotations
@@ -31,13 +32,19 @@ def contrastive(output: tuple[Tensor, Tensor], same: Tensor) -> Tensor:
     return (same * distance**2 + (1 - same) * F.relu(1 - distance) ** 2).mean()
 
 
+def twins(labels: Tensor) -> Tensor:
+    """Of each sample the number of one of the same class, [n]."""
+    members = [(labels == kind).nonzero()[:, 0] for kind in range(10)]
+    return torch.stack([members[k][i % len(members[k])] for i, k in enumerate(labels.tolist())])
+
+
 def pairs(seed: int, *, nested: bool = False) -> list[Any]:
     """(image, image, whether both are of one class), or ((image, image), the same)."""
     found, labels = pictures(seed)
     draw = generator(seed + 20)
     other = torch.randperm(len(found), generator=draw)
     half = torch.arange(len(found)) % 2 == 0
-    twin = torch.stack([(labels == k).nonzero()[i % 20, 0] for i, k in enumerate(labels.tolist())])
+    twin = twins(labels)
     other = torch.where(half, twin, other)
     same = (labels == labels[other]).float()
     rows = cut(found, found[other], same)
@@ -58,7 +65,7 @@ class Triplet(nn.Module):
 
 def triplets(seed: int) -> list[Any]:
     found, labels = pictures(seed)
-    twin = torch.stack([(labels == k).nonzero()[i % 20, 0] for i, k in enumerate(labels.tolist())])
+    twin = twins(labels)
     far = torch.randperm(len(found), generator=generator(seed))
     return cut(found, found[twin], found[far])
 

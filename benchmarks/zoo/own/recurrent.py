@@ -1,8 +1,10 @@
 # ruff: noqa: D102 - what `forward` does is said of its class
+# mypy: disable-error-code="no-any-return,index,operator,arg-type"
 """Own recurrent networks."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,9 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from benchmarks.zoo.data import WORDS, cut, generator, texts, waves
+from benchmarks.zoo.data import WORDS, cut, forecast, generator, texts, tones, waves
 from benchmarks.zoo.own.building import own
-from benchmarks.zoo.own.sequences import forecast
 from benchmarks.zoo.specification import adam
 
 
@@ -21,7 +22,7 @@ class Recurrent(nn.Module):
 
     def __init__(self, kind: type[nn.RNNBase], inputs: int = 1, outputs: int = 4, **more: Any):
         super().__init__()
-        self.rnn: nn.RNNBase = kind(inputs, 32, batch_first=True, **more)  # type: ignore[arg-type]
+        self.rnn: nn.RNNBase = kind(inputs, 32, batch_first=True, **more)
         self.head = nn.Linear(64 if more.get("bidirectional") else 32, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -144,11 +145,7 @@ def translations(seed: int, *, nested: bool = False) -> list[Any]:
     return [((a, b), c) for a, b, c in batches] if nested else batches
 
 
-def _tones(seed: int) -> list[Any]:
-    return cut(*waves(seed, 40))
-
-
-_recurrent = {
+_recurrent: dict[str, tuple[type[nn.RNNBase], dict[str, Any]]] = {
     "RNN, tanh": (nn.RNN, {}),
     "RNN, ReLU": (nn.RNN, {"nonlinearity": "relu"}),
     "LSTM": (nn.LSTM, {}),
@@ -163,15 +160,15 @@ ENTRIES = [
         own(
             name,
             "recurrent",
-            lambda kind=kind, more=more: Recurrent(kind, **more),
-            _tones,
+            partial(Recurrent, kind, **more),
+            tones,
             F.cross_entropy,
             adam(3e-3),
         )
         for name, (kind, more) in _recurrent.items()
     ),
-    own("GRU, time first", "recurrent", TimeFirst, _tones, F.cross_entropy, adam(3e-3)),
-    own("LSTM cell in a loop", "recurrent", Cells, _tones, F.cross_entropy, adam(3e-3)),
+    own("GRU, time first", "recurrent", TimeFirst, tones, F.cross_entropy, adam(3e-3)),
+    own("LSTM cell in a loop", "recurrent", Cells, tones, F.cross_entropy, adam(3e-3)),
     own("LSTM of PackedSequence", "recurrent", Packed, packed, F.cross_entropy, adam(3e-3)),
     own("LSTM of tokens and lengths", "recurrent", WithLengths, with_lengths, F.cross_entropy),
     own("LSTM language model", "recurrent", LanguageModel, next_words, words_loss, adam(3e-3)),

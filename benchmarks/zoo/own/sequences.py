@@ -1,4 +1,5 @@
 # ruff: noqa: D102 - what `forward` does is said of its class
+# mypy: disable-error-code="no-any-return,index,operator,arg-type"
 """Own models of sequences that are not recurrent."""
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.zoo.data import WORDS, cut, series, texts
+from benchmarks.zoo.data import WORDS, forecast, texts, tones
 from benchmarks.zoo.own.building import own
-from benchmarks.zoo.own.recurrent import _tones, translations, words_loss
+from benchmarks.zoo.own.recurrent import translations, words_loss
 from benchmarks.zoo.specification import adam, adamw
 
 
@@ -189,11 +190,6 @@ class NBeats(nn.Module):
         return future
 
 
-def forecast(seed: int) -> list[Any]:
-    found = series(seed, 40, 1)[..., 0]
-    return cut(found[:, :32], found[:, 32:])
-
-
 ENTRIES = [
     own(
         "nn.Transformer",
@@ -216,7 +212,7 @@ ENTRIES = [
         "Mamba-like selective scan",
         "state space",
         SelectiveScan,
-        _tones,
+        tones,
         F.cross_entropy,
         adamw(3e-3),
     ),
@@ -224,10 +220,10 @@ ENTRIES = [
         "S4-like long convolution",
         "state space",
         LongConvolution,
-        _tones,
+        tones,
         F.cross_entropy,
         adamw(3e-3),
     ),
-    own("dilated causal convolutions", "convolutional", Temporal, _tones, F.cross_entropy),
+    own("dilated causal convolutions", "convolutional", Temporal, tones, F.cross_entropy),
     own("N-BEATS", "series", NBeats, forecast, F.mse_loss),
 ]

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from recent_prune.probe.batches.inputs import LABEL_NAMES, first_tensor, inputs_of
+from recent_prune.probe.batches.inputs import LABEL_NAMES, first_tensor, inputs_of, named_parts
 
 _WHOLE = {
     *("batch", "data", "features", "sample", "samples", "example", "examples", "item", "items"),
@@ -254,7 +254,8 @@ def described(batch: Any) -> str:
         return ", ".join(f"{key}: {described(value)}" for key, value in batch.items())
     if isinstance(batch, (tuple, list)):
         return ", ".join(map(described, batch[:8]))
-    return type(batch).__name__
+    parts = {k: v for k, v in named_parts(batch).items() if isinstance(v, Tensor)}
+    return f"{type(batch).__name__}({described(parts)})" if parts else type(batch).__name__
 
 
 def names_of(model: nn.Module, count: int) -> list[str]:

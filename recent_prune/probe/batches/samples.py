@@ -250,8 +250,15 @@ def _alike(images: Tensor, *, pooled: bool) -> Tensor:
 
 
 def _real_positions(name: str, mask: Tensor) -> Tensor:
-    """PyTorch's ``*_key_padding_mask`` is true where there is padding, all others where not."""
-    real = ~mask if mask.dtype == torch.bool and "padding" in name.lower() else mask > 0
+    """Where a mask leaves them.
+
+    PyTorch's ``*_key_padding_mask`` is true where there is padding, others are true, or positive,
+    where not; what is added has zeros there, and −∞ or the like elsewhere.
+    """
+    if mask.dtype == torch.bool:
+        real = ~mask if "padding" in name.lower() else mask
+    else:
+        real = mask > 0 if bool((mask > 0).any()) else (mask == 0) & mask.is_floating_point()
     empty = (~real.any(dim=1)).nonzero().flatten()
     if len(empty):
         raise ValueError(
@@ -269,8 +276,17 @@ def _leaves(model: nn.Module, batch: Any, arguments: Arguments | None) -> Iterat
         return
     names = names_of(model, len(arguments.args))
     for name, value in [*zip(names, arguments.args, strict=True), *arguments.kwargs.items()]:
-        if name not in LABEL_NAMES and value is not arguments.target:
+        is_target = value is arguments.target and not _like_the_first(value, arguments.args)
+        if name not in LABEL_NAMES and not is_target:
             yield from _inside(name, value)
+
+
+def _like_the_first(value: Any, args: tuple[Any, ...]) -> bool:
+    """Whether the last argument is another view of the first, where a loss compares the two."""
+    first = args[0] if len(args) > 1 else None
+    if not isinstance(first, Tensor) or not isinstance(value, Tensor):
+        return False
+    return first.is_floating_point() and (first.shape, first.dtype) == (value.shape, value.dtype)
 
 
 def _inside(name: str, value: Any) -> Iterator[tuple[str, Any]]:

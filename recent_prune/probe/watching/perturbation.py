@@ -35,7 +35,7 @@ def with_perturbed(batch: Tensor, count: int) -> tuple[Tensor, int, float]:
         return batch, 0, float("nan")
     some = batch[: min(count, len(batch))]
     moved = _moved(some, 0)
-    return torch.cat([batch, moved]), len(some), _size([(some, moved)])
+    return torch.cat([batch, moved]), len(some), _size([(some, moved, None)])
 
 
 def with_perturbed_copies(
@@ -55,7 +55,7 @@ def with_perturbed_copies(
         that cannot be appended to.
     """
     places = {id(tensor): number for number, tensor in enumerate(inputs)}
-    pairs: list[tuple[Tensor, Tensor]] = []
+    pairs: list[tuple[Tensor, Tensor, Tensor | None]] = []
 
     def appended(value: Any) -> Any:
         if isinstance(value, Tensor):
@@ -63,8 +63,9 @@ def with_perturbed_copies(
                 raise _CannotAppendError
             some = value[: min(count, samples)]
             if id(value) in places:
-                moved = _moved(some, places[id(value)], mask)
-                pairs.append((some, moved))
+                real = _real(some, mask)
+                moved = _moved(some, places[id(value)], real)
+                pairs.append((some, moved, real))
                 some = moved
             return torch.cat([value, some])
         if isinstance(value, Mapping):
@@ -88,25 +89,35 @@ class _CannotAppendError(Exception):
     pass
 
 
-def _moved(some: Tensor, seed: int, mask: Tensor | None = None) -> Tensor:
+def _real(some: Tensor, mask: Tensor | None) -> Tensor | None:
+    """Which numbers stand at real positions, [p, t, 1, …]; None where a mask says nothing."""
+    if mask is None or some.dim() < 3 or some.shape[1] != mask.shape[1]:
+        return None
+    return mask[: len(some)].reshape(*some.shape[:2], *[1] * (some.dim() - 2))
+
+
+def _moved(some: Tensor, seed: int, real: Tensor | None = None) -> Tensor:
     if some.is_complex():
-        return torch.view_as_complex(_moved(torch.view_as_real(some), seed, mask))
+        pairs = None if real is None else real[..., None]
+        return torch.view_as_complex(_moved(torch.view_as_real(some), seed, pairs))
     precise = some.to(torch.promote_types(some.dtype, torch.float32))
     # Not PyTorch's generator: with the same seed a model's weights would be the same numbers.
     numbers = np.random.default_rng(seed).standard_normal(some.shape)
     direction = torch.from_numpy(numbers).to(precise.dtype).to(precise.device)
-    if mask is None or some.dim() < 3 or some.shape[1] != mask.shape[1]:
+    if real is None:
         return (precise + SIZE * precise.square().mean().sqrt() * direction).to(some.dtype)
-    real = mask[: len(some)].reshape(*some.shape[:2], *[1] * (some.dim() - 2))
     # What stands at padded positions may be anything.
     scale = precise.masked_fill(~real, 0).square().sum() / real.expand_as(precise).sum()
     return torch.where(real, precise + SIZE * scale.sqrt() * direction, precise).to(some.dtype)
 
 
-def _size(pairs: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """Mean square of the perturbation of all of them."""
-    squares = [
-        (solvable(as_real(moved)).double() - solvable(as_real(some)).double()).nan_to_num().square()
-        for some, moved in pairs
-    ]
-    return sum(float(s.sum()) for s in squares) / sum(s.numel() for s in squares)
+def _size(pairs: Sequence[tuple[Tensor, Tensor, Tensor | None]]) -> float:
+    """Mean square of the perturbation of all of them, at real positions."""
+    total, count = 0.0, 0
+    for some, moved, real in pairs:
+        square = (solvable(as_real(moved)).double() - solvable(as_real(some)).double()).square()
+        if real is not None:
+            real = solvable(real[..., None] if some.is_complex() else real).expand_as(square)
+            square = square[real]
+        total, count = total + float(square.sum()), count + square.numel()
+    return total / count

@@ -133,7 +133,7 @@ def test_inputs_are_named_as_arguments_are() -> None:
 
 
 def test_targets_and_truth_values_are_no_inputs() -> None:
-    target = torch.rand(5, 3)
+    target = torch.rand(5, 2)
     found = given_by(
         (X, target), X, target, target=target, chosen=torch.ones(5, 3, dtype=torch.bool)
     )
@@ -160,6 +160,8 @@ REAL = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 1, 1]])
         ("mask", REAL.bool()),
         ("src_key_padding_mask", ~REAL.bool()),  # PyTorch's is true where there is padding
         ("padding_mask", ~REAL.bool()),
+        ("src_key_padding_mask", torch.zeros(3, 3).masked_fill(REAL == 0, -math.inf)),  # added
+        ("attention_mask", (1 - REAL) * torch.finfo(torch.float32).min),
     ],
 )
 def test_masks_tell_which_positions_are_real(name: str, mask: Tensor) -> None:

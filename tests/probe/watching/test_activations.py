@@ -19,11 +19,11 @@ class Recorder:
         self.layers: dict[str, Tensor] = {}
         self.output: Tensor | None = None
 
-    def on_input(self, _: str, activation: Tensor) -> None:
+    def on_input(self, _: str, activation: Tensor, __: Tensor | None) -> None:
         assert self.input is None
         self.input = activation
 
-    def on_layer(self, name: str, activation: Tensor) -> None:
+    def on_layer(self, name: str, activation: Tensor, _: Tensor | None = None) -> None:
         assert name not in self.layers
         self.layers[name] = activation
 

@@ -159,6 +159,15 @@ def test_what_stands_at_padded_positions_does_not_count(fill: float) -> None:
     assert second.jacobian_norm == pytest.approx(first.jacobian_norm, rel=0.1)
 
 
+@pytest.mark.parametrize("length", [1, 3, 10])
+def test_the_response_to_real_positions_is_that_of_the_layer(length: int) -> None:
+    """Of a linear one ‖W‖² / d, exactly over all directions, however much is padding."""
+    model = Rows()
+    batch = {"x": torch.randn(100, 10, 8), "mask": torch.arange(10).expand(100, 10) < length}
+    (found,) = rp.probe(model, [batch], layers=["first"]).jacobian_norm
+    assert found == pytest.approx(float(model.first.weight.detach().square().sum()) / 16, rel=0.4)
+
+
 def sentences(lengths: list[int], filler: int = 0) -> dict[str, Tensor]:
     draw = torch.Generator().manual_seed(sum(lengths))
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
@@ -177,6 +186,35 @@ def test_tokens_at_padded_positions_do_not_count() -> None:
     bare = rp.probe(model, unmasked)
     assert (one.notes, bare.notes) == ((), (NO_MASK,))
     assert bare.retained != pytest.approx(other.retained, abs=1e-2)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 40, [20, 20, 1], [1, 39]])
+def test_tokens_in_batches_of_one(sizes: list[int]) -> None:
+    """What is the same for all samples of a batch may differ from batch to batch."""
+    parts = sentences([6 - k % 2 for k in range(sum(sizes))])
+    split = zip(*(tensor.split(sizes) for tensor in parts.values()), strict=True)
+    model = Bert()
+    several = rp.probe(model, [dict(zip(parts, part, strict=True)) for part in split])
+    assert several.inputs == ("words",)
+    assert several.retained == pytest.approx(rp.probe(model, [parts]).retained, abs=1e-3)
+
+
+def test_a_column_that_is_the_same_in_one_batch() -> None:
+    class Columns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.words, self.body, self.head = nn.Embedding(9, 8), nn.Linear(16, 8), nn.Linear(8, 2)
+
+        def forward(self, a: Tensor, b: Tensor) -> Tensor:
+            return self.head(self.body(torch.cat([self.words(a), self.words(b)], 1)))  # type: ignore[no-any-return]
+
+    first, second = torch.arange(80) % 9, torch.arange(80) // 9
+    first[:40] = 3
+    model = Columns()
+    whole = rp.probe(model, [(first, second)])
+    several = rp.probe(model, [(first[:40], second[:40]), (first[40:], second[40:])])
+    assert several.inputs == whole.inputs == ("words", "words#2")
+    assert several.retained_by_input == pytest.approx(whole.retained_by_input, abs=1e-3)
 
 
 class Branches(nn.Module):
@@ -202,12 +240,8 @@ def test_layers_that_are_not_called_in_every_batch_are_named() -> None:
     for several in (batches, batches[::-1]):
         result = rp.probe(Branches(), several)
         assert "input of head" in result.layers
-        assert set(result.unseen) == {
-            "input of after_long",
-            "input of after_short",
-            "input of short",
-            "input of long",
-        }
+        unseen = {name.removeprefix("input of ") for name in result.unseen}
+        assert unseen == {"after_long", "after_short", "short", "long"}
 
 
 def test_of_two_inputs_both_are_perturbed() -> None:

@@ -1,0 +1,168 @@
+"""Decoders of transformers: of each word the next one."""
+
+from __future__ import annotations
+
+from benchmarks.zoo.data import WORDS
+from benchmarks.zoo.libraries.transformers_building import DECODER, ENCODER, SMALL_GPT, entry
+
+_HYBRID = {**DECODER, "head_dim": 16}
+
+ENTRIES = [
+    entry("GPT2", "language", SMALL_GPT, head="GPT2LMHeadModel", confirm=True),
+    entry("GPT2", "classes", {**SMALL_GPT, "pad_token_id": 0}, confirm=True),
+    entry(
+        "GPTNeo",
+        "language",
+        {
+            "vocab_size": WORDS,
+            "hidden_size": 64,
+            "num_layers": 2,
+            "num_heads": 4,
+            "attention_types": [[["global", "local"], 1]],
+            "max_position_embeddings": 64,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+    ),
+    entry("GPTNeoX", "language", ENCODER),
+    entry("GPTJ", "language", {**SMALL_GPT, "rotary_dim": 8}),
+    entry("GPTBigCode", "language", SMALL_GPT),
+    entry("CodeGen", "language", {**SMALL_GPT, "rotary_dim": 8}),
+    entry(
+        "OPT",
+        "language",
+        {
+            "vocab_size": WORDS,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "ffn_dim": 128,
+            "word_embed_proj_dim": 64,
+            "max_position_embeddings": 64,
+            "pad_token_id": 0,
+        },
+        confirm=True,
+    ),
+    entry(
+        "Bloom",
+        "language",
+        {"vocab_size": WORDS, "hidden_size": 64, "n_layer": 2, "n_head": 4, "pad_token_id": 0},
+    ),
+    entry("Llama", "language", DECODER, confirm=True),
+    entry("Llama", "classes", DECODER, confirm=True),
+    entry("Mistral", "language", DECODER, confirm=True),
+    entry(
+        "Mixtral",
+        "language",
+        {**DECODER, "num_local_experts": 4, "num_experts_per_tok": 2},
+        confirm=True,
+    ),
+    entry("Gemma", "language", _HYBRID),
+    entry("Gemma2", "language", _HYBRID),
+    entry("Qwen2", "language", DECODER, confirm=True),
+    entry("Qwen3", "language", _HYBRID),
+    entry(
+        "Qwen2Moe",
+        "language",
+        {
+            **DECODER,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 32,
+            "shared_expert_intermediate_size": 32,
+        },
+    ),
+    entry("Phi", "language", DECODER),
+    entry("Phi3", "language", DECODER),
+    entry("StableLm", "language", DECODER),
+    entry("Olmo2", "language", DECODER),
+    entry("Cohere", "language", DECODER),
+    entry("Falcon", "language", {**ENCODER, "bos_token_id": 1, "eos_token_id": 2}),
+    entry(
+        "Mpt",
+        "language",
+        {"vocab_size": WORDS, "d_model": 64, "n_layers": 2, "n_heads": 4, "max_seq_len": 64},
+    ),
+    entry(
+        "Mamba",
+        "language",
+        {
+            "vocab_size": WORDS,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "state_size": 8,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+        confirm=True,
+    ),
+    entry(
+        "Mamba2",
+        "language",
+        {
+            "vocab_size": WORDS,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "state_size": 16,
+            "num_heads": 8,
+            "head_dim": 16,
+            "n_groups": 1,
+            "chunk_size": 8,
+            "pad_token_id": 0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+    ),
+    entry(
+        "Rwkv",
+        "language",
+        {
+            "vocab_size": WORDS,
+            "hidden_size": 64,
+            "num_hidden_layers": 2,
+            "attention_hidden_size": 64,
+            "intermediate_size": 128,
+            "context_length": 64,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+        },
+    ),
+    entry(
+        "Jamba",
+        "language",
+        {
+            **DECODER,
+            "num_experts": 2,
+            "attn_layer_period": 2,
+            "attn_layer_offset": 1,
+            "expert_layer_period": 2,
+            "expert_layer_offset": 1,
+            "use_mamba_kernels": False,
+            "mamba_d_state": 8,
+        },
+    ),
+    entry(
+        "RecurrentGemma",
+        "language",
+        {
+            **_HYBRID,
+            "lru_width": 64,
+            "attention_window_size": 16,
+            "block_types": ["recurrent", "attention"],
+        },
+    ),
+    entry(
+        "XGLM",
+        "language",
+        {
+            "vocab_size": WORDS,
+            "d_model": 64,
+            "num_layers": 2,
+            "ffn_dim": 128,
+            "attention_heads": 4,
+            "max_position_embeddings": 64,
+            "pad_token_id": 0,
+        },
+    ),
+]
