@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, pad
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from recent_prune.probe.batches.calling import Arguments, names_of, target_of
@@ -22,6 +22,8 @@ from recent_prune.probe.batches.inputs import (
 
 SIDE = 8
 """Images of unlike sizes are compared on a grid of so many places a side."""
+
+LEAST_ID = -(2**62)
 
 _CHANNELS = (1, 3, 4)
 _NOT_INPUTS = ("edge_index", "edge_attr", "edge_weight", "batch", "ptr", "num_nodes", "train_mask")
@@ -103,17 +105,20 @@ class View:
         kept = positions.to(precise).masked_fill(real[:, :, None] == 0, 0)
         return kept.sum(dim=1) / real.sum(dim=1, keepdim=True).sqrt()
 
-    def differs(self, ids: Tensor) -> bool:
-        """Whether integers [n, …] differ between samples, at real positions."""
+    def extremes(self, ids: Tensor) -> Tensor | None:
+        """Largest and negative smallest of integers [n, …] at each place, over samples, [2, places].
+
+        Places that are padding in all samples are as small as can be in both. None where the
+        integers do not lie by sample.
+        """
         if len(ids) != self.count:
-            return True
-        real = torch.ones_like(ids, dtype=torch.bool)
+            return None
+        rows = ids.long()
+        real = torch.ones_like(rows, dtype=torch.bool)
         if self.mask is not None and ids.dim() > 1 and ids.shape[1] == self.mask.shape[1]:
             real = self.mask.to(ids.device).reshape(*self.mask.shape, *[1] * (ids.dim() - 2))
-        most = torch.iinfo(ids.dtype).max
-        return bool(
-            (ids.masked_fill(~real, -1).amax(0) > ids.masked_fill(~real, most).amin(0)).any()
-        )
+        both = [signed.masked_fill(~real, LEAST_ID).amax(dim=0) for signed in (rows, -rows)]
+        return torch.stack(both).reshape(2, -1)
 
     def _by_graph(self, nodes: Tensor) -> Tensor:
         graphs = self.graphs
@@ -315,3 +320,17 @@ def _shape(value: Any) -> tuple[int, ...]:
     if isinstance(value, Tensor):
         return tuple(value.shape[1:])
     return () if isinstance(value, PackedSequence) else tuple(sorted({t.shape for t in value}))
+
+
+def differ(extremes: Sequence[Tensor | None]) -> bool:
+    """Whether integers differ between samples, by the extremes of all batches, see `View`.
+
+    Positions and types of tokens do not: they say nothing that is to be reconstructed.
+    """
+    known = [pair for pair in extremes if pair is not None]
+    if len(known) < len(extremes):
+        return True
+    longest = max(pair.shape[1] for pair in known)
+    padded = [pad(pair, (0, longest - pair.shape[1]), value=LEAST_ID) for pair in known]
+    largest, smallest = torch.stack(padded).amax(dim=0)
+    return bool((largest > -smallest).any())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from recent_prune.probe.batches.calling import Calling, described, moved, way_out
-from recent_prune.probe.batches.samples import Given, given_to, rows_of
+from recent_prune.probe.batches.samples import Given, differ, given_to, rows_of
 from recent_prune.probe.quantities.gram import Seen, feature_rows
 from recent_prune.probe.restoring.isolation import device_of
 from recent_prune.probe.watching.activations import run_called
@@ -129,16 +129,15 @@ class _Collector:
     inputs: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     outputs: Tensor | None = None
     largest: int = 0
-    same: bool = False
+    extremes: dict[str, Tensor | None] = field(default_factory=dict)
 
     def on_input(self, name: str, activation: Tensor, ids: Tensor | None) -> None:
-        # Positions and types of tokens are the same in every sample.
-        if ids is not None and not self.given.view.differs(ids):
-            self.same = True
-            return
         if self.given.integers or not self.given.floating:
             place = sum(known.split("#")[0] == name for known in self.inputs)
-            self.inputs[name if not place else f"{name}#{place + 1}"] = self._rows(activation)
+            named = name if not place else f"{name}#{place + 1}"
+            self.inputs[named] = self._rows(activation)
+            if ids is not None:
+                self.extremes[named] = self.given.view.extremes(ids)
 
     def on_layer(self, name: str, activation: Tensor, other: Tensor | None = None) -> None:
         self.largest = max(self.largest, activation.numel() * activation.element_size())
@@ -218,9 +217,12 @@ def _inputs(
             found[name] = torch.cat(known)[:samples]
     floating = tuple(found)
     names, stand_ins = _together([c.inputs for c in collected], samples, copies)
-    found.update((name, rows[:samples]) for name, rows in zip(names, stand_ins, strict=True))
+    for name, rows in zip(names, stand_ins, strict=True):
+        ids = [one.extremes[name] for one in collected if name in one.extremes]
+        if not ids or differ(ids):
+            found[name] = rows[:samples]
     varied = {k: v for k, v in found.items() if not bool((v == v[:1]).all())}
-    if not found and not any(one.same for one in collected):
+    if not found and not names:
         raise ValueError(
             "`inputs` must hold something to reconstruct, a floating tensor with an axis of "
             "samples or tokens that go into a module of their own, but nothing of the kind was "
