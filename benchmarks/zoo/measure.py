@@ -21,7 +21,7 @@ from benchmarks.zoo.plain import forward_seconds, trained
 from benchmarks.zoo.specification import BUDGET, Entry
 from recent_prune.probe.watching.modules import is_weighted
 
-LIMIT = 90.0
+LIMIT = 180.0
 """Seconds that a probe may take."""
 
 TRAINING_LIMIT = 100.0
@@ -102,7 +102,7 @@ def _initialization(entry: Entry, model: nn.Module, batches: list[Any]) -> dict[
         "unseen": len(result.unseen),
         "inputs": " ".join(result.inputs),
         "trainable": verdict.trainable,
-        "cause": verdict.cause or "",
+        "cause": str(verdict.cause or ""),
         "reason": verdict.reason,
         "notes": " ".join(result.notes),
     }
@@ -122,7 +122,7 @@ def _trial(entry: Entry, model: nn.Module, batches: list[Any]) -> dict[str, Any]
         "trial_error": "",
         "trial_seconds": round(time.perf_counter() - start, 3),
         "trial_trainable": verdict.trainable,
-        "trial_cause": verdict.cause or "",
+        "trial_cause": str(verdict.cause or ""),
         "trial_reason": verdict.reason,
         "trial_score": round(rp.TrainabilityRule.score(result), 3),
         "repeatable": result.steps.repeatable,

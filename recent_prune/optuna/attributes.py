@@ -66,6 +66,16 @@ STEPS = "recent_prune:steps"
 digits, at most 16 of the steps and 64 of the layers, so below 2 KiB; NaN is None, infinity "inf".
 E.g. {"made": 6, "budget": 3000, "learning_rate": 0.1, "losses": [2.31, 2.25], …}."""
 
+RANK_SCORE = "recent_prune:rank_score"
+"""What the trial's first steps are worth, by the rule's ``score``, higher is better, e.g. 0.71;
+None where not finite. Only where the pruner ranks (``keep`` below 1)."""
+RUNG_ZERO = "recent_prune:rung_zero"
+"""Where it stood then, e.g. {"rank": 3, "of": 17, "keep": 0.125, "best": False, "explored": False,
+"share": 0.05}: whether it was among the best, whether it went on at random, and the probability
+with which it was to go on."""
+STOPPED = "recent_prune:stopped"
+"""Whether rung zero stopped it, e.g. True."""
+
 RECONSTRUCTIONS = "recent_prune:reconstructions"
 """Of the samples asked for, 8 bits a feature, see :mod:`recent_prune.optuna.stored_images`."""
 
@@ -151,6 +161,16 @@ def is_probed(trial: FrozenTrial) -> bool:
 def is_condemned(trial: FrozenTrial) -> bool:
     """Whether the trial was probed and found untrainable."""
     return is_probed(trial) and not trial.user_attrs[TRAINABLE]
+
+
+def is_ranked(trial: FrozenTrial) -> bool:
+    """Whether the trial has a place of its own at rung zero."""
+    return is_probed(trial) and trial.user_attrs.get(RUNG_ZERO) is not None
+
+
+def is_stopped(trial: FrozenTrial) -> bool:
+    """Whether the trial stood too low at rung zero."""
+    return is_ranked(trial) and bool(trial.user_attrs.get(STOPPED))
 
 
 def _profile(result: ProbeResult) -> Mapping[str, Sequence[float | None]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from optuna.pruners import BasePruner
+from optuna.study import Study
 from optuna.trial import BaseTrial
 
 from recent_prune.optuna import attributes
@@ -47,10 +47,10 @@ def judged_by_the_first(trial: BaseTrial, judge: Callable[[BaseTrial | None], Ve
     return outcome
 
 
-def pruner_of(trial: BaseTrial) -> BasePruner | None:
-    """The pruner of a trial's study, also of a trial that wraps another; None if unknown."""
+def study_of(trial: BaseTrial) -> Study | None:
+    """The study of a trial, also of a trial that wraps another; None if unknown."""
     for known in (trial, getattr(trial, "_delegate", None)):
-        pruner = getattr(getattr(known, "study", None), "pruner", None)
-        if isinstance(pruner, BasePruner):
-            return pruner
+        study = getattr(known, "study", None)
+        if isinstance(study, Study):
+            return study
     return None

@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,9 +14,9 @@ import optuna
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, Trial
 from torch import Tensor, nn
 
-from recent_prune.optuna import attributes, stored_images
+from recent_prune.optuna import attributes, rung_zero, stored_images
 from recent_prune.optuna.certified import judge_in_study
-from recent_prune.optuna.distributed import is_shared, judged_by_the_first, pruner_of
+from recent_prune.optuna.distributed import is_shared, judged_by_the_first, study_of
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
 from recent_prune.probe import ProbeResult, Training
 from recent_prune.probe.batches.calling import Call
@@ -145,10 +146,36 @@ def _judged(
         verdict, written = judge_in_study(chosen, trial, result), attributes.OF_CERTIFIED
     else:
         verdict = chosen(result)
-    _store(trial, verdict, attributes.to_attributes(trial.number, result, verdict), written)
+    ranked = _ranked(trial, chosen, result)
+    if ranked and verdict.trainable:
+        verdict = replace(verdict, reason=f"{rung_zero.reason(ranked)} {verdict.reason}")
+    known = attributes.to_attributes(trial.number, result, verdict)
+    _store(trial, verdict, {**ranked, **known}, written)
     if not verdict.trainable:
         _warn_if_nobody_prunes(trial)
     return verdict
+
+
+def _ranked(trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult) -> dict[str, Any]:
+    """Its place at rung zero, where the study has one."""
+    study = study_of(trial)
+    pruner = None if study is None else study.pruner
+    if not isinstance(pruner, ReconstructionEntropyPruner) or pruner.keep == 1:
+        return {}
+    if result.steps is None:
+        raise ValueError(
+            f"`keep` is {pruner.keep}, and candidates are ranked by their first steps: give "
+            "probe_trial(…, training=rp.Training(loss, optimizer))."
+        )
+    if study is None or isinstance(rule, CertifiedRule):
+        return {}
+    if len(study.directions) > 1:
+        raise ValueError(
+            f"`keep` is {pruner.keep}, but Optuna prunes no trial of a study with "
+            f"{len(study.directions)} objectives."
+        )
+    score = rung_zero.score_of(rule, result)
+    return rung_zero.judged(study, trial.number, score, pruner.keep, pruner.explore)
 
 
 def _kept(trial: BaseTrial | None, error: Exception, seconds: float) -> Verdict:
@@ -175,10 +202,10 @@ def _store(
 
 
 def _rule_of(trial: BaseTrial) -> Rule | CertifiedRule:
-    pruner = pruner_of(trial)
-    if isinstance(pruner, ReconstructionEntropyPruner):
-        return pruner.rule
-    if pruner is None and not isinstance(trial, (FixedTrial, FrozenTrial)):
+    study = study_of(trial)
+    if study is not None and isinstance(study.pruner, ReconstructionEntropyPruner):
+        return study.pruner.rule
+    if study is None and not isinstance(trial, (FixedTrial, FrozenTrial)):
         warnings.warn(
             f"The study of this {type(trial).__name__} is not known, so TrainabilityRule judges, "
             "whatever the rule of its pruner: give probe_trial(…, rule=…).",

@@ -38,7 +38,7 @@ KEPT = (
 )
 CONDEMNED = {
     "own doomed: dead ReLUs": "dead",
-    "own doomed: rate of 100": "diverges",
+    "own doomed: rate of 100": "non-finite",
     "own doomed: rate of 1e-9": "stalls",
 }
 

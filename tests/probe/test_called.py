@@ -154,11 +154,20 @@ def test_all_comes_back_also_after_an_error(
     assert state() == was
 
 
-def test_a_graph_that_a_model_writes_into_stays() -> None:
+class Bare:
+    """A graph that can do nothing."""
+
+    def __init__(self, graph: Any) -> None:
+        vars(self).update(vars(graph))
+
+
+@pytest.mark.parametrize("kind", [lambda graph: graph, Bare], ids=["library", "own"])
+@TRAINED
+def test_a_graph_that_a_model_writes_into_stays(kind: Callable[[Any], Any], trained: bool) -> None:
     case = CASES["graphs"]
-    batches = case.batches()
+    batches = [kind(graph) for graph in case.batches()]
     was = [snapshot(vars(graph)) for graph in batches]
-    rp.probe(case.build(), batches)
+    rp.probe(case.build(), batches, training=training() if trained else None)
     assert [snapshot(vars(graph)) for graph in batches] == was
 
 

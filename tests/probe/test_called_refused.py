@@ -56,8 +56,8 @@ def test_refuses_bad_arguments(settings: Any, error: type[Exception], message: s
     [
         ({"left": X, "right": X, "y": Y}, r"'left', 'right'"),
         ({"a": X, "right": X, "y": Y}, r"'a', 'right'"),
-        (X, r"\(3\d\d, 64\)"),
-        ((X,), r"\(3\d\d, 64\)"),
+        (X, r"\(\d+, 64\)"),
+        ((X,), r"\(\d+, 64\)"),
     ],
 )
 @TRAINED

@@ -20,7 +20,7 @@ _CONVOLUTIONAL = (
     "ese_vovnet19b_dw cs3darknet_s selecsls42 repvgg_a0 dpn48b skresnet18 resnest14d "
     "eca_resnet33ts gcresnext26ts nf_resnet26 nf_regnet_b0 nf_ecaresnet26 xception41 "
     "repghostnet_050 tresnet_m res2net50_14w_8s wide_resnet50_2 legacy_seresnet18 "
-    "inception_v4 vgg11 vgg11_bn resnetblur18 darknetaa53 fbnetv3_b gernet_s "
+    "inception_v4 vgg11 resnetblur18 darknetaa53 fbnetv3_b gernet_s "
     "eca_nfnet_l0 mobilenet_edgetpu_v2_xs test_resnet test_efficientnet "
     "test_nfnet test_byobnet "
 )

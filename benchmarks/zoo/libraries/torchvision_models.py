@@ -152,7 +152,6 @@ ENTRIES = [
     _classifier("alexnet", _FLAT, 64),
     _classifier("vgg11", _FLAT),
     _classifier("vgg11_bn", _FLAT),
-    _classifier("vgg16_bn", _FLAT),
     *(
         _classifier(name, _STEEP)
         for name in (
@@ -160,7 +159,6 @@ ENTRIES = [
             "resnet34",
             "resnet50",
             "resnext50_32x4d",
-            "wide_resnet50_2",
             "densenet121",
             "mobilenet_v2",
             "shufflenet_v2_x0_5",

@@ -278,7 +278,7 @@ def moved(value: Any, device: torch.device) -> Any:
         there = [None if index is None else index.to(device) for index in indices]
         return PackedSequence(data.to(device, copy=True), sizes, *there)
     if hasattr(value, "to") and not isinstance(value, nn.Module):  # such as a graph
-        copied = value.clone() if hasattr(value, "clone") else _copied(value)
+        copied = value.clone() if hasattr(value, "clone") else _copied(value, None)
         return copied.to(device)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*(moved(item, device) for item in value))
@@ -287,7 +287,7 @@ def moved(value: Any, device: torch.device) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         parts = {f.name: moved(getattr(value, f.name), device) for f in fields(value) if f.init}
         return replace(value, **parts)
-    return value
+    return _copied(value, device) if holds_tensors(value) else value
 
 
 def with_items(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, Any]:
@@ -302,10 +302,10 @@ def with_items(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, 
     return copied  # type: ignore[no-any-return]
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, device: torch.device | None) -> Any:
     """With tensors of its own: a model may write to a graph that it is given."""
     copied = copy.copy(value)
     for name, item in list(getattr(copied, "__dict__", {}).items()):
         if isinstance(item, Tensor):
-            setattr(copied, name, item.clone())
+            setattr(copied, name, item.clone() if device is None else item.to(device, copy=True))
     return copied

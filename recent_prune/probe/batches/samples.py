@@ -106,7 +106,7 @@ class View:
         return kept.sum(dim=1) / real.sum(dim=1, keepdim=True).sqrt()
 
     def extremes(self, ids: Tensor) -> Tensor | None:
-        """Largest and negative smallest of integers [n, …] at each place, over samples, [2, places].
+        """Largest and negative smallest of integers [n, …] over samples, at each place, [2, m].
 
         Places that are padding in all samples are as small as can be in both. None where the
         integers do not lie by sample.

@@ -15,7 +15,7 @@ from recent_prune.probe.batches.inputs import first_tensor
 from recent_prune.probe.batches.samples import View
 from recent_prune.probe.watching.checks import check_names
 from recent_prune.probe.watching.modules import is_weighted, named_modules
-from recent_prune.probe.watching.names import input_of, without_number
+from recent_prune.probe.watching.names import inner_name, input_of, without_number
 from recent_prune.probe.watching.outputs import forward_once, is_of_integers, is_plain, output_of
 from recent_prune.probe.watching.recurrent import inner_outputs
 
@@ -183,7 +183,7 @@ class _Watch:
             tensor = first_tensor(output)
             if tensor is None:
                 return
-            if self.layers is None and isinstance(module, nn.RNNBase):
+            if isinstance(module, nn.RNNBase) and self._wants_inner(name, module):
                 self._show_inner(name, module, args, kwargs)
             known = self._makers.get(id(tensor))
             # A container returns its last leaf's tensor: the leaf's name says more. An in-place
@@ -244,6 +244,10 @@ class _Watch:
         if (self._tokens or self.called) and activation is not None:
             self.observer.on_input(name or "model", activation, ids)
 
+    def _wants_inner(self, name: str, module: nn.RNNBase) -> bool:
+        inner = {inner_name(name, number) for number in range(1, module.num_layers)}
+        return self.layers is None or bool(inner & self._asked)
+
     def _show_inner(
         self, name: str, module: nn.RNNBase, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
@@ -252,7 +256,7 @@ class _Watch:
             tensor = first_tensor(inner)
             activation = None if tensor is None else self.view.of(inner, tensor)
             if activation is not None:
-                self._show(f"{name or 'model'}.layer{number}", activation)
+                self._show(inner_name(name, number), activation)
 
     def _show(self, name: str, activation: Tensor, other: Tensor | None = None) -> None:
         """Show a call, unless others were asked for: a plain name asks for all of its calls."""

@@ -211,9 +211,9 @@ def _inputs(
         unlike = len({one.shapes.get(name) for one in given}) > 1
         pooled = unlike or given[0].view.mask is not None
         pairs = zip(values, given, strict=True)
-        rows = [rows_of(value, one.view, pooled=pooled) for value, one in pairs]
-        known = [row.detach() for row in rows if row is not None]
-        if len(known) == len(rows) and len({row.shape[1:] for row in known}) == 1:
+        parts = [rows_of(value, one.view, pooled=pooled) for value, one in pairs]
+        known = [part.detach() for part in parts if part is not None]
+        if len(known) == len(parts) and len({row.shape[1:] for row in known}) == 1:
             found[name] = torch.cat(known)[:samples]
     floating = tuple(found)
     names, stand_ins = _together([c.inputs for c in collected], samples, copies)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
 from recent_prune.probe.watching.modules import named_modules
-from recent_prune.probe.watching.names import input_of, without_number
+from recent_prune.probe.watching.names import inner_name, input_of, without_number
 
 
 def check_model(model: nn.Module) -> None:
@@ -66,7 +66,9 @@ def check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
         return
     check_layers(layers)
     names = [name for name, _ in named_modules(model) if name]
-    known = {*names, *map(input_of, names)}
+    stacks = {n: m.num_layers for n, m in named_modules(model) if isinstance(m, nn.RNNBase)}
+    inner = {inner_name(name, i) for name, count in stacks.items() for i in range(1, count)}
+    known = {*names, *map(input_of, names), *inner}
     unknown = [name for name in layers if without_number(name) not in known]
     if not layers or unknown:
         raise ValueError(

@@ -8,6 +8,11 @@ def input_of(name: str) -> str:
     return f"input of {name}"
 
 
+def inner_name(name: str, number: int) -> str:
+    """What the output of a layer inside of a recurrent stack is called, from 1 on."""
+    return f"{name or 'model'}.layer{number}"
+
+
 def without_number(name: str) -> str:
     """The plain name of a layer that came again, such as ``act#2``."""
     plain, _, number = name.rpartition("#")

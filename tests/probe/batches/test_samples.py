@@ -185,35 +185,6 @@ def test_other_masks_are_no_padding() -> None:
     assert given_by({"a": X, "attn_mask": square}, a=X, attn_mask=square).view.mask is None
 
 
-@pytest.mark.parametrize(
-    ("shape", "expected"),
-    [
-        ((), None),
-        ((5,), None),
-        ((5, 3), (5, 3)),
-        ((5, 7, 3), (5, 7, 3)),
-        ((7, 5, 3), (5, 7, 3)),
-        ((7, 5), None),
-        ((7, 3), None),
-        ((4, 6, 5), None),
-    ],
-)
-def test_activations_by_sample(shape: tuple[int, ...], expected: tuple[int, ...] | None) -> None:
-    tensor = torch.rand(shape)
-    found = View(5).of(tensor, tensor)
-    assert (None if found is None else tuple(found.shape)) == expected
-    if found is not None:
-        assert torch.equal(found, tensor if len(tensor) == 5 else tensor.transpose(0, 1))
-    assert View(5).of(tensor, tensor.long()) is None
-
-
-def test_complex_activations_are_two_real_ones() -> None:
-    tensor = torch.rand(5, 3, dtype=torch.complex64)
-    found = View(5).of(tensor, tensor)
-    assert found is not None
-    assert torch.equal(found, torch.stack([tensor.real, tensor.imag], dim=-1).flatten(1))
-
-
 @pytest.mark.parametrize("other", [None, (torch.rand(1, 4, 8), torch.rand(1, 4, 8))])
 def test_packed_sequences_are_summed_sample_by_sample(other: Any) -> None:
     sequences = ragged(3, 1, 4, 2)
@@ -238,35 +209,6 @@ def test_of_graphs_only_what_their_nodes_know_is_an_input() -> None:
     found = given_to(nn.Flatten(), graphs, Arguments((graphs,), {}, graphs.y))
     assert list(found.floating) == ["input.x"]
     assert not found.integers
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-@pytest.mark.parametrize("shape", [(5, 7, 3), (5, 7, 2, 3)])
-def test_positions_are_summed_over(shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    activation = torch.rand(shape).to(dtype)
-    places = activation.flatten(1, -2)
-    mask = torch.rand(5, places.shape[1]) < 0.5
-    mask[:, 0] = True
-    masked = [
-        row[real].float().sum(0) / real.sum().sqrt() for row, real in zip(places, mask, strict=True)
-    ]
-    whole = places.float().sum(1) / math.sqrt(places.shape[1])
-    torch.testing.assert_close(View(5).over_positions(activation), whole)
-    torch.testing.assert_close(View(5, mask).over_positions(activation), torch.stack(masked))
-    other = mask[:, 1:]  # of other positions than these
-    torch.testing.assert_close(View(5, other).over_positions(activation), whole)
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf, -1e30])
-def test_what_stands_at_padded_positions_does_not_count(value: float) -> None:
-    activation, mask = torch.rand(5, 7, 3), torch.arange(7) < torch.arange(1, 6)[:, None]
-    clean = View(5, mask).over_positions(activation)
-    activation[~mask] = value
-    assert torch.equal(View(5, mask).over_positions(activation), clean)
-
-
-def test_what_has_no_positions_is_as_it_is() -> None:
-    assert View(5, torch.ones(5, 3, dtype=torch.bool)).over_positions(X) is X
 
 
 def test_inputs_by_sample() -> None:

@@ -129,7 +129,8 @@ def test_a_column_that_is_the_same_in_one_batch() -> None:
     whole = rp.probe(model, [(first, second)])
     several = rp.probe(model, [(first[:40], second[:40]), (first[40:], second[40:])])
     assert several.inputs == whole.inputs == ("words", "words#2")
-    assert several.retained_by_input == pytest.approx(whole.retained_by_input, abs=1e-3)
+    for found, expected in zip(several.retained_by_input, whole.retained_by_input, strict=True):
+        assert found == pytest.approx(expected, abs=1e-3)
 
 
 class Branches(nn.Module):
@@ -157,6 +158,29 @@ def test_layers_that_are_not_called_in_every_batch_are_named() -> None:
         assert "input of head" in result.layers
         unseen = {name.removeprefix("input of ") for name in result.unseen}
         assert unseen == {"after_long", "after_short", "short", "long"}
+
+
+class OfAnyWidth(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.rand(2, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([x.mean(1), x.amax(1)], dim=1) @ self.weight
+
+
+def test_layers_of_unlike_widths_are_named() -> None:
+    class Widths(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.any, self.head = nn.Linear(8, 8), OfAnyWidth(), nn.Linear(3, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.any(torch.tanh(self.stem(x)).sum(-1)))  # type: ignore[no-any-return]
+
+    result = rp.probe(Widths(), [torch.rand(30, 5, 8), torch.rand(30, 7, 8)])
+    assert result.layers == ("any",)
+    assert result.unseen == ("input of any",)
 
 
 def test_of_two_inputs_both_are_perturbed() -> None:

@@ -168,3 +168,14 @@ def test_a_stack_has_a_profile_of_its_layers(digits: Tensor, how: str) -> None:
     assert result.layers == ("body.layer1", "body.layer2", "input of head")
     assert result.retained[0] > result.retained[1] > 0
     assert not result.stochastic
+
+
+def test_inner_layers_can_be_asked_for(digits: Tensor) -> None:
+    """As all that a result names."""
+    model = Stack(3, "batch")
+    result = probe(model, digits[:100])
+    chosen = probe(model, digits[:100], layers=["body.layer2", "input of head"])
+    assert chosen.layers == result.layers[1:]
+    assert chosen.retained == pytest.approx(result.retained[1:], abs=1e-5)
+    with pytest.raises(ValueError, match=r"`layers` must name modules .* \['body.layer3'\]"):
+        probe(model, digits[:100], layers=["body.layer3"])
