@@ -55,6 +55,12 @@ def described(error: BaseException) -> str:
     return f"{' '.join(text.split())[:600]} @ {' < '.join(ours[-3:][::-1])}"
 
 
+def warm_up() -> None:
+    """The first optimizer of a process imports for seconds, which is no cost of a probe."""
+    model = nn.Linear(4, 1)
+    torch.optim.Adam(model.parameters()).step()
+
+
 def measured(entry: Entry, trial_only: bool = False) -> dict[str, Any]:
     """Probe it without a training and with it."""
     row: dict[str, Any] = {

@@ -78,6 +78,8 @@ def loss_of(entry: Entry, model: nn.Module, batch: Any) -> Tensor:
             output = model(batch) if takes_batch(model) else model(**batch)
         else:
             output = model(*batch) if isinstance(batch, (tuple, list)) else model(batch)
+        if isinstance(output, Mapping) and "loss" not in output:
+            return torch.stack(list(output.values())).sum()  # as detectors are trained
         found = output["loss"] if isinstance(output, Mapping) else getattr(output, "loss", output)
         found = found[0] if isinstance(found, tuple) else found
         assert isinstance(found, Tensor)
@@ -109,7 +111,7 @@ def fresh_loss(entry: Entry, model: nn.Module, batches: list[Any]) -> float:
 
 
 def trained(entry: Entry, constant: float, limit: float) -> Trained:
-    """Build it anew and train it until it clearly does, or for its budget, or for so many seconds.
+    """Build it anew and train it until that is clear, for its budget, or for so many seconds.
 
     Args:
         entry: Of the zoo.
@@ -135,7 +137,8 @@ def trained(entry: Entry, constant: float, limit: float) -> Trained:
             now = fresh_loss(entry, model, fresh)
             after = now if not after <= now else after
         found = Trained(step, before, after, time.perf_counter() - start)
-        if late or (step >= ENOUGH and step % EVERY == 0 and found.trains(constant)):
+        broken = not math.isfinite(loss.item())
+        if late or broken or (step >= ENOUGH and step % EVERY == 0 and found.trains(constant)):
             break
     return found
 

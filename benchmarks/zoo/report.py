@@ -13,14 +13,19 @@ from benchmarks.tables import markdown
 
 RESULTS = Path(__file__).parent / "results.csv"
 
+TRAINING = (
+    *("training_error", "trained_steps", "trained_before", "trained_after", "trained_seconds"),
+    "trains",
+)
+"""Of a row: what the short training came to."""
+
 FIELDS = (
     *("name", "source", "family", "called", "built", "parameters", "weighted", "build_seconds"),
     *("answered", "error", "seconds", "forward_seconds", "layers", "unseen", "inputs"),
     *("trainable", "cause", "reason", "notes"),
     *("trial_answered", "trial_error", "trial_seconds", "trial_trainable", "trial_cause"),
     *("trial_reason", "trial_score", "repeatable", "constant_loss", "loss_before", "loss_after"),
-    *("training_error", "trained_steps", "trained_before", "trained_after", "trained_seconds"),
-    "trains",
+    *TRAINING,
 )
 """Of a row; without ``trial_`` of the probe without training, with it of that with first steps."""
 

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from benchmarks.zoo.measure import confirmed, measured
-from benchmarks.zoo.report import RESULTS, load, save, write
+from benchmarks.zoo.measure import confirmed, measured, warm_up
+from benchmarks.zoo.report import RESULTS, TRAINING, load, save, write
 from benchmarks.zoo.specification import Entry, unique
 
 ROOMS = {
@@ -58,25 +58,27 @@ def main(
     only: Annotated[str, typer.Option(help="Pattern of names.")] = "",
     source: Annotated[list[str] | None, typer.Option(help="Of these sources alone.")] = None,
     part: Annotated[str, typer.Option(help="I/N: every N-th, from the I-th on.")] = "0/1",
-    again: Annotated[bool, typer.Option(help="Also what is in the table.")] = False,
+    again: Annotated[bool, typer.Option(help="Probe also what is in the table.")] = False,
     failed: Annotated[bool, typer.Option(help="What failed, again.")] = False,
     confirm: Annotated[bool, typer.Option(help="Train small and condemned ones.")] = False,
     results: Annotated[Path, typer.Option(help="The table.")] = RESULTS,
 ) -> None:
     """Probe what is not in the table yet, and write the report."""
     torch.set_num_threads(1)
+    warm_up()
     first, step = map(int, part.split("/"))
     chosen = [e for e in entries(source).values() if re.search(only, e.name)][first::step]
     for number, entry in enumerate(chosen, start=1):
         row = load(results).get(entry.name)
         if row is None or again or (failed and is_failed(row)):
-            row = measured(entry)
+            trained = {name: row[name] for name in TRAINING if name in row} if row else {}
+            row = measured(entry) | trained
             save(row, results)
             print(f"{number}/{len(chosen)} {_line(row)}", flush=True)
         gc.collect()
     for entry in chosen if confirm else ():
         row = load(results)[entry.name]
-        if wants_training(entry, row) and (again or "trains" not in row):
+        if wants_training(entry, row) and "trains" not in row:
             row = confirmed(entry, row)
             save(row, results)
             print(f"{entry.name}: {_trained(row)}", flush=True)

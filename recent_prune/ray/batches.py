@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from recent_prune.probe.batches.calling import moved
 from recent_prune.probe.batches.inputs import Inputs, loader_restored
+from recent_prune.probe.batches.moving import moved
 from recent_prune.probe.batches.samples import count_of
 from recent_prune.probe.batches.walk import untrained, walk
 from recent_prune.probe.first_steps.training import BATCH_SIZE, STEPS

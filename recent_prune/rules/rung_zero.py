@@ -46,14 +46,15 @@ def standing(own: Key, peers: Sequence[Key], gone_on: int) -> Standing:
 def goes_on(place: Standing, keep: float) -> bool:
     """Whether a candidate is trained.
 
-    It is among the best ⌊keep · of⌋; or fewer than half as many went on so far, since good ones
-    came early, and it is among the best 2 · keep.
+    It is among the best ⌊keep · of⌋. Where good ones came early, so that fewer than half as many
+    went on so far, it need only be among the best 2 · keep, and where fewer than a quarter did,
+    nothing.
 
     Args:
         place: Where it stands.
         keep: Share that is to go on, in (0, 1].
     """
     quota = math.floor(keep * place.of + 1e-9)
-    if place.rank <= quota:
+    if place.rank <= quota or place.gone_on < quota // 4:
         return True
-    return 2 * place.gone_on < quota and place.rank <= math.ceil(2 * keep * place.of)
+    return place.gone_on < quota // 2 and place.rank <= math.ceil(2 * keep * place.of)

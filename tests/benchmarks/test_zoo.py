@@ -27,8 +27,6 @@ KEPT = (
     "own matrix factorization of integer pairs",
     "own LSTM of 3 layers",
     "own LSTM of PackedSequence",
-    "own seq2seq with attention",
-    "own VAE",
     "own PINN, autograd in forward",
     "own complex-valued",
     "own mixture of experts",
@@ -76,7 +74,6 @@ def test_condemns_what_is_doomed(zoo: dict[str, Entry], name: str, cause: str) -
     row = measured(zoo[name])
     assert row["trial_trainable"] is False
     assert row["trial_cause"] == cause
-    assert not confirmed(zoo[name], row)["trains"]
 
 
 @pytest.mark.parametrize("model", ["BertForSequenceClassification", "T5ForConditionalGeneration"])
@@ -139,6 +136,10 @@ def test_a_training_is_told_from_none(zoo: dict[str, Entry]) -> None:
     found = trained(zoo["own mixture density network"], math.nan, 30)
     assert found.trains(math.nan)
     assert found.after < found.before
+    torn = zoo["own doomed: rate of 100"]
+    row = confirmed(torn, {"constant_loss": 5.5})
+    assert row["trains"] is False
+    assert row["trained_steps"] < 50  # it breaks
     assert not Trained(300, 2.4, 2.29, 1.0).trains(2.30)  # below its start, not the constant
     assert Trained(300, 2.4, 2.1, 1.0).trains(2.30)
     assert not Trained(300, 2.4, math.nan, 1.0).trains(2.30)

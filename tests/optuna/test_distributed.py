@@ -13,7 +13,7 @@ from optuna.trial import FixedTrial, Trial
 from torch import nn
 
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
-from recent_prune.optuna.distributed import is_shared, pruner_of
+from recent_prune.optuna.distributed import is_shared, study_of
 from recent_prune.probe import ProbeResult
 from recent_prune.rules import Verdict
 from tests.networks import mlp
@@ -115,5 +115,5 @@ def test_trials_are_told_apart() -> None:
     assert is_shared(first)
     assert is_shared(second)
     assert not is_shared(trial)
-    assert pruner_of(first) is pruner_of(trial) is trial.study.pruner
-    assert pruner_of(second) is pruner_of(FixedTrial({})) is None
+    assert study_of(first) is study_of(trial) is trial.study
+    assert study_of(second) is study_of(FixedTrial({})) is None

@@ -29,7 +29,7 @@ _MODERN = (
     "poolformer_s12 poolformerv2_s12 mambaout_femto starnet_s1 inception_next_atto "
     "efficientvit_b0 efficientvit_m0 mobilevit_xxs mobilevitv2_050 pvt_v2_b0 rdnet_tiny "
     "convmixer_768_32 caformer_s18 convformer_s18 test_convnext nextvit_small shvit_s1 "
-    "mobilenetv4_hybrid_medium botnet26t_256 halonet26t lambda_resnet26t davit_tiny "
+    "mobilenetv4_hybrid_medium lambda_resnet26t davit_tiny "
 )
 _OF_SIZE: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16_224": {"patch_size": 8},
@@ -43,10 +43,10 @@ _OF_SIZE: dict[str, dict[str, Any]] = {
     "crossvit_tiny_240": {},
     "eva02_tiny_patch14_224": {"patch_size": 8},
     "beit_base_patch16_224": {"patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3},
-    "mixer_s32_224": {"patch_size": 8},
-    "gmixer_24_224": {"patch_size": 8, "num_blocks": 6},
-    "resmlp_12_224": {"patch_size": 8},
-    "gmlp_ti16_224": {"patch_size": 8, "num_blocks": 12},
+    "mixer_s16_224": {},
+    "gmixer_12_224": {},
+    "resmlp_12_224": {},
+    "gmlp_ti16_224": {},
     "pit_ti_224": {},
     "levit_128s": {},
     "levit_conv_128s": {},
@@ -64,17 +64,16 @@ _OF_SIZE: dict[str, dict[str, Any]] = {
     "gcvit_xxtiny": {},
     "focalnet_tiny_srf": {},
     "sequencer2d_s": {},
-    "efficientformer_l1": {},
     "efficientformerv2_s0": {},
     "coatnet_nano_rw_224": {},
     "maxvit_rmlp_pico_rw_256": {},
     "nest_tiny": {},
+    "botnet26t_256": {},
     "test_vit": {"patch_size": 8},
     "naflexvit_base_patch16_gap": {"embed_dim": 96, "depth": 4, "num_heads": 3, "patch_size": 8},
 }
 _SIDES = {
-    "crossvit_tiny_240": 48,
-    "efficientformer_l1": 64,
+    "crossvit_tiny_240": 120,
     "twins_svt_small": 64,
     "gcvit_xxtiny": 64,
     "coat_lite_tiny": 64,
@@ -82,6 +81,10 @@ _SIDES = {
     "levit_128s": 64,
     "levit_conv_128s": 64,
     "nest_tiny": 64,
+    "mixer_s16_224": 64,
+    "gmixer_12_224": 64,
+    "resmlp_12_224": 64,
+    "gmlp_ti16_224": 64,
     "hiera_tiny_224": 64,
     "maxvit_rmlp_pico_rw_256": 64,
     "coatnet_nano_rw_224": 64,
@@ -101,7 +104,6 @@ _SIDES = {
     "inception_v4": 80,
     "ghostnetv2_100": 64,
     "botnet26t_256": 64,
-    "halonet26t": 64,
     "lambda_resnet26t": 64,
     "mobilevit_xxs": 64,
     "mobilevitv2_050": 64,
@@ -111,13 +113,7 @@ _SIDES = {
     "legacy_seresnet18": 64,
     "mobilenetv4_hybrid_medium": 64,
 }
-_UNSIZED = {
-    "visformer_tiny",
-    "focalnet_tiny_srf",
-    "efficientformer_l1",
-    "gcvit_xxtiny",
-    "coat_lite_tiny",
-}
+_UNSIZED = {"focalnet_tiny_srf", "tiny_vit_5m_224"}
 _SMALL = {
     "resnet10t",
     "test_resnet",
@@ -136,7 +132,7 @@ _SMALL = {
     "vit_tiny_patch16_224",
     "nf_resnet26",
     "dla46_c",
-    "mixer_s32_224",
+    "mixer_s16_224",
 }
 
 

@@ -123,11 +123,12 @@ class ZeroGamma(nn.Module):
 
 
 class ControlNet(nn.Module):
-    """A frozen autoencoder and a copy of its encoder, joined by a convolution of zeros."""
+    """A frozen encoder and a copy of it, which joins in by a layer of zeros; the decoder trains."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.base, copy = Autoencoder().requires_grad_(False), Autoencoder()
+        self.base, copy = Autoencoder(), Autoencoder()
+        self.base.encoder.requires_grad_(False)
         self.copy, self.zero = copy.encoder, nn.Linear(64, 64)
         nn.init.zeros_(self.zero.weight)
         nn.init.zeros_(self.zero.bias)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -81,9 +82,11 @@ def joint_table(seed: int) -> list[Any]:
 class Factorization(nn.Module):
     """Of integer pairs [n, 2]; two embeddings and their inner product."""
 
-    def __init__(self, size: int = 8) -> None:
+    def __init__(self, size: int = 4, scale: float = 1.0) -> None:
         super().__init__()
         self.user, self.item = nn.Embedding(100, size), nn.Embedding(60, size)
+        for embedding in (self.user, self.item):
+            nn.init.normal_(embedding.weight, std=scale)
 
     def forward(self, pair: Tensor) -> Tensor:
         return (self.user(pair[:, 0]) * self.item(pair[:, 1])).sum(1)
@@ -153,7 +156,7 @@ def mixture_loss(output: tuple[Tensor, Tensor, Tensor], y: Tensor) -> Tensor:
 
 
 ENTRIES = [
-    own("MLP of digits' columns", "MLP", lambda: mlp(12, 64, 64, 1), joint_table, F.mse_loss),
+    own("MLP of a table", "MLP", lambda: mlp(12, 64, 64, 1), joint_table, F.mse_loss),
     own(
         "tabular, numbers and categories", "tabular", Tabular, lambda s: cut(*table(s)), F.mse_loss
     ),
@@ -163,6 +166,14 @@ ENTRIES = [
         "matrix factorization of integer pairs",
         "recommender",
         Factorization,
+        ratings,
+        F.mse_loss,
+        adam(1e-2),
+    ),
+    own(
+        "matrix factorization, small start",
+        "recommender",
+        partial(Factorization, scale=0.1),
         ratings,
         F.mse_loss,
         adam(1e-2),

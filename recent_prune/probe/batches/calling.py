@@ -19,18 +19,17 @@ Where the model returns its own loss, the target goes in with the rest.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from recent_prune.probe.batches.inputs import LABEL_NAMES, first_tensor, inputs_of, named_parts
+from recent_prune.probe.batches.inputs import LABEL_NAMES, inputs_of
+from recent_prune.probe.batches.moving import holds_tensors
 
 _WHOLE = {
     *("batch", "data", "features", "sample", "samples", "example", "examples", "item", "items"),
@@ -137,14 +136,6 @@ def way_out(model: nn.Module) -> str:
     )
 
 
-def holds_tensors(value: Any) -> bool:
-    """Whether this is an object of the user's, or of a library, with tensors in its attributes."""
-    plain = (str, bytes, int, float, bool, complex, type(None), type, nn.Module)
-    if isinstance(value, plain) or callable(value):
-        return False
-    return first_tensor(value) is not None
-
-
 def _from_mapping(model: nn.Module, batch: Mapping[str, Any], own_loss: bool) -> Arguments:
     named = next((name for name in LABEL_NAMES if name in batch), None)
     target = target_of(batch)
@@ -246,66 +237,8 @@ def _shown(model: nn.Module) -> str:
     return str(signature.replace(return_annotation=signature.empty))
 
 
-def described(batch: Any) -> str:
-    """A batch in a few words: shapes, data types and names."""
-    if isinstance(batch, Tensor):
-        return f"{tuple(batch.shape)} {str(batch.dtype).removeprefix('torch.')}"
-    if isinstance(batch, Mapping):
-        return ", ".join(f"{key}: {described(value)}" for key, value in batch.items())
-    if isinstance(batch, (tuple, list)):
-        return ", ".join(map(described, batch[:8]))
-    parts = {k: v for k, v in named_parts(batch).items() if isinstance(v, Tensor)}
-    return f"{type(batch).__name__}({described(parts)})" if parts else type(batch).__name__
-
-
 def names_of(model: nn.Module, count: int) -> list[str]:
     """Of the first positional arguments of ``forward``; numbers where it does not tell."""
     known = _parameters(model) or []
     placed = [p.name for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     return [placed[i] if i < len(placed) else f"argument {i + 1}" for i in range(count)]
-
-
-def moved(value: Any, device: torch.device) -> Any:
-    """A batch on a device: what can be moved in (nested) tuples, lists, mappings, dataclasses."""
-    if isinstance(value, Mapping):
-        return with_items(value, {key: moved(item, device) for key, item in value.items()})
-    if isinstance(value, Tensor):
-        # A copy also where it lies there: a model may change its input in place, and what is from
-        # inference mode could not be saved for the way back.
-        return value.to(device, copy=True)
-    if isinstance(value, PackedSequence):
-        data, sizes, *indices = value
-        there = [None if index is None else index.to(device) for index in indices]
-        return PackedSequence(data.to(device, copy=True), sizes, *there)
-    if hasattr(value, "to") and not isinstance(value, nn.Module):  # such as a graph
-        copied = value.clone() if hasattr(value, "clone") else _copied(value, None)
-        return copied.to(device)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(moved(item, device) for item in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(moved(item, device) for item in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        parts = {f.name: moved(getattr(value, f.name), device) for f in fields(value) if f.init}
-        return replace(value, **parts)
-    return _copied(value, device) if holds_tensors(value) else value
-
-
-def with_items(value: Mapping[Any, Any], items: dict[Any, Any]) -> Mapping[Any, Any]:
-    """A mapping of the same type: models and training steps read some as objects, too."""
-    if type(value) is dict:
-        return items
-    try:
-        copied: Any = copy.copy(value)
-        copied.update(items)
-    except Exception:  # such as one that cannot be changed
-        return items
-    return copied  # type: ignore[no-any-return]
-
-
-def _copied(value: Any, device: torch.device | None) -> Any:
-    """With tensors of its own: a model may write to a graph that it is given."""
-    copied = copy.copy(value)
-    for name, item in list(getattr(copied, "__dict__", {}).items()):
-        if isinstance(item, Tensor):
-            setattr(copied, name, item.clone() if device is None else item.to(device, copy=True))
-    return copied

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, pad
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.utils.rnn import PackedSequence
 
 from recent_prune.probe.batches.calling import Arguments, names_of, target_of
 from recent_prune.probe.batches.inputs import (
@@ -19,114 +18,13 @@ from recent_prune.probe.batches.inputs import (
     first_tensor,
     named_parts,
 )
+from recent_prune.probe.batches.view import View
 
 SIDE = 8
 """Images of unlike sizes are compared on a grid of so many places a side."""
 
-LEAST_ID = -(2**62)
-
 _CHANNELS = (1, 3, 4)
 _NOT_INPUTS = ("edge_index", "edge_attr", "edge_weight", "batch", "ptr", "num_nodes", "train_mask")
-
-
-@dataclass(frozen=True)
-class View:
-    """How the samples of one batch lie in its tensors.
-
-    Attributes:
-        count: Samples.
-        mask: Which positions are real, [n, t], where a mask was passed.
-        graphs: Of each node the number of its graph, [nodes], where samples are graphs.
-    """
-
-    count: int
-    mask: Tensor | None = None
-    graphs: Tensor | None = None
-
-    def of(self, value: Any, tensor: Tensor) -> Tensor | None:
-        """Activations by sample.
-
-        Args:
-            value: What a module gave or got.
-            tensor: The first tensor in it.
-
-        Returns:
-            [n, …] as it is, [t, n, …] as [n, t, …]; of packed sequences and of nodes the sum over
-            each sample's own, / √ of their number; None for what is no activation of n samples.
-            Complex numbers are two real ones.
-        """
-        if tensor.is_complex():
-            tensor = torch.view_as_real(tensor).flatten(-2) if tensor.dim() else tensor.real
-        if not tensor.is_floating_point():
-            return None
-        packed = next(_packed(value), None)
-        if packed is not None and packed.data.is_floating_point():
-            padded, lengths = pad_packed_sequence(packed, batch_first=True)
-            return padded.sum(dim=1) / lengths.to(padded)[:, None].sqrt()
-        if tensor.dim() < 2:
-            return None
-        if self.graphs is not None and len(tensor) == len(self.graphs):
-            return self._by_graph(tensor)
-        if len(tensor) == self.count:
-            return tensor
-        second = tensor.dim() > 2 and tensor.shape[1] == self.count
-        return tensor.transpose(0, 1) if second else None
-
-    def merged(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
-        """Activations [k · n, …], in which another axis is merged with that of the samples.
-
-        Returns:
-            Both ways in which they may lie, [n, k, …]: the samples outside (windows, time steps) or
-            inside (two views one behind the other); None for others.
-        """
-        if tensor.is_complex() or not tensor.is_floating_point() or tensor.dim() < 2:
-            return None
-        times, rest = divmod(len(tensor), max(self.count, 1))
-        if rest or times < 2:
-            return None
-        shape = tensor.shape[1:]
-        inside = tensor.reshape(times, self.count, *shape).transpose(0, 1)
-        return tensor.reshape(self.count, times, *shape), inside
-
-    def over_positions(self, activation: Tensor) -> Tensor:
-        """Of sequences [n, t, d] the sum over their real positions / √ of their number, [n, d].
-
-        A few hundred samples cannot tell t · d independent features apart, but d of them. The sum
-        of independent positions / √t has the variance of one, so noise floors keep their meaning.
-        """
-        if activation.dim() < 3:
-            return activation
-        positions = activation.flatten(1, -2)
-        precise = torch.promote_types(positions.dtype, torch.float32)
-        if self.mask is None or self.mask.shape[1] != positions.shape[1]:
-            return positions.sum(dim=1, dtype=precise) / math.sqrt(positions.shape[1])
-        real = self.mask[: len(positions)].to(positions.device, precise)
-        # Not multiplied: what stands at padded positions may be infinite.
-        kept = positions.to(precise).masked_fill(real[:, :, None] == 0, 0)
-        return kept.sum(dim=1) / real.sum(dim=1, keepdim=True).sqrt()
-
-    def extremes(self, ids: Tensor) -> Tensor | None:
-        """Largest and negative smallest of integers [n, …] over samples, at each place, [2, m].
-
-        Places that are padding in all samples are as small as can be in both. None where the
-        integers do not lie by sample.
-        """
-        if len(ids) != self.count:
-            return None
-        rows = ids.long()
-        real = torch.ones_like(rows, dtype=torch.bool)
-        if self.mask is not None and ids.dim() > 1 and ids.shape[1] == self.mask.shape[1]:
-            real = self.mask.to(ids.device).reshape(*self.mask.shape, *[1] * (ids.dim() - 2))
-        both = [signed.masked_fill(~real, LEAST_ID).amax(dim=0) for signed in (rows, -rows)]
-        return torch.stack(both).reshape(2, -1)
-
-    def _by_graph(self, nodes: Tensor) -> Tensor:
-        graphs = self.graphs
-        assert graphs is not None
-        rows = nodes.flatten(1)
-        total = rows.new_zeros(self.count, rows.shape[1]).index_add(0, graphs, rows)
-        number = torch.bincount(graphs, minlength=self.count).clamp_min(1).to(rows)
-        return total / number[:, None].sqrt()
 
 
 @dataclass
@@ -307,30 +205,8 @@ def _is_single(value: Any) -> bool:
     return isinstance(value, (Tensor, PackedSequence)) or is_list_of_samples(value)
 
 
-def _packed(value: Any) -> Iterator[PackedSequence]:
-    if isinstance(value, PackedSequence):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _packed(item)
-
-
 def _shape(value: Any) -> tuple[int, ...]:
     """Without the samples' axis."""
     if isinstance(value, Tensor):
         return tuple(value.shape[1:])
     return () if isinstance(value, PackedSequence) else tuple(sorted({t.shape for t in value}))
-
-
-def differ(extremes: Sequence[Tensor | None]) -> bool:
-    """Whether integers differ between samples, by the extremes of all batches, see `View`.
-
-    Positions and types of tokens do not: they say nothing that is to be reconstructed.
-    """
-    known = [pair for pair in extremes if pair is not None]
-    if len(known) < len(extremes):
-        return True
-    longest = max(pair.shape[1] for pair in known)
-    padded = [pad(pair, (0, longest - pair.shape[1]), value=LEAST_ID) for pair in known]
-    largest, smallest = torch.stack(padded).amax(dim=0)
-    return bool((largest > -smallest).any())

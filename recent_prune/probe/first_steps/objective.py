@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.calling import Arguments, arguments, described, moved, target_of
+from recent_prune.probe.batches.calling import Arguments, arguments, target_of, way_out
 from recent_prune.probe.batches.inputs import first_tensor
+from recent_prune.probe.batches.moving import described, moved
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.isolation import device_of
 
@@ -58,7 +59,7 @@ def objective(training: Training) -> Objective:
             if training.loss is None:
                 loss = _own_loss(model, output)
             else:
-                _check_target(given, batch)
+                _check_target(model, given, batch)
                 with raising("`loss`", batch):
                     loss = training.loss(output, given.target)
         return Answer(_scalar(loss), _predictions(output), given.target)
@@ -77,15 +78,16 @@ def arguments_of(model: nn.Module, batch: Any, training: Training) -> Arguments:
         return Arguments((), {}, target_of(batch))
     given = arguments(model, batch, own_loss=training.loss is None)
     if training.loss is not None:
-        _check_target(given, batch)
+        _check_target(model, given, batch)
     return given
 
 
-def _check_target(given: Arguments, batch: Any) -> None:
+def _check_target(model: nn.Module, given: Arguments, batch: Any) -> None:
     if given.target is None:
         raise ValueError(
             f"`loss` needs a target, but the batch ({described(batch)}) has none: give batches "
-            "(inputs, targets), or loss=None and a `call(model, batch)` that returns the loss."
+            "(inputs, targets), or loss=None and a `call(model, batch)` that returns the loss. "
+            f"{way_out(model)}"
         )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from recent_prune.probe.batches.inputs import first_tensor
-from recent_prune.probe.batches.samples import View
+from recent_prune.probe.batches.view import View
 from recent_prune.probe.watching.checks import check_names
 from recent_prune.probe.watching.modules import is_weighted, named_modules
 from recent_prune.probe.watching.names import inner_name, input_of, without_number

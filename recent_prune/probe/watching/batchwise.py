@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from recent_prune.probe.batches.calling import Calling, described, moved, way_out
-from recent_prune.probe.batches.samples import Given, differ, given_to, rows_of
+from recent_prune.probe.batches.calling import Calling, way_out
+from recent_prune.probe.batches.moving import described, moved
+from recent_prune.probe.batches.samples import Given, given_to, rows_of
+from recent_prune.probe.batches.view import differ
 from recent_prune.probe.quantities.gram import Seen, feature_rows
 from recent_prune.probe.restoring.isolation import device_of
 from recent_prune.probe.watching.activations import run_called

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.samples import View
+from recent_prune.probe.batches.view import View
 from recent_prune.probe.quantities.gram import MAX_FEATURES, LayerGram, Seen, layer_grams, seen
 from recent_prune.probe.restoring.devices import has_random_state, random_state
 from recent_prune.probe.watching.activations import run_observed

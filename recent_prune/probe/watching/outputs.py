@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from recent_prune.probe.batches.calling import way_out
 from recent_prune.probe.batches.inputs import first_tensor
-from recent_prune.probe.batches.samples import View
+from recent_prune.probe.batches.view import View
 
 
 def forward_once(model: nn.Module, batch: Tensor, forward: Callable[[Tensor], object]) -> Any:

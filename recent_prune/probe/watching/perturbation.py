@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recent_prune.probe.batches.calling import with_items
+from recent_prune.probe.batches.moving import with_items
 from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.restoring.devices import solvable
 

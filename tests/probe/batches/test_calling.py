@@ -8,15 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_sequence
 
-from recent_prune.probe.batches.calling import (
-    Calling,
-    arguments,
-    described,
-    moved,
-    names_of,
-    target_of,
-    way_out,
-)
+from recent_prune.probe.batches.calling import Calling, arguments, names_of, target_of, way_out
+from recent_prune.probe.batches.moving import described, moved
 
 X, M, Y = torch.rand(4, 3), torch.ones(4, 3), torch.arange(4)
 PACKED = pack_sequence([torch.rand(3, 2), torch.rand(2, 2)])

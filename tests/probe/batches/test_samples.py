@@ -14,13 +14,13 @@ from recent_prune.probe.batches.calling import Arguments
 from recent_prune.probe.batches.samples import (
     SIDE,
     Given,
-    View,
     check_count,
     count_of,
     given_to,
     is_list_of_samples,
     rows_of,
 )
+from recent_prune.probe.batches.view import View
 
 
 @dataclass

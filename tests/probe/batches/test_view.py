@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from recent_prune.probe.batches.samples import View, differ
+from recent_prune.probe.batches.view import View, differ
 
 X = torch.rand(5, 3)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import recent_prune as rp
-from recent_prune.probe.batches.calling import described
+from recent_prune.probe.batches.moving import described
 from recent_prune.probe.first_steps.objective import Answer, objective, raising
 
 X, Y = torch.rand(4, 3), torch.arange(4) % 2

@@ -1,0 +1,211 @@
+"""What rung zero saves: candidates are ranked by their first steps, the best share is trained.
+
+    python -m benchmarks.compute_saved.rung_zero   # half an hour on two cores
+
+Protocol: the tables of this folder, replayed through the real Optuna (studies, samplers, pruners,
+`probe_trial`, our pruner with ``keep``), each method with the same seeds. What is compared is the
+cost, in operations, candidates and their probes included, until a trial ends as good as random
+search's mean best of 12 trainings; a run that never does counts with all that it cost. The
+score's forest was fitted to ``benchmarks/prediction/trials``, in which none of these spaces is,
+though MNIST is. Ratios of means over seeds, with 95 % bootstrap intervals over seeds: other draws
+from the same table, not other tables. ``explore`` is the default, 5 %.
+
+Rivals: the loss of the judged samples after the same steps, with the same rung; scores without any
+meaning (each candidate's is drawn); and an oracle that knows the final accuracy.
+
+Writes ``rung_zero.md`` and ``rung_zero.csv`` (a row a run).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import optuna
+import pandas as pd
+import typer
+from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
+from rich.progress import track
+
+from benchmarks.compute_saved.optuna_replay import Sampler, new_study, replay
+from benchmarks.compute_saved.outcome import cost_to, costs, values
+from benchmarks.compute_saved.table import Array, Trained, load
+from benchmarks.tables import markdown
+from recent_prune import ProbeResult, TrainabilityRule, Verdict
+from recent_prune.optuna import ReconstructionEntropyPruner
+
+FOLDER = Path(__file__).parent
+SPACES = ("everyday", "default", "wild_mnist", "wild_cifar10", "slow", "benign")
+CANDIDATES = 160
+"""Trials of a run at most: all of a small table."""
+TRAININGS = 12
+"""Random search's best of so many is to be reached."""
+
+
+class ByScore:
+    """Condemns nothing, and ranks by a score of its own."""
+
+    def __init__(self, score: Callable[[ProbeResult], float]) -> None:
+        self.score = score
+
+    def __call__(self, result: ProbeResult) -> Verdict:
+        """Everything can be trained."""
+        del result
+        return Verdict(True, 0.0, "Not judged.")
+
+
+def loss_after(result: ProbeResult) -> float:
+    """The cheap rival: the lower the loss after the steps the better."""
+    assert result.steps is not None
+    loss = result.steps.loss_after
+    return -loss if math.isfinite(loss) else -math.inf
+
+
+Maker = Callable[[Trained, int], BasePruner]
+
+
+def _ranked(keep: float, wrapped: Callable[[], BasePruner] | None = None) -> Maker:
+    def make(_: Trained, __: int) -> BasePruner:
+        inner = None if wrapped is None else wrapped()
+        return ReconstructionEntropyPruner(TrainabilityRule(), inner, keep=keep)
+
+    return make
+
+
+def _by(score: Callable[[Trained, int], Callable[[ProbeResult], float]], keep: float) -> Maker:
+    return lambda trained, seed: ReconstructionEntropyPruner(
+        ByScore(score(trained, seed)), keep=keep
+    )
+
+
+def _known(values: Array, trained: Trained) -> Callable[[ProbeResult], float]:
+    found = {id(r): float(v) for r, v in zip(trained.probes, values, strict=True)}
+    return lambda result: found[id(result)]
+
+
+def _halving() -> BasePruner:
+    return SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
+
+
+METHODS: dict[str, tuple[Sampler, Maker]] = {
+    "random": ("random", lambda *_: NopPruner()),
+    "condemn only (keep 1)": ("random", _ranked(1.0)),
+    "keep 1/4": ("random", _ranked(1 / 4)),
+    "keep 1/8": ("random", _ranked(1 / 8)),
+    "loss after the steps, 1/8": ("random", _by(lambda *_: loss_after, 1 / 8)),
+    "oracle, 1/8": ("random", _by(lambda t, _: _known(t.final, t), 1 / 8)),
+    "no meaning, 1/8": (
+        "random",
+        _by(lambda t, seed: _known(np.random.default_rng(seed).random(len(t)), t), 1 / 8),
+    ),
+    "SuccessiveHalving": ("random", lambda *_: _halving()),
+    "keep 1/8 + SuccessiveHalving": ("random", _ranked(1 / 8, _halving)),
+    "TPE": ("tpe", lambda *_: NopPruner()),
+    "TPE, keep 1/8": ("tpe", _ranked(1 / 8)),
+}
+
+
+@cache
+def _table(space: str) -> Trained:
+    return load(space)
+
+
+@cache
+def target(space: str, seeds: int) -> float:
+    """Random search's mean best of `TRAININGS`, over its first seeds."""
+    trained = _table(space)
+    best = [
+        trained.final[np.random.default_rng(seed).permutation(len(trained))[:TRAININGS]].max()
+        for seed in range(seeds)
+    ]
+    return float(np.mean(best))
+
+
+def run(job: tuple[str, str, int, int]) -> dict[str, object]:
+    """One run of a method: what it cost to the target, and what it trained."""
+    space, method, seed, seeds = job
+    optuna.logging.set_verbosity(logging.ERROR)
+    trained = _table(space)
+    sampler, make = METHODS[method]
+    ran = replay(new_study(trained, make(trained, seed), sampler, seed), trained, CANDIDATES)
+    cost = cost_to(trained, ran, "flops", target(space, seeds))
+    reached = math.isfinite(cost)
+    whole = values(trained, ran)
+    end = int(np.flatnonzero(whole >= target(space, seeds))[0]) + 1 if reached else len(ran)
+    return {
+        "space": space,
+        "method": method,
+        "seed": seed,
+        "reached": reached,
+        "cost": cost if reached else float(costs(trained, ran, "flops").sum()),
+        "candidates": end,
+        "trainings": sum(r.epochs == trained.epochs for r in ran[:end]),
+        "trained": sum(r.epochs > 0 for r in ran),
+        "of": len(ran),
+    }
+
+
+def ratio(runs: pd.DataFrame, method: str, against: str = "random") -> tuple[float, float, float]:
+    """Of the mean costs, and its 95 % bootstrap interval over seeds."""
+    one, other = (
+        runs[runs["method"] == name].sort_values("seed")["cost"].to_numpy(float)
+        for name in (method, against)
+    )
+    draws = np.random.default_rng(0).integers(0, len(one), (2000, len(one)))
+    found = one[draws].mean(axis=1) / other[draws].mean(axis=1)
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(one.mean() / other.mean()), float(low), float(high)
+
+
+def page(runs: pd.DataFrame, seeds: int) -> str:
+    """The tables."""
+    shares, counts = [], []
+    for method in METHODS:
+        share: dict[str, object] = {"method": method}
+        count: dict[str, object] = {"method": method}
+        for space, part in runs.groupby("space", sort=False):
+            own = part[part["method"] == method]
+            middle, low, high = ratio(part, method)
+            missed = int((~own["reached"]).sum())
+            share[str(space)] = f"{middle:.2f} [{low:.2f}, {high:.2f}]" + (
+                f", {missed} missed" if missed else ""
+            )
+            count[str(space)] = f"{own['trainings'].mean():.1f} of {own['candidates'].mean():.0f}"
+        shares.append(share)
+        counts.append(count)
+    return "\n\n".join(
+        [
+            "# Rung zero",
+            f"Cost to random search's mean best of {TRAININGS} trainings over that of random "
+            f"search; {seeds} seeds, {CANDIDATES} candidates at most. *Missed*: runs that did not "
+            "reach it, which count with all that they cost.",
+            markdown(pd.DataFrame(shares)),
+            "Whole trainings until then, of candidates:",
+            markdown(pd.DataFrame(counts)),
+            "",
+        ]
+    )
+
+
+def main(
+    seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 20,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+) -> None:
+    """Replay and compare."""
+    jobs = [(s, m, seed, seeds) for s in SPACES for m in METHODS for seed in range(seeds)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        rows = list(track(pool.map(run, jobs, chunksize=5), total=len(jobs)))
+    runs = pd.DataFrame(rows)
+    runs.to_csv(FOLDER / "rung_zero.csv", index=False)
+    (FOLDER / "rung_zero.md").write_text(page(runs, seeds), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

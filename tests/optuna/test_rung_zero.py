@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import optuna
+import pytest
+from optuna.trial import FixedTrial, TrialState
+from torch import nn
+
+import recent_prune as rp
+from recent_prune.data import load_digits
+from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
+from recent_prune.rules.certified import CertifiedRule
+from tests.rules.results import result as made
+from tests.rules.steps import steps
+
+DIGITS = load_digits()
+
+
+class ByLoss:
+    """Condemns what diverges, and ranks by the loss after the steps."""
+
+    def __call__(self, result: rp.ProbeResult) -> rp.Verdict:
+        assert result.steps is not None
+        fine = result.steps.loss_after < 10
+        return rp.Verdict(fine, 0.0 if fine else 1.0, "By its loss.")
+
+    def score(self, result: rp.ProbeResult) -> float:
+        assert result.steps is not None
+        return -result.steps.loss_after
+
+
+def study_of(keep: float, explore: float = 0.0, **settings: Any) -> optuna.Study:
+    pruner = ReconstructionEntropyPruner(ByLoss(), keep=keep, explore=explore)
+    return optuna.create_study(pruner=pruner, study_name="rung", **settings)
+
+
+def tried(study: optuna.Study, loss: float) -> optuna.trial.FrozenTrial:
+    """A trial whose first steps came to that loss, as an objective would run it."""
+    trial = study.ask()
+    result = made([0.5, 0.4], steps=steps(loss_after=loss))
+    with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: result):
+        verdict = probe_trial(trial, nn.Identity(), [])
+    if trial.should_prune():
+        trial.set_user_attr("told", verdict.reason)
+        study.tell(trial, state=TrialState.PRUNED)
+    else:
+        study.tell(trial, loss)
+    return study.trials[trial.number]
+
+
+def test_the_best_share_is_trained_and_told_why() -> None:
+    study = study_of(keep=1 / 4)
+    states = [tried(study, loss).state.name for loss in (2.0, 1.5, 3.0, 1.0, 2.5, 0.5, 4.0, 0.9)]
+    assert states[:3] == ["PRUNED"] * 3
+    assert states[3] == "COMPLETE"
+    assert states[5] == "COMPLETE"
+    assert states.count("COMPLETE") == 2 + (states[7] == "COMPLETE")
+    last = study.trials[6].user_attrs
+    assert last["told"].startswith(
+        "Rank 7 of 7 candidates so far by its first steps; the best 0.25 of them are trained. "
+    )
+    assert last[attributes.RANK_SCORE] == -4.0
+    assert last[attributes.STOPPED] is True
+    assert last[attributes.TRAINABLE] is True
+    assert last[attributes.RUNG_ZERO] == {
+        "rank": 7,
+        "of": 7,
+        "keep": 0.25,
+        "best": False,
+        "explored": False,
+        "share": 0.0,
+    }
+    assert study.trials[5].user_attrs[attributes.STOPPED] is False
+
+
+def test_condemned_trials_are_candidates_too() -> None:
+    study = study_of(keep=1 / 2)
+    first = tried(study, 20.0)
+    assert first.state == TrialState.PRUNED
+    assert first.user_attrs[attributes.TRAINABLE] is False
+    assert first.user_attrs["told"] == "By its loss."
+    second = tried(study, 1.0)
+    assert second.user_attrs[attributes.RUNG_ZERO]["of"] == 2
+    assert second.state == TrialState.COMPLETE
+
+
+def test_some_of_the_others_go_on_at_random_with_a_known_share() -> None:
+    study = study_of(keep=1 / 8, explore=0.5)
+    for number in range(60):
+        tried(study, 1.0 + number)  # each is worse than all before it, and condemned from 10 on
+    rungs = [t.user_attrs[attributes.RUNG_ZERO] for t in study.trials[:9]]
+    assert {r["share"] for r in rungs if not r["best"]} == {0.5}
+    explored = [t.user_attrs[attributes.RUNG_ZERO]["explored"] for t in study.trials]
+    assert 15 < sum(explored) < 45
+    trained = [t.state == TrialState.COMPLETE for t in study.trials[:9]]
+    assert trained == [r["best"] or r["explored"] for r in rungs]
+
+
+def test_processes_share_one_rung(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    first = study_of(keep=1 / 4, storage=storage)
+    second = study_of(keep=1 / 4, storage=storage, load_if_exists=True)
+    for number in range(3):
+        tried((first, second)[number % 2], 2.0 + number)
+    assert tried(second, 1.0).user_attrs[attributes.RUNG_ZERO]["of"] == 4
+
+
+def test_a_failed_probe_keeps_its_trial_and_is_no_candidate() -> None:
+    study = study_of(keep=1 / 8)
+    trial = study.ask()
+    with (
+        mock.patch(
+            "recent_prune.optuna.objective.ready",
+            return_value=mock.Mock(side_effect=RuntimeError("no")),
+        ),
+        pytest.warns(UserWarning, match="The probe failed"),
+    ):
+        probe_trial(trial, nn.Identity(), [])
+    assert not trial.should_prune()
+    study.tell(trial, 1.0)
+    assert tried(study, 1.0).user_attrs[attributes.RUNG_ZERO]["of"] == 1
+
+
+def test_nothing_is_ranked_where_all_are_kept() -> None:
+    study = study_of(keep=1.0)
+    assert tried(study, 3.0).state == TrialState.COMPLETE
+    assert attributes.RUNG_ZERO not in study.trials[0].user_attrs
+
+
+def test_a_trial_without_a_study_is_not_ranked() -> None:
+    result = made([0.5, 0.4], steps=steps())
+    with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: result):
+        assert probe_trial(FixedTrial({}), nn.Identity(), []).trainable
+
+
+@pytest.mark.parametrize("keep", [0, -0.5, 1.5, "half", float("nan")])
+def test_shares_out_of_range(keep: Any) -> None:
+    with pytest.raises(ValueError, match=r"`keep` must be in \(0, 1\], but got"):
+        ReconstructionEntropyPruner(keep=keep)
+
+
+@pytest.mark.parametrize("explore", [-0.1, 1.0, "some"])
+def test_explored_shares_out_of_range(explore: Any) -> None:
+    with pytest.raises(ValueError, match=r"`explore` must be in \[0, 1\), but got"):
+        ReconstructionEntropyPruner(keep=0.5, explore=explore)
+
+
+def test_what_does_not_go_together() -> None:
+    with pytest.raises(ValueError, match="`keep` must be 1 for a CertifiedRule"):
+        ReconstructionEntropyPruner(CertifiedRule(better_than=0.9), keep=0.5)
+    model = rp.networks.mlp(64, 10, depth=2, width=16)
+    trial = study_of(keep=0.5).ask()
+    with pytest.raises(ValueError, match=r"ranked by their first steps: give probe_trial\(…, tr"):
+        probe_trial(trial, model, DIGITS.train)
+    two = study_of(keep=0.5, directions=["minimize", "maximize"])
+    with pytest.raises(ValueError, match="prunes no trial of a study with 2 objectives"):
+        tried(two, 1.0)
+
+
+@pytest.mark.parametrize("sampler", ["TPESampler", "GPSampler", "RandomSampler", "NSGAIISampler"])
+def test_samplers_go_on_from_candidates_that_were_not_trained(sampler: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study = study_of(keep=1 / 3, sampler=getattr(optuna.samplers, sampler)(seed=0))
+    for _ in range(14):
+        trial = study.ask()
+        x = trial.suggest_float("x", 0, 5)
+        result = made([0.5, 0.4], steps=steps(loss_after=x + 0.1))
+        with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda r=result: r):
+            probe_trial(trial, nn.Identity(), [])
+        if trial.should_prune():
+            study.tell(trial, state=TrialState.PRUNED)
+        else:
+            study.tell(trial, x)
+    states = [t.state for t in study.trials]
+    assert 1 <= states.count(TrialState.COMPLETE) <= 9
+    assert study.best_value <= min(t.params["x"] for t in study.trials) + 1.5
