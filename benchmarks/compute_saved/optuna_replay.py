@@ -11,6 +11,7 @@ from unittest import mock
 
 import numpy as np
 import optuna
+import torch
 from optuna.distributions import BaseDistribution
 from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler, TPESampler
@@ -19,9 +20,13 @@ from optuna.trial import FrozenTrial, TrialState
 from torch import nn
 
 from benchmarks.compute_saved.table import Trained
+from recent_prune import Training
 from recent_prune.optuna import ReconstructionEntropyPruner, probe_trial
 
 Sampler = Literal["random", "tpe"]
+
+TRAINING = Training(nn.CrossEntropyLoss(), lambda p: torch.optim.SGD(p, 0.1))
+"""Stands for those that were probed."""
 
 GRADIENTS = "gradients"
 """User attribute of a trial: what `SymptomPruner` looks at."""
@@ -180,7 +185,7 @@ def _run(trained: Trained, trial: optuna.Trial, index: int, whole: int, first_ba
     if probed:
         stored = trained.probes[index]
         with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: stored):
-            probe_trial(trial, nn.Identity(), [])
+            probe_trial(trial, nn.Identity(), [], training=TRAINING)
         if trial.should_prune():
             return Ran(index, 0, probed, condemned=True)
     if first_batch:

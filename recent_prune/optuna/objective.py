@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any
 
 import optuna
+from optuna.study import Study
 from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, Trial
 from torch import Tensor, nn
 
@@ -110,6 +111,7 @@ def probe_trial(
         _say_what_is_not_seen()
 
     def judge(own: BaseTrial | None) -> Verdict:
+        _check_rung(own, training)
         run = ready(
             model,
             inputs,
@@ -156,24 +158,37 @@ def _judged(
     return verdict
 
 
-def _ranked(trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult) -> dict[str, Any]:
-    """Its place at rung zero, where the study has one."""
-    study = study_of(trial)
-    pruner = None if study is None else study.pruner
-    if not isinstance(pruner, ReconstructionEntropyPruner) or pruner.keep == 1:
-        return {}
-    if result.steps is None:
+def _rung_of(trial: BaseTrial | None) -> tuple[Study, ReconstructionEntropyPruner] | None:
+    """Study and pruner, where candidates are ranked."""
+    study = None if trial is None else study_of(trial)
+    if study is None or not isinstance(study.pruner, ReconstructionEntropyPruner):
+        return None
+    return None if study.pruner.keep == 1 else (study, study.pruner)
+
+
+def _check_rung(trial: BaseTrial | None, training: Training | None) -> None:
+    found = _rung_of(trial)
+    if found is None:
+        return
+    study, pruner = found
+    if training is None:
         raise ValueError(
             f"`keep` is {pruner.keep}, and candidates are ranked by their first steps: give "
             "probe_trial(…, training=rp.Training(loss, optimizer))."
         )
-    if study is None or isinstance(rule, CertifiedRule):
-        return {}
     if len(study.directions) > 1:
         raise ValueError(
             f"`keep` is {pruner.keep}, but Optuna prunes no trial of a study with "
             f"{len(study.directions)} objectives."
         )
+
+
+def _ranked(trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult) -> dict[str, Any]:
+    """Its place at rung zero, where the study has one."""
+    found = _rung_of(trial)
+    if found is None or isinstance(rule, CertifiedRule) or result.steps is None:
+        return {}
+    study, pruner = found
     score = rung_zero.score_of(rule, result)
     return rung_zero.judged(study, trial.number, score, pruner.keep, pruner.explore)
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Self
 
 import pandas as pd
 import plotly.graph_objects as go
-from optuna.study import Study
+from optuna.study import Study, StudyDirection
 
 from recent_prune.optuna import attributes
 from recent_prune.report.figures import plot_audit, plot_entropy_profile, plot_verdicts
 from recent_prune.report.images import plot_reconstructions
 from recent_prune.report.page import html_page
+from recent_prune.report.rung_zero import ranked, stopped
 from recent_prune.report.trials import PARAMETER, losses, trials_table
 
 if TYPE_CHECKING:  # an extra
@@ -109,7 +110,7 @@ class StudyReport:
         return cls(
             title=title or (study.study_name if isinstance(study, Study) else "Ray Tune"),
             steps=bool(probed[LOSSES].notna().any(axis=None)),
-            summary=_summary(table, probed, several=_objectives(study) > 1),
+            summary=_summary(table, probed, _objectives(study) > 1, _is_minimized(study)),
             warnings=_warnings(table, probed),
             figures=figures,
             pruned=_unprefixed(pruned[columns].convert_dtypes()),
@@ -163,13 +164,19 @@ def _objectives(study: Study | ResultGrid) -> int:
     return len(study.directions) if isinstance(study, Study) else 1
 
 
+def _is_minimized(study: Study | ResultGrid) -> bool:
+    return isinstance(study, Study) and study.directions[0] == StudyDirection.MINIMIZE
+
+
 def _ran(table: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
     """Trials that were trained, to their end or until another pruner stopped them."""
-    condemned = probed.index[probed["trainable"] == False]  # noqa: E712
-    return table[~table.index.isin(condemned) & table["state"].isin(["COMPLETE", "PRUNED"])]
+    untrained = probed.index[(probed["trainable"] == False) | stopped(probed)]  # noqa: E712
+    return table[~table.index.isin(untrained) & table["state"].isin(["COMPLETE", "PRUNED"])]
 
 
-def _summary(table: pd.DataFrame, probed: pd.DataFrame, several: bool = False) -> pd.DataFrame:
+def _summary(
+    table: pd.DataFrame, probed: pd.DataFrame, several: bool = False, minimized: bool = False
+) -> pd.DataFrame:
     condemned = probed["trainable"] == False  # noqa: E712
     pruned = int(condemned.sum())
     causes = probed.loc[condemned, "cause"].value_counts()
@@ -184,6 +191,11 @@ def _summary(table: pd.DataFrame, probed: pd.DataFrame, several: bool = False) -
         "probed": f"{len(probed)}",
         "pruned by the probe": f"{pruned} ({_share(pruned, len(probed))})",
         **{f"of these, {cause}": f"{count}" for cause, count in causes.items()},
+        **(
+            {"not trained, by their rank": ranked(probed, minimized)}
+            if probed["stopped"].any()
+            else {}
+        ),
         "could not be judged": f"{int(table['fault'].notna().sum())}",
         "stopped later, by another pruner": f"{len(ran) - len(complete)}",
         "epochs reported": f"{epochs}" if epochs else "–",
@@ -195,7 +207,8 @@ def _summary(table: pd.DataFrame, probed: pd.DataFrame, several: bool = False) -
         ),
     }
     if len(ran):
-        saved = float(ran["seconds"].astype(float).median()) * pruned
+        untrained = pruned + int(stopped(probed).sum())
+        saved = float(ran["seconds"].astype(float).median()) * untrained
         lines["saved, about"] = (
             f"{saved:.1f} s ({_share(saved, spent + saved)}), if the trials that the probe pruned "
             "had taken the median of the others"

@@ -33,7 +33,8 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
         ``advice``, ``loss_before``, ``loss_after`` and ``constant_loss`` (None without first
         steps), ``retained``, ``relative_entropy`` (nats), ``cutoff``, ``depth``,
         ``probe_seconds``, ``profile``; ``fault``, why a trial could not be judged (the others are
-        then empty); and ``param:NAME`` for each parameter. Rows in the order of their numbers.
+        then empty); ``rank_score`` and ``stopped``, where candidates were ranked (rung zero); and
+        ``param:NAME`` for each parameter. Rows in the order of their numbers.
     """
     if not isinstance(study, Study):
         return _tune_table(study)
@@ -67,6 +68,8 @@ COLUMNS = [
     "probe_seconds",
     "profile",
     "fault",
+    "rank_score",
+    "stopped",
 ]
 
 
@@ -109,6 +112,8 @@ def _row(trial: FrozenTrial) -> dict[str, object]:
         "probe_seconds": told.get(attributes.SECONDS),
         "profile": probed.get(attributes.PROFILE),
         "fault": fault,
+        "rank_score": probed.get(attributes.RANK_SCORE),
+        "stopped": probed.get(attributes.STOPPED),
         **{PARAMETER + name: value for name, value in trial.params.items()},
     }
 
@@ -151,6 +156,8 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 "probe_seconds": probed.get("seconds"),
                 "profile": None,
                 "fault": fault,
+                "rank_score": None,
+                "stopped": None,
                 **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
             }
         )

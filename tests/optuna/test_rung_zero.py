@@ -7,6 +7,7 @@ from unittest import mock
 
 import optuna
 import pytest
+import torch
 from optuna.trial import FixedTrial, TrialState
 from torch import nn
 
@@ -18,6 +19,7 @@ from tests.rules.results import result as made
 from tests.rules.steps import steps
 
 DIGITS = load_digits()
+TRAINING = rp.Training(nn.CrossEntropyLoss(), lambda p: torch.optim.SGD(p, 0.1))
 
 
 class ByLoss:
@@ -43,7 +45,7 @@ def tried(study: optuna.Study, loss: float) -> optuna.trial.FrozenTrial:
     trial = study.ask()
     result = made([0.5, 0.4], steps=steps(loss_after=loss))
     with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: result):
-        verdict = probe_trial(trial, nn.Identity(), [])
+        verdict = probe_trial(trial, nn.Identity(), [], training=TRAINING)
     if trial.should_prune():
         trial.set_user_attr("told", verdict.reason)
         study.tell(trial, state=TrialState.PRUNED)
@@ -119,7 +121,7 @@ def test_a_failed_probe_keeps_its_trial_and_is_no_candidate() -> None:
         ),
         pytest.warns(UserWarning, match="The probe failed"),
     ):
-        probe_trial(trial, nn.Identity(), [])
+        probe_trial(trial, nn.Identity(), [], training=TRAINING)
     assert not trial.should_prune()
     study.tell(trial, 1.0)
     assert tried(study, 1.0).user_attrs[attributes.RUNG_ZERO]["of"] == 1
@@ -171,7 +173,7 @@ def test_samplers_go_on_from_candidates_that_were_not_trained(sampler: str) -> N
         x = trial.suggest_float("x", 0, 5)
         result = made([0.5, 0.4], steps=steps(loss_after=x + 0.1))
         with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda r=result: r):
-            probe_trial(trial, nn.Identity(), [])
+            probe_trial(trial, nn.Identity(), [], training=TRAINING)
         if trial.should_prune():
             study.tell(trial, state=TrialState.PRUNED)
         else:
