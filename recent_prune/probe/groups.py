@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from recent_prune.probe.batches.calling import Call, Calling
 from recent_prune.probe.batches.walk import Walk, one_tensor
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.probing import input_rms, probe_samples
+from recent_prune.probe.probing import probe_samples
+from recent_prune.probe.profiling import input_rms
 from recent_prune.probe.quantities.gram import LayerGram
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured
 from recent_prune.probe.reconstructing.cascade import Cascade

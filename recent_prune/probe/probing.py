@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -19,21 +18,17 @@ from recent_prune.probe.batches.walk import Walk, one_tensor, untrained, walk
 from recent_prune.probe.first_steps.critical_rate import advised
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.first_steps.trial import after_first_steps, check_training
+from recent_prune.probe.profiling import Profile, shown_samples
 from recent_prune.probe.quantities.cutoff import check_tolerance
-from recent_prune.probe.quantities.measures import Measured
-from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
-from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import (
     accelerators,
-    device_of,
     forked_random_states,
-    run_isolated,
 )
-from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult, to_result
+from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult
 from recent_prune.probe.watching.checks import check_model, check_names
-from recent_prune.probe.watching.modules import has_normalization, starts_at_zero, unwrapped
+from recent_prune.probe.watching.modules import unwrapped
 
 Estimator = Literal["ridge", "cascade"] | Ridge | Cascade
 
@@ -168,7 +163,7 @@ def ready(
     inner = unwrapped(model)
     batch = one_tensor(inner, met.probed, calling, chosen.samples)
     if batch is not None:
-        _shown(reconstruct, batch)
+        shown_samples(reconstruct, batch)
     elif reconstruct is not None:
         raise ValueError(
             "`reconstruct` must be None for a model that is called with more than one tensor."
@@ -214,46 +209,13 @@ def probe_samples(
     check_model(model)
     model = unwrapped(model)
     calling = calling_of(training, call)
-    alone = one_tensor(model, met.probed, calling, estimator.samples)
-    batch = torch.zeros(0) if alone is None else alone.to(device_of(model))
-    shown = _shown(reconstruct, batch)
-
-    def measured() -> tuple[Measured, int, float]:
-        if alone is not None:
-            everything = torch.cat([batch, shown])
-            found = estimator.measure(model, everything, len(shown), layers)
-            return found, len(batch), input_rms(batch)
-        assert isinstance(estimator, Ridge)
-        return estimator.measure_called(model, met.probed, calling, layers)
-
-    def profile() -> ProbeResult:
-        nonlocal calling, alone
-        try:
-            found, count, rms = run_isolated(model, seed, measured)
-        except Exception:
-            # Encoder-decoders, for one, make what their decoder gets of the target.
-            whole = replace(calling, own_loss=True)
-            if training is not None or calling.own_loss or not whole.more(model, met.probed[0]):
-                raise
-            calling, alone = whole, None
-            found, count, rms = run_isolated(model, seed, measured)
-        return to_result(
-            estimator.name,
-            found,
-            shown,
-            input_rms=rms,
-            normalized=has_normalization(model),
-            zeroed=starts_at_zero(model),
-            samples=count,
-            seconds=time.perf_counter() - start,
-            rtol=rtol,
-        )
-
+    profile = Profile(model, met, estimator, calling, layers, rtol, seed, training is not None)
+    profile.show(reconstruct)
     if training is None:
-        return profile()
-    before = profile() if training.before else None
+        return profile(start)
+    before = profile(start) if training.before else None
     with after_first_steps(model, met, training, seed) as (steps, gradients):
-        after = profile()
+        after = profile(start)
     steps = advised(model, met, training, seed, steps)
     seconds = time.perf_counter() - start
     return replace(after, steps=steps, gradients=gradients, before=before, seconds=seconds)
@@ -314,29 +276,6 @@ def resolved(estimator: Estimator) -> Ridge | Cascade:
     raise ValueError(
         f"`estimator` must be 'ridge', 'cascade', a Ridge or a Cascade, but got {estimator!r}."
     )
-
-
-def _shown(reconstruct: Tensor | None, batch: Tensor) -> Tensor:
-    if reconstruct is None:
-        return batch[:0]
-    if not isinstance(reconstruct, Tensor) or reconstruct.shape[1:] != batch.shape[1:]:
-        got = tuple(reconstruct.shape) if isinstance(reconstruct, Tensor) else reconstruct
-        raise ValueError(
-            f"`reconstruct` must be a tensor [k, {', '.join(map(str, batch.shape[1:]))}] of "
-            f"samples like those of `inputs`, but got {got}."
-        )
-    if not bool(torch.isfinite(reconstruct).all()):
-        raise ValueError("`reconstruct` must be finite, but holds NaN or infinity.")
-    return reconstruct.detach().to(batch)
-
-
-def input_rms(batch: Tensor) -> float:
-    """Root mean square of the inputs, 1 for tokens."""
-    if not (batch.is_floating_point() or batch.is_complex()):
-        return 1.0
-    batch = as_real(batch)
-    norm = torch.linalg.vector_norm(solvable(batch).double())
-    return float(norm / math.sqrt(batch.numel()))
 
 
 def warn_of_noise(redundancy: float, stacklevel: int = 3) -> None:

@@ -58,7 +58,7 @@ def _vit() -> nn.Module:
 
 
 def _maxvit() -> nn.Module:
-    return models.MaxVit((64, 64), 16, [16, 32], [2, 2], 8, 0.1, 2, num_classes=10)
+    return models.MaxVit((64, 64), 16, 4, [16, 32], [2, 2], 8, 0.1, num_classes=10)
 
 
 def masks(seed: int, size: int = 64) -> list[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.first_steps.objective import Answer, NoLossError, Objective, raising
+from recent_prune.probe.first_steps.objective import Answer, Objective, raising
 from recent_prune.probe.first_steps.reference import (
     Count,
     Right,
@@ -111,10 +111,17 @@ def judged(
 
     try:
         return run_isolated(model, seed, partial(run, False))
-    except NoLossError:
-        if not any(module.training for module in model.modules()):
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        # Detectors, for one, have a loss in training mode only.
+        if loss is not None or not model.training:
             raise
-    return run_isolated(model, seed, partial(run, True))
+        try:
+            return run_isolated(model, seed, partial(run, True))
+        except Exception:
+            pass
+        raise
 
 
 def _pair(answer: Answer, loss: Loss | None) -> tuple[tuple[Tensor, Any] | None, bool]:

@@ -30,10 +30,6 @@ class Answer(NamedTuple):
     target: Any
 
 
-class NoLossError(ValueError):
-    """A model that was to return its own loss did not."""
-
-
 Objective = Callable[[nn.Module, Any], Answer]
 
 
@@ -101,7 +97,7 @@ def _own_loss(model: nn.Module, output: Any) -> Any:
         return found
     if isinstance(output, Mapping) and output and _is_scalar(list(output.values())):
         return torch.stack(list(output.values())).sum()  # several losses, as detectors have
-    raise NoLossError(
+    raise ValueError(
         f"`loss` is None, so `model` ({type(model).__name__}) must return its own, as a scalar, "
         "under 'loss', first of a tuple or as a mapping of several, but it returned "
         f"{_kind(output)}."
