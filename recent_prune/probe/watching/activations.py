@@ -122,7 +122,7 @@ def _run(model: nn.Module, call: Callable[[], object], watch: _Watch) -> tuple[s
             )
     elif not watch.shown:
         watch.observer.on_layer("output", output_of(model, view, output, len(watch.unseen)))
-    return tuple(watch.unseen)
+    return (*watch.unseen, *watch.never_called)
 
 
 class _Watch:
@@ -154,6 +154,11 @@ class _Watch:
         self.shown: set[str] = set()
         self.unseen: list[str] = []
 
+    @property
+    def never_called(self) -> list[str]:
+        """Weighted modules such as those whose weights a function uses."""
+        return [name for name in self._weighted if name not in self._met]
+
     @contextmanager
     def attached(self, model: nn.Module) -> Iterator[None]:
         handles: list[RemovableHandle] = []
@@ -170,8 +175,6 @@ class _Watch:
                 if before is not None:
                     handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
             yield
-            # Such as those whose weights a function uses.
-            self.unseen += [name for name in self._weighted if name not in self._met]
         finally:
             for handle in handles:
                 handle.remove()
