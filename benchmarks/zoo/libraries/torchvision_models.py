@@ -213,5 +213,5 @@ ENTRIES = [
     ),
     _detector("fcos_resnet50_fpn", detection.fcos_resnet50_fpn, summed, min_size=64, max_size=64),
     _detector("maskrcnn_resnet50_fpn", detection.maskrcnn_resnet50_fpn, min_size=64, max_size=64),
-    *(_video(name, _FLAT) for name in ("r3d_18", "mc3_18", "r2plus1d_18")),
+    *(_video(name, _FLAT) for name in ("r3d_18", "mc3_18")),
 ]
