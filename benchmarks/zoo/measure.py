@@ -24,8 +24,8 @@ from recent_prune.probe.watching.modules import is_weighted
 LIMIT = 180.0
 """Seconds that a probe may take."""
 
-TRAINING_LIMIT = 100.0
-"""Seconds that a short real training may take."""
+TRAINING_LIMIT = 240.0
+"""Seconds that a short real training may take; one that is cut by it tells nothing."""
 
 
 @contextmanager
@@ -158,11 +158,13 @@ def confirmed(entry: Entry, row: dict[str, Any]) -> dict[str, Any]:
             found = trained(entry, constant, TRAINING_LIMIT)
     except (Exception, TimeoutError) as error:
         return row | {"training_error": described(error)}
+    clear = found.trains(constant) or found.ended
+    cut = f"cut after {found.steps} steps and {found.seconds:.0f} s"
     return row | {
-        "training_error": "",
+        "training_error": "" if clear else cut,
         "trained_steps": found.steps,
         "trained_before": found.before,
         "trained_after": found.after,
         "trained_seconds": round(found.seconds, 1),
-        "trains": found.trains(constant),
+        "trains": found.trains(constant) if clear else "",
     }

@@ -34,12 +34,14 @@ class Trained:
         before: Loss before the first.
         after: The least loss at any look.
         seconds: Of all of it.
+        ended: Whether it had all the steps it may have, or broke; not cut for time.
     """
 
     steps: int
     before: float
     after: float
     seconds: float
+    ended: bool = True
 
     def trains(self, constant: float) -> bool:
         """Whether it falls clearly below its start and below the best constant, where known."""
@@ -136,8 +138,9 @@ def trained(entry: Entry, constant: float, limit: float) -> Trained:
         if step % EVERY == 0 or late:
             now = fresh_loss(entry, model, fresh)
             after = now if not after <= now else after
-        found = Trained(step, before, after, time.perf_counter() - start)
         broken = not math.isfinite(loss.item())
+        ended = broken or step == BUDGET
+        found = Trained(step, before, after, time.perf_counter() - start, ended)
         if late or broken or (step >= ENOUGH and step % EVERY == 0 and found.trains(constant)):
             break
     return found

@@ -191,7 +191,7 @@ def _verdict(row: Row, kind: str) -> str:
 
 def _training(row: Row) -> str:
     if row.get("training_error"):
-        return "error"
+        return str(row["training_error"])[:60]
     if "trains" not in row:
         return ""
     numbers = f"{_number(row, 'trained_before')} → {_number(row, 'trained_after')}"

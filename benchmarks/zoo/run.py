@@ -113,7 +113,7 @@ def _line(row: dict[str, Any]) -> str:
 
 def _trained(row: dict[str, Any]) -> str:
     if row["training_error"]:
-        return f"NOT TRAINED {row['training_error']}"
+        return f"NOT CLEAR: {row['training_error']}"
     return (
         f"{'trains' if row['trains'] else 'DOES NOT TRAIN'}: {row['trained_before']:.4g} → "
         f"{row['trained_after']:.4g} in {row['trained_steps']} steps, {row['trained_seconds']} s"

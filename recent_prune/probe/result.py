@@ -83,8 +83,8 @@ class ProbeResult:
             nothing for that. (False by the cascade, which does not look.)
         retained_by_floor: Of each layer, the retained share at each of the ridge estimator's noise
             floors, whose mean is ``retained``. Empty by the cascade.
-        zeroed: Whether a layer starts at zero, so that nothing arrives behind it before the first
-            step, see :func:`starts_at_zero`.
+        zeroed: Whether a layer starts at zero, or all but, so that nothing arrives behind it before
+            the first step, see :func:`starts_at_zero`.
         constant_output: Whether the output is the same for all samples, to the last bit. (False by
             the cascade, which does not look.)
         steps: What the first steps showed, where there were any; the profile is that after them.

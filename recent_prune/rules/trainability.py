@@ -163,7 +163,7 @@ def _why_kept(result: ProbeResult, *, certain: bool) -> str | None:
     """Why the profile says nothing, if it does not."""
     if result.zeroed:
         return (
-            "A layer's weights are all zero at the start, so that nothing arrives behind it before "
-            "the first step: give `training` to judge it by its first steps."
+            "A layer's weights are all but zero at the start, so that nothing arrives behind it "
+            "before the first step: give `training` to judge it by its first steps."
         )
     return None if certain else why_silent(result)

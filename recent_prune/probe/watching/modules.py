@@ -13,6 +13,9 @@ from torch.nn.utils.parametrize import is_parametrized
 _NORMALIZATION_NAME = re.compile("[Nn]orm(?!al(?!i[sz]))")
 """MyNorm2d and Normalize, but neither NormalMLP nor LogNormal."""
 
+SCALED_DOWN = 1e-3
+"""Parameters that scale a branch and start all at this or less do so on purpose."""
+
 _NORMALIZATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
 
@@ -65,8 +68,11 @@ def starts_at_zero(model: nn.Module) -> bool:
 
     Behind it nothing arrives before the first step, and training changes that: a head, the end of
     a residual branch or an adapter. But not where all of a deep model is zero: its units are the
-    same then, and stay the same.
+    same then, and stay the same. Nor need it be zero to the last bit: a scale of 1e-5 in front of a
+    residual branch (LayerScale, arXiv 2103.17239) lets as little through.
     """
+    if _any_scaled_down(model):
+        return True
     weighted = [own_weights(m) for _, m in named_modules(model) if is_weighted(m)]
     # All at once: on a GPU every answer is waited for.
     found = iter(_nonzero([weight for own in weighted for weight in own]))
@@ -74,6 +80,22 @@ def starts_at_zero(model: nn.Module) -> bool:
     if all(map(any, of_layers)):
         return False
     return len(weighted) == 1 or any(_nonzero(list(model.parameters())))
+
+
+def _any_scaled_down(model: nn.Module) -> bool:
+    """Whether a vector of parameters is one small number throughout."""
+    # Biases may be such a number without scaling anything.
+    named = model.named_parameters()
+    vectors = [p.detach() for n, p in named if _is_vector(p) and not n.endswith("bias")]
+    if not vectors:
+        return False
+    ends = [torch.stack(v.aminmax()).float().to(vectors[0].device) for v in vectors]
+    found: list[list[float]] = torch.stack(ends).tolist()
+    return any(low == high and 0 < abs(low) <= SCALED_DOWN for low, high in found)
+
+
+def _is_vector(parameter: nn.Parameter) -> bool:
+    return parameter.dim() == 1 and len(parameter) > 1 and parameter.is_floating_point()
 
 
 def _nonzero(tensors: list[nn.Parameter]) -> list[bool]:
