@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 import recent_prune as rp
 from recent_prune.rules import TrainabilityRule
 from recent_prune.rules.profile_numbers import profile_numbers, trainability_model
+from recent_prune.rules.trainability import NORMALIZED
 from tests.rules.results import result
 
 rule = TrainabilityRule()
@@ -189,3 +191,21 @@ def test_keeps_what_it_was_not_fitted_to(digits: Tensor) -> None:
             return out
 
     assert rule.probability(rp.probe(Recurrent(), digits)) > 0.9
+
+
+def test_a_network_with_normalisation_is_condemned_only_where_hardly_any_would_train() -> None:
+    unlikely = result([0.5, 0.0], jacobian_norm=(1.0, 1e5), activation_rms=(1.0, 30.0))
+    probability = TrainabilityRule().probability(unlikely)
+    assert NORMALIZED < probability < 0.3
+    assert not TrainabilityRule()(unlikely).trainable
+    assert TrainabilityRule()(replace(unlikely, normalized=True)).trainable
+
+
+def test_a_model_without_hidden_layers_is_not_condemned_by_its_profile() -> None:
+    lost = result([0.0], jacobian_norm=(1e-20,))
+    assert not TrainabilityRule()(lost).trainable
+    verdict = TrainabilityRule()(replace(lost, layers=("output",)))
+    assert verdict.trainable
+    assert (
+        verdict.reason == "The model has no hidden layers, of which a profile could tell anything."
+    )
