@@ -20,7 +20,7 @@ _CONVOLUTIONAL = (
     "ese_vovnet19b_dw cs3darknet_s selecsls42 repvgg_a0 dpn48b skresnet18 resnest14d "
     "eca_resnet33ts gcresnext26ts nf_resnet26 nf_regnet_b0 nf_ecaresnet26 xception41 "
     "repghostnet_050 tresnet_m res2net50_14w_8s wide_resnet50_2 legacy_seresnet18 "
-    "inception_v4 vgg11 resnetblur18 darknetaa53 fbnetv3_b gernet_s "
+    "inception_v4 vgg11 vgg11_bn vgg13_bn dm_nfnet_f0 resnetblur18 darknetaa53 fbnetv3_b gernet_s "
     "eca_nfnet_l0 mobilenet_edgetpu_v2_xs test_resnet test_efficientnet "
     "test_nfnet test_byobnet "
 )
@@ -140,7 +140,7 @@ def _entry(name: str, family: str, **arguments: Any) -> Entry:
     size = _SIDES.get(name, 32)
     if name in _OF_SIZE and name not in _UNSIZED:
         arguments |= {"img_size": size}
-    steep = sgd(0.1, nesterov=True) if "nf" not in name and "vgg" not in name else sgd(0.01)
+    steep = sgd(0.1, nesterov=True) if "nf" not in name and name != "vgg11" else sgd(0.01)
     return Entry(
         f"timm {name}",
         "timm",

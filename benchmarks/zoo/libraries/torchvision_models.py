@@ -152,6 +152,7 @@ ENTRIES = [
     _classifier("alexnet", _FLAT, 64),
     _classifier("vgg11", _FLAT),
     _classifier("vgg11_bn", _FLAT),
+    _classifier("vgg16_bn", _FLAT),
     *(
         _classifier(name, _STEEP)
         for name in (
@@ -159,6 +160,7 @@ ENTRIES = [
             "resnet34",
             "resnet50",
             "resnext50_32x4d",
+            "wide_resnet50_2",
             "densenet121",
             "mobilenet_v2",
             "shufflenet_v2_x0_5",
@@ -211,7 +213,16 @@ ENTRIES = [
         min_size=64,
         max_size=64,
     ),
+    _detector("ssdlite320_mobilenet_v3_large", detection.ssdlite320_mobilenet_v3_large),
     _detector("fcos_resnet50_fpn", detection.fcos_resnet50_fpn, summed, min_size=64, max_size=64),
-    _detector("maskrcnn_resnet50_fpn", detection.maskrcnn_resnet50_fpn, min_size=64, max_size=64),
+    _detector(
+        "maskrcnn_resnet50_fpn",
+        detection.maskrcnn_resnet50_fpn,
+        min_size=64,
+        max_size=64,
+        rpn_post_nms_top_n_train=50,
+        rpn_post_nms_top_n_test=50,
+        box_detections_per_img=5,
+    ),
     *(_video(name, _FLAT) for name in ("r3d_18", "mc3_18")),
 ]
