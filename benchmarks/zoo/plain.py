@@ -59,7 +59,7 @@ def output_of(entry: Entry, model: nn.Module, batch: Any) -> Any:
     if isinstance(batch, Mapping):
         names = {k: v for k, v in batch.items() if k not in LABELS}
         return model(batch) if takes_batch(model) else model(**names)
-    if isinstance(batch, (tuple, list)) and isinstance(batch[0], tuple):
+    if isinstance(batch, (tuple, list)) and type(batch[0]) is tuple:  # no PackedSequence
         return model(*batch[0])
     return model(*batch[:-1]) if isinstance(batch, (tuple, list)) else model(batch)
 
