@@ -186,7 +186,7 @@ def _check_rung(trial: BaseTrial | None, training: Training | None) -> None:
 def _ranked(trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult) -> dict[str, Any]:
     """Its place at rung zero, where the study has one."""
     found = _rung_of(trial)
-    if found is None or isinstance(rule, CertifiedRule) or result.steps is None:
+    if found is None or isinstance(rule, CertifiedRule):
         return {}
     study, pruner = found
     score = rung_zero.score_of(rule, result)

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from recent_prune.probe.batches.calling import Call, Calling
 from recent_prune.probe.batches.inputs import Inputs
-from recent_prune.probe.batches.walk import Walk, one_tensor, untrained, walk
+from recent_prune.probe.batches.walk import Walk, untrained, walk
 from recent_prune.probe.first_steps.critical_rate import advised
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.first_steps.trial import after_first_steps, check_training
-from recent_prune.probe.profiling import Profile, shown_samples
+from recent_prune.probe.profiling import Profile
 from recent_prune.probe.quantities.cutoff import check_tolerance
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
@@ -159,36 +159,13 @@ def ready(
     check_model(model)
     check_tolerance(rtol)
     met = gathered(inputs, chosen.samples, training, seed, accelerators(model))
-    calling = calling_of(training, call)
     inner = unwrapped(model)
-    batch = one_tensor(inner, met.probed, calling, chosen.samples)
-    if batch is not None:
-        shown_samples(reconstruct, batch)
-    elif reconstruct is not None:
-        raise ValueError(
-            "`reconstruct` must be None for a model that is called with more than one tensor."
-        )
-    elif isinstance(chosen, Cascade):
-        raise ValueError(
-            "`estimator` must be 'ridge' for a model that is called with more than one tensor: "
-            "the cascade follows one."
-        )
+    calling, trained = calling_of(training, call), training is not None
+    profile = Profile(inner, met, chosen, calling, layers, rtol, seed, trained, reconstruct)
     check_names(inner, layers)
     if training is not None:
-        check_training(unwrapped(model), met, training)
-    return partial(
-        probe_samples,
-        model,
-        met,
-        chosen,
-        layers=layers,
-        reconstruct=reconstruct,
-        training=training,
-        call=call,
-        rtol=rtol,
-        seed=seed,
-        start=start,
-    )
+        check_training(inner, met, training)
+    return partial(_probed, profile, training, start)
 
 
 def probe_samples(
@@ -199,20 +176,21 @@ def probe_samples(
     layers: Sequence[str] | None,
     rtol: float,
     seed: int,
-    reconstruct: Tensor | None = None,
     training: Training | None = None,
     call: Call | None = None,
-    start: float | None = None,
 ) -> ProbeResult:
     """Probe with batches that are gathered and checked already; arguments as in :func:`probe`."""
-    start = time.perf_counter() if start is None else start
+    start = time.perf_counter()
     check_model(model)
-    model = unwrapped(model)
-    calling = calling_of(training, call)
-    profile = Profile(model, met, estimator, calling, layers, rtol, seed, training is not None)
-    profile.show(reconstruct)
+    calling, trained = calling_of(training, call), training is not None
+    profile = Profile(unwrapped(model), met, estimator, calling, layers, rtol, seed, trained)
+    return _probed(profile, training, start)
+
+
+def _probed(profile: Profile, training: Training | None, start: float) -> ProbeResult:
     if training is None:
         return profile(start)
+    model, met, seed = profile.model, profile.met, profile.seed
     before = profile(start) if training.before else None
     with after_first_steps(model, met, training, seed) as (steps, gradients):
         after = profile(start)

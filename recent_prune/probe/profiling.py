@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,11 @@ Found = tuple[Measured, int, float]
 """The measures, the number of samples, and the inputs' root mean square."""
 
 
+@dataclass
 class Profile:
     """Called, it runs the model as it is then, and gives its profile.
 
-    Args:
+    Attributes:
         model: Unwrapped.
         met: Batches to probe.
         estimator: Of the reconstructions.
@@ -37,35 +38,38 @@ class Profile:
         rtol: Likewise.
         seed: Likewise.
         trained: Whether the model is trained before it is probed.
+        reconstruct: As in :func:`recent_prune.probe.probe`.
+
+    Raises:
+        TypeError: If a batch fits no convention.
+        ValueError: If the samples cannot be probed, or more than one tensor goes in where the
+            estimator, or samples to reconstruct, want one.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        met: Walk,
-        estimator: Ridge | Cascade,
-        calling: Calling,
-        layers: Sequence[str] | None,
-        rtol: float,
-        seed: int,
-        trained: bool,
-    ) -> None:
-        self._model = model
-        self._met = met
-        self._estimator = estimator
-        self._calling = calling
-        self._layers = layers
-        self._rtol = rtol
-        self._seed = seed
-        self._trained = trained
-        alone = one_tensor(model, met.probed, calling, estimator.samples)
-        self._batch = None if alone is None else alone.to(device_of(model))
-        self._shown = torch.zeros(0)
+    model: nn.Module
+    met: Walk
+    estimator: Ridge | Cascade
+    calling: Calling
+    layers: Sequence[str] | None
+    rtol: float
+    seed: int
+    trained: bool
+    reconstruct: Tensor | None = None
 
-    def show(self, reconstruct: Tensor | None) -> None:
-        """Reconstruct these samples, too."""
-        if self._batch is not None:
-            self._shown = shown_samples(reconstruct, self._batch)
+    def __post_init__(self) -> None:
+        self._alone = one_tensor(self.model, self.met.probed, self.calling, self.estimator.samples)
+        self._shown = torch.zeros(0)
+        if self._alone is not None:
+            self._shown = shown_samples(self.reconstruct, self._alone)
+        elif self.reconstruct is not None:
+            raise ValueError(
+                "`reconstruct` must be None for a model that is called with more than one tensor."
+            )
+        elif isinstance(self.estimator, Cascade):
+            raise ValueError(
+                "`estimator` must be 'ridge' for a model that is called with more than one tensor: "
+                "the cascade follows one."
+            )
 
     def __call__(self, start: float) -> ProbeResult:
         """Probe; ``start`` is when that began."""
@@ -80,42 +84,42 @@ class Profile:
             found = second
         measured, count, rms = found
         return to_result(
-            self._estimator.name,
+            self.estimator.name,
             measured,
-            self._shown,
+            self._shown.to(device_of(self.model)),
             input_rms=rms,
-            normalized=has_normalization(self._model),
-            zeroed=starts_at_zero(self._model),
+            normalized=has_normalization(self.model),
+            zeroed=starts_at_zero(self.model),
             samples=count,
             seconds=time.perf_counter() - start,
-            rtol=self._rtol,
+            rtol=self.rtol,
         )
 
     def _isolated(self, run: Callable[[], Found]) -> Found:
-        return run_isolated(self._model, self._seed, run)
+        return run_isolated(self.model, self.seed, run)
 
     def _measured(self) -> Found:
-        estimator, batch, shown = self._estimator, self._batch, self._shown
-        if batch is not None:
-            everything = torch.cat([batch, shown]) if len(shown) else batch
-            found = estimator.measure(self._model, everything, len(shown), self._layers)
-            return found, len(batch), input_rms(batch)
-        assert isinstance(estimator, Ridge)
-        return estimator.measure_called(self._model, self._met.probed, self._calling, self._layers)
+        if self._alone is not None:
+            batch = torch.cat([self._alone, self._shown]).to(device_of(self.model))
+            shown, count = len(self._shown), len(self._alone)
+            found = self.estimator.measure(self.model, batch, shown, self.layers)
+            return found, count, input_rms(batch[:count])
+        assert isinstance(self.estimator, Ridge)
+        return self.estimator.measure_called(self.model, self.met.probed, self.calling, self.layers)
 
     def _measured_in_training(self) -> Found:
-        self._model.train()
+        self.model.train()
         return self._measured()
 
     def _again(self) -> Found | None:
         """As some models can only be called; None if this is none of them."""
-        calling = replace(self._calling, own_loss=True)
+        calling = replace(self.calling, own_loss=True)
         try:
-            if not self._trained and calling.more(self._model, self._met.probed[0]):
+            if not self.trained and calling.more(self.model, self.met.probed[0]):
                 # Encoder-decoders, for one, make what their decoder gets of the target.
-                self._calling, self._batch = calling, None
+                self.calling, self._alone = calling, None
                 return self._isolated(self._measured)
-            if self._trained and self._calling.own_loss:
+            if self.trained and self.calling.own_loss:
                 # Detectors, for one, have a loss in training mode only.
                 return self._isolated(self._measured_in_training)
         except Exception:

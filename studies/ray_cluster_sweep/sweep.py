@@ -141,7 +141,7 @@ def main(
             f"{len(rejected)} never started, {probes['seconds'].sum():.1f} s of probes, e.g. "
             f"{rejected['reason'].iloc[0] if len(rejected) else 'none'}"
         )
-    if len(rejected) == len(probes):
+    if "accuracy" not in table:
         print("none was trained, so none is best")
     elif (best := results.get_best_result()).metrics is not None:
         print(f"best: {best.metrics['accuracy']:.4f} with {best.config}")

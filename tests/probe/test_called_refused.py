@@ -133,3 +133,9 @@ def test_of_two_inputs_one_may_be_the_same_for_all() -> None:
 def test_an_error_of_the_model_is_its_own() -> None:
     with pytest.raises(ValueError, match="labels must be given"):
         rp.probe(EncoderDecoder(), [{"input_ids": torch.randint(0, 50, (64, 7))}])
+
+
+def test_the_cascade_follows_one_tensor_also_of_many_models() -> None:
+    (found,) = rp.probe_many([Compared()], (X, X, SAME), estimator="cascade")
+    assert isinstance(found, ValueError)
+    assert str(found).startswith("`estimator` must be 'ridge' for a model that is called with more")

@@ -19,14 +19,13 @@ def test_a_short_sweep(tmp_path: Path) -> None:
         "--address",
         "local",
         "--samples",
-        "6",
+        "8",  # of the first six the gate may reject all
         "--epochs",
         "2",
         "--storage",
         str(tmp_path),
         "--optuna",
     )
-    assert "6 trials, " in printed
+    assert "8 trials, " in printed
     assert " never started, " in printed
-    # What is drawn depends on who ends first; now and then all of six are rejected.
-    assert "best: 0." in printed or "6 never started, " in printed
+    assert "best: 0." in printed

@@ -10,7 +10,7 @@ import transformers
 from torch import nn
 
 from benchmarks.zoo.data import WORDS, cut, series, texts, waves
-from benchmarks.zoo.libraries.transformers_building import built, entry
+from benchmarks.zoo.libraries.transformers_building import ENCODER, built, entry
 from benchmarks.zoo.specification import Entry, adamw, training
 
 _BART: dict[str, Any] = {
@@ -117,16 +117,8 @@ def _whisper() -> nn.Module:
 
 
 def _encoder_decoder() -> nn.Module:
-    small: dict[str, Any] = {
-        "vocab_size": WORDS,
-        "hidden_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 128,
-        "max_position_embeddings": 64,
-    }
-    encoder = transformers.BertConfig(**small)
-    decoder = transformers.BertConfig(**small, is_decoder=True, add_cross_attention=True)
+    encoder = transformers.BertConfig(**ENCODER)
+    decoder = transformers.BertConfig(**ENCODER, is_decoder=True, add_cross_attention=True)
     configuration = transformers.EncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     configuration.decoder_start_token_id, configuration.pad_token_id = 1, 0
     model = transformers.EncoderDecoderModel(config=configuration)

@@ -24,7 +24,10 @@ SIDE = 8
 """Images of unlike sizes are compared on a grid of so many places a side."""
 
 _CHANNELS = (1, 3, 4)
+"""Of an image: as a list of tensors with so many rows it is told from a list of arguments."""
+
 _NOT_INPUTS = ("edge_index", "edge_attr", "edge_weight", "batch", "ptr", "num_nodes", "train_mask")
+"""What a graph holds besides the features of its nodes."""
 
 
 @dataclass
@@ -135,21 +138,19 @@ def rows_of(value: Any, view: View, *, pooled: bool) -> Tensor | None:
         pooled: Whether its shape differs from batch to batch, or has padded positions.
     """
     if is_list_of_samples(value):
-        return torch.cat([_alike(item[None], pooled=True) for item in value])
+        return torch.cat([_alike(item[None], View(1)) for item in value])
     tensor = value.data if isinstance(value, PackedSequence) else value
     found = view.of(value, tensor) if isinstance(tensor, Tensor) else None
     if found is None and isinstance(tensor, Tensor) and tensor.shape == (view.count,):
         found = tensor[:, None]  # one number a sample
     if found is None or not pooled:
         return found
-    return view.over_positions(found) if found.dim() == 3 else _alike(found, pooled=pooled)
+    return _alike(found, view)
 
 
-def _alike(images: Tensor, *, pooled: bool) -> Tensor:
+def _alike(inputs: Tensor, view: View) -> Tensor:
     """Images [n, c, h, w] on a small grid, sequences [n, t, d] summed up."""
-    if images.dim() == 4 and pooled:
-        return adaptive_avg_pool2d(images, SIDE)
-    return View(len(images)).over_positions(images)
+    return adaptive_avg_pool2d(inputs, SIDE) if inputs.dim() == 4 else view.over_positions(inputs)
 
 
 def _real_positions(name: str, mask: Tensor) -> Tensor:

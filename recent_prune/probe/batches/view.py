@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 LEAST_ID = -(2**62)
+"""Below every token, also with the sign turned."""
 
 
 @dataclass(frozen=True)

@@ -58,18 +58,7 @@ def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed:
         ValueError: If there is no batch, or its samples cannot be probed.
     """
     batches = _cut(inputs, batch_size, seed) if is_side_by_side(inputs) else _checked(inputs)
-    met: list[Any] = []
-    further = 0
-    with loader_restored(batches):
-        for batch in batches:
-            check_batch(batch, len(met))
-            met.append(batch)
-            if len(met) > steps:
-                further += count_of(batch)
-            if len(met) >= steps and samples is not None and further >= samples:
-                break
-    if not met:
-        raise ValueError("`inputs` must yield at least one batch, but it is empty.")
+    met, further = _collected(batches, steps, samples)
     wanted = further if samples is None else samples
     place = steps if further >= max(wanted, 1) else _divided(met, steps, max(wanted, 1))
     trained, judged = met[:place] or met, met[place:] or met
@@ -99,19 +88,26 @@ def untrained(inputs: Inputs, samples: int | None) -> Walk:
         index = torch.linspace(0, max(n - 1, 0), count, dtype=torch.float64, device="cpu")
         met = [chosen(inputs, index.round().long())]
     else:
-        met, found = [], 0
-        batches = _checked(inputs)
-        with loader_restored(batches):
-            for batch in batches:
-                check_batch(batch, len(met))
-                met.append(batch)
-                found += count_of(batch)
-                if samples is not None and found >= samples:
-                    break
-        if not met:
-            raise ValueError("`inputs` must yield at least one batch, but it is empty.")
+        met, _ = _collected(_checked(inputs), 0, samples)
     check_count(met)
     return Walk([], met, met)
+
+
+def _collected(batches: Iterable[Any], steps: int, samples: int | None) -> tuple[list[Any], int]:
+    """So many batches and further ones with so many samples, and how many those have."""
+    met: list[Any] = []
+    further = 0
+    with loader_restored(batches):
+        for batch in batches:
+            check_batch(batch, len(met))
+            met.append(batch)
+            if len(met) > steps:
+                further += count_of(batch)
+            if len(met) >= steps and samples is not None and further >= samples:
+                break
+    if not met:
+        raise ValueError("`inputs` must yield at least one batch, but it is empty.")
+    return met, further
 
 
 def one_tensor(
@@ -163,16 +159,13 @@ def _checked(inputs: Any) -> Iterable[Any]:
     """An iterable of batches."""
     if isinstance(inputs, PackedSequence):
         return [inputs]
-    if isinstance(inputs, Tensor) or not isinstance(inputs, Iterable):
-        known = False
-    else:
-        known = not isinstance(inputs, (str, bytes, Mapping, np.ndarray))
-    if not known:
+    others = (Tensor, np.ndarray, str, bytes, Mapping)
+    if isinstance(inputs, others) or not isinstance(inputs, Iterable):
         raise TypeError(
             "`inputs` must be tensors or arrays [n, …] of one length, such as (inputs, targets), "
             f"or an iterable of batches (a DataLoader), but got {type(inputs).__name__}."
         )
-    return inputs  # type: ignore[no-any-return]
+    return inputs
 
 
 def _length(inputs: Any) -> int:

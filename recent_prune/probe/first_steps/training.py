@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from recent_prune.probe.batches.calling import Call
+
 Loss = Callable[[Any, Any], Tensor]
 """From the model's output and the target to a scalar, such as a cross-entropy."""
 
@@ -20,9 +22,6 @@ OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 SchedulerFactory = Callable[[Optimizer], LRScheduler]
 """From an optimizer to its schedule."""
-
-Call = Callable[[nn.Module, Any], Any]
-"""From the model and a batch to its output, or to the loss where ``loss`` is None."""
 
 STEPS = 6
 """Updates by default. ``benchmarks/prediction``: four rank other tasks worse, eight cost more than
@@ -64,11 +63,9 @@ class Training:
             caller's own autocast where the probe runs inside of one.
         scaler: The loop's gradient scaler, which comes back as it was. A step that it skips, since
             its scale has not come down yet, is made again. Default: none.
-        call: ``call(model, batch)``, how the loop calls the model, where the conventions do not
-            fit: by default a mapping whose keys are arguments of the model goes in as keywords,
-            the last of a tuple or list is the target and the others are arguments, and a mapping's
-            target is what it calls ``labels``, ``label``, ``targets``, ``target`` or ``y``. With
-            ``loss`` the target is taken from the batch as by default.
+        call: ``call(model, batch)``, how the loop calls the model, where the conventions of
+            :mod:`recent_prune.probe.batches.calling` do not fit; it returns the output, or the loss
+            where ``loss`` is None. With ``loss`` the target is taken from the batch as by default.
         batch_size: Of tensors, ``(inputs, targets)``, that are given instead of batches. Default
             64.
         before: Whether to probe before the steps as well, for ``result.before``. Default: no.

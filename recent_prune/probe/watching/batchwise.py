@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -87,13 +88,13 @@ def observe_called(
     before = random_states(device)
     collected = []
     unseen: tuple[str, ...] = ()
-    for number, batch in enumerate(there):
-        one = given_to(model, batch, calling.arguments(model, batch))
+    longer = given_to(model, there[0], calling.arguments(model, there[0]))
+    for number, (batch, one) in enumerate(zip(there, [longer, *given[1:]], strict=True)):
         seen = _Collector(one, pooled=pooled)
         tensors = [v.data if isinstance(v, PackedSequence) else v for v in one.floating.values()]
         unseen += run_called(
             model,
-            lambda batch=batch, number=number: _called(model, batch, calling, number),  # type: ignore[misc]
+            partial(_called, model, batch, calling, number),
             one.view,
             seen,
             layers,
