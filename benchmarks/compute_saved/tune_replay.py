@@ -23,7 +23,7 @@ from benchmarks.compute_saved.optuna_replay import Ran, Sampler, TableSampler
 from benchmarks.compute_saved.table import Trained
 from recent_prune.ray import ReconstructionEntropyScheduler
 from recent_prune.ray.gate import Pool
-from recent_prune.ray.probing import Candidate, Outcome
+from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.rules import Rule, summary
 from tests.ray.simulation import SimulatedPool, simulated, tuner
 

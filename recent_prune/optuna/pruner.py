@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from recent_prune.optuna.attributes import is_condemned, is_stopped
 from recent_prune.rules import Rule, TrainabilityRule
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.rung_zero import check_shares
 
 
 class ReconstructionEntropyPruner(BasePruner):
@@ -61,9 +62,12 @@ class ReconstructionEntropyPruner(BasePruner):
             share of them. Trials then need ``probe_trial(…, training=…)``, and ``n_trials`` counts
             candidates: 1/8 of 80 makes some ten trainings. Default 1, nothing but condemned trials
             is pruned. 1/8 left 0.07 to 0.48 of a random search's compute to the same best value in
-            six spaces (``benchmarks/compute_saved``), 0.48 where everything trains.
+            six spaces (``benchmarks/compute_saved``), 0.48 where everything trains. Where those
+            that ranked first end no better than others the share rises by itself, towards 1
+            (:func:`recent_prune.rules.rung_zero.turned_down`).
         explore: Share of the others that is trained all the same, at random, in [0, 1), so that
-            the ranking can be judged. Default 0.05.
+            the ranking can be judged: ``recent_prune.optuna.audit`` says what it was worth.
+            Default 0.05.
 
     Raises:
         TypeError: If ``rule`` is not callable or ``wrapped_pruner`` is no pruner.
@@ -102,10 +106,7 @@ class ReconstructionEntropyPruner(BasePruner):
             raise TypeError(
                 f"`wrapped_pruner` must be an Optuna pruner or None, but got {wrapped_pruner!r}."
             )
-        if not isinstance(keep, (int, float)) or not 0 < keep <= 1:
-            raise ValueError(f"`keep` must be in (0, 1], but got {keep!r}.")
-        if not isinstance(explore, (int, float)) or not 0 <= explore < 1:
-            raise ValueError(f"`explore` must be in [0, 1), but got {explore!r}.")
+        check_shares(keep, explore)
         if keep < 1 and isinstance(rule, CertifiedRule):
             raise ValueError(
                 f"`keep` must be 1 for a CertifiedRule, which prunes by itself, but got {keep!r}."

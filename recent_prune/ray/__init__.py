@@ -5,7 +5,7 @@ try:
 except ImportError as error:
     raise ImportError("recent_prune.ray needs Ray Tune: pip install 'recent-prune[ray]'") from error
 
-from recent_prune.ray.certified import audit, calibrated
+from recent_prune.ray.audit import audit, calibrated
 from recent_prune.ray.in_trial import probe_and_report
 from recent_prune.ray.initialization import build_probed_model, trial_seed
 from recent_prune.ray.ledger import probed_trials

@@ -9,6 +9,7 @@ from recent_prune.probe import Training
 from recent_prune.ray import tune_controller
 from recent_prune.ray.batches import takes_configuration
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.rung_zero import check_shares
 
 
 def check_types(
@@ -41,6 +42,31 @@ def check_types(
         raise TypeError(
             "`wrapped` must be a Tune scheduler (an instance, not a class) or None, but got "
             f"{wrapped!r}."
+        )
+
+
+def check_rung(
+    keep: object, explore: object, deadline_s: object, training: object, rule: object
+) -> None:
+    """Refuse arguments of rung zero that do not fit.
+
+    Raises:
+        TypeError: If ``keep`` is below 1 without a ``training``.
+        ValueError: If an argument is out of its range, or ``keep`` is below 1 for a CertifiedRule.
+    """
+    check_shares(keep, explore)
+    if not isinstance(deadline_s, (int, float)) or not deadline_s > 0:
+        raise ValueError(f"`deadline_s` must be positive seconds, but got {deadline_s!r}.")
+    if keep == 1:
+        return
+    if isinstance(rule, CertifiedRule):
+        raise ValueError(
+            f"`keep` must be 1 for a CertifiedRule, which prunes by itself, but got {keep!r}."
+        )
+    if training is None:
+        raise TypeError(
+            f"`keep` is {keep!r}, and candidates are ranked by their first steps: give `training`, "
+            "a function of a trial's model and configuration."
         )
 
 

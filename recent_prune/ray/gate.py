@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -11,11 +12,11 @@ from typing import Any, Literal, Protocol
 from ray.tune.experiment import Trial
 
 from recent_prune.ray import tune_controller
-from recent_prune.ray.certified import Ending, Judge
 from recent_prune.ray.in_trial import METRICS
+from recent_prune.ray.judging.ending import Ending
+from recent_prune.ray.judging.outcome import Candidate, Outcome
+from recent_prune.ray.judging.situation import Decisions, Situation
 from recent_prune.ray.ledger import Ledger
-from recent_prune.ray.probing import Candidate, Outcome
-from recent_prune.rules import Scalar
 
 logger = logging.getLogger(__name__)
 
@@ -44,11 +45,13 @@ class Gate:
     Args:
         controller: Tune's controller, not a wrapper of it.
         pool: Probes candidates.
-        judge: Judges them, where the pool does not.
+        decisions: Decides on them by what else the run has seen. Default: the pool's verdicts
+            stand.
         on_fault: What becomes of a trial that cannot be probed.
         cohorts: Whether to let trials pass together with those that were sampled with them.
         patience_s: Seconds that a trial which passed may wait for resources before probes that
             take some stand back.
+        deadline_s: Seconds after which workers have waited too long for a decision.
     """
 
     def __init__(
@@ -56,26 +59,28 @@ class Gate:
         controller: Any,
         pool: Pool,
         *,
-        judge: Judge | None = None,
+        decisions: Decisions | None = None,
         on_fault: OnFault,
         cohorts: bool,
         patience_s: float,
+        deadline_s: float = math.inf,
     ) -> None:
         self._controller = controller
         self._pool = pool
-        self._judge = judge
+        self._decisions = decisions
         self._on_fault = on_fault
         self._cohorts = cohorts
         self._patience_s = patience_s
+        self._deadline_s = deadline_s
         self._held: dict[str, Trial] = {}
         self._arrived: list[Trial] = []  # held, but still on Tune's list of what to start
         self._recalled: list[Outcome] = []  # known from before a restore
-        self._deferred: list[Outcome] = []  # condemned, not drawn yet
         self._passed: set[str] = set()  # held until the rest of their cohort is decided
         self._ledger: Ledger | None = None
         self._cohort: set[str] = set()
         self._most_running = 0
         self._starved_since: float | None = None
+        self._idle_since: float | None = None
         self._warned = False
         self._concluded = False
         self.counts: Counter[str] = Counter()
@@ -107,6 +112,8 @@ class Gate:
         if trial in self._arrived:
             self._arrived.remove(trial)
         self._pool.discard(trial.trial_id)
+        if self._decisions is not None:
+            self._decisions.forget(trial.trial_id)
 
     def step(self) -> list[Trial]:
         """Act on the verdicts that have come.
@@ -138,9 +145,10 @@ class Gate:
     def __str__(self) -> str:
         """How many trials passed and how many did not."""
         counts = self.counts
+        stopped = f"{counts['stopped']} stopped by their rank, " if counts["stopped"] else ""
         return (
             f"Reconstruction entropy: {counts['passed']} passed, {counts['rejected']} rejected, "
-            f"{len(self._held)} held, {counts['unprobed']} could not be probed"
+            f"{stopped}{len(self._held)} held, {counts['unprobed']} could not be probed"
         )
 
     def _poll(self) -> list[Outcome]:
@@ -161,29 +169,34 @@ class Gate:
         return starved and now - (self._starved_since or now) > self._patience_s
 
     def _decided(self, outcomes: list[Outcome]) -> list[Outcome]:
-        """With verdicts, which a certified rule gives by what the run has seen.
-
-        Condemned trials are drawn last, one whenever no other waits to be started: the more good
-        trials have ended by then, the fewer of the condemned must run.
-        """
-        if self._judge is None or self._ledger is None:
+        """Those that are decided on, by what the run has seen."""
+        if self._decisions is None or self._ledger is None:
             return outcomes
         new = [outcome for outcome in outcomes if outcome.trial_id in self._held]
-        self._deferred = [o for o in self._deferred if o.trial_id in self._held]
-        may_draw = not self._passed and not tune_controller.waiting(self._controller, self.holds)
-        if not new and not (self._deferred and may_draw):
-            return []
-        past = self._judge.past(self._ledger.outcomes, self._endings(self._judge.metric))
-        decided = []
-        for outcome in new:
-            if not self._cohorts and self._judge.condemns(outcome, past):
-                self._deferred.append(outcome)
-            else:
-                decided.append(self._judge(outcome, past))
-        self._deferred.sort(key=self._judge.score)  # the most promising one is drawn first
-        while may_draw and self._deferred and not any(outcome.passes for outcome in decided):
-            decided.append(self._judge(self._deferred.pop(), past))
-        return decided
+        return self._decisions.decide(new, self._situation(new))
+
+    def _situation(self, new: Sequence[Outcome]) -> Situation:
+        assert self._decisions is not None
+        assert self._ledger is not None
+        wanted = not self._passed and not tune_controller.waiting(self._controller, self.holds)
+        running = self._counted(Trial.RUNNING)
+        few = running == 0 or running < self._most_running
+        idle = wanted and few and bool(self._decisions.waiting)
+        now = time.monotonic()
+        self._idle_since = (self._idle_since or now) if idle else None
+        known = {o.trial_id for o in (*new, *self._recalled)} | self._decisions.waiting
+        settled = set(self._held) <= known | self._passed
+        finished = self._cohorts or self._controller.search_alg.is_finished()
+        return Situation(
+            outcomes=self._ledger.outcomes,
+            endings=self._endings,
+            ended=sum(tune_controller.is_over(trial) for trial in self._controller.get_trials()),
+            wanted=wanted,
+            overdue=idle and now - (self._idle_since or now) > self._deadline_s,
+            settled=settled,
+            last=settled and finished,
+            together=self._cohorts,
+        )
 
     def _endings(self, metric: str) -> dict[str, Ending]:
         trials = self._controller.get_trials()
@@ -201,17 +214,18 @@ class Gate:
 
     def _settle(self, trial: Trial, outcome: Outcome) -> None:
         tune_controller.tell_optuna(self._controller, trial.trial_id, outcome.violation)
-        known: dict[str, Scalar] = outcome.summary
+        known, passes = outcome.metrics, outcome.passes
         if outcome.fault is not None:
             self.counts["unprobed"] += 1
             self._warn(trial, outcome.fault)
             reason = f"It could not be probed: {outcome.fault}"
-            known = {"trainable": self._on_fault == "run", "reason": reason}
-        if known["trainable"]:
+            passes = self._on_fault == "run"
+            known = {"trainable": passes, "reason": reason}
+        if passes:
             self.counts["passed"] += 1
             self._passed.add(trial.trial_id)
         else:
-            self.counts["rejected"] += 1
+            self.counts["stopped" if outcome.stopped and not outcome.condemned else "rejected"] += 1
             logger.info("%s is not started: %s", trial, known["reason"])
             self.forget(trial)
             tune_controller.reject(self._controller, trial, {METRICS: known})
@@ -234,8 +248,9 @@ class Gate:
     def _ledger_of(self, trial: Trial) -> Ledger:
         if self._ledger is None:
             self._ledger = Ledger(*tune_controller.storage_of(trial))
-            if self._judge is not None:
-                self._ledger.record_study(self._judge.to_dict())
+            if self._decisions is not None:
+                self._decisions.recall(self._ledger.outcomes)
+                self._ledger.record_study(self._decisions.study())
         return self._ledger
 
     def _conclude(self) -> None:

@@ -25,7 +25,7 @@ from ray.tune import ResultGrid
 
 from recent_prune.ray import tune_controller
 from recent_prune.ray.initialization import Config
-from recent_prune.ray.probing import Outcome
+from recent_prune.ray.judging.outcome import RANKED, Outcome
 from recent_prune.rules import SUMMARY
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ FOLDER = "recent_prune"
 """Within the experiment's folder."""
 
 STUDY = "study"
-"""Within that: what a certified rule goes by."""
+"""Within that: what a certified rule or rung zero goes by."""
 
 
 class Ledger:
@@ -88,7 +88,7 @@ class Ledger:
             self.record_study(self._study)
 
     def record_study(self, study: dict[str, Any]) -> None:
-        """Keep what a certified rule and its audit go by, see :func:`recorded_study`.
+        """Keep what decides and its audit go by, see :func:`recorded_study`.
 
         Where the storage fails, it is tried again with the next verdicts.
         """
@@ -121,8 +121,9 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
 
     Returns:
         One row a probed trial in the order of their verdicts, with ``trial_id``, the columns of
-        :func:`recent_prune.rules.summary` (missing where it could not be probed), and ``fault``,
-        why it could not be probed (or None).
+        :func:`recent_prune.rules.summary` (missing where it could not be probed), ``rank_score``
+        and ``stopped`` (missing where nothing was ranked), and ``fault``, why it could not be
+        probed (or None).
 
     Example:
         .. code-block:: python
@@ -139,30 +140,32 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
         outcome = Outcome.from_dict(entry["outcome"])
         rows[outcome.trial_id] = {
             "trial_id": outcome.trial_id,
-            **{name: outcome.summary.get(name) for name in SUMMARY},
+            **{name: outcome.metrics.get(name) for name in (*SUMMARY, *RANKED)},
             "fault": outcome.fault,
         }
     if isinstance(experiment, ResultGrid):  # an earlier run may have had the same name
         # Not from the metrics: PBT copies those of another trial, its id included.
         known = {trial.trial_id for trial in tune_controller.trials_of(experiment)}
         rows = {trial_id: row for trial_id, row in rows.items() if trial_id in known}
-    return pd.DataFrame(rows.values(), columns=["trial_id", *SUMMARY, "fault"])
+    return pd.DataFrame(rows.values(), columns=["trial_id", *SUMMARY, *RANKED, "fault"])
 
 
 def recorded_study(experiment: ResultGrid) -> tuple[dict[str, Any], dict[str, Outcome]]:
-    """What a certified rule and its audit go by.
+    """What an audit goes by.
 
     Returns:
         What :meth:`Ledger.record_study` kept, and the outcomes of :attr:`Ledger.outcomes`.
 
     Raises:
-        ValueError: If no certified rule judged the experiment.
+        ValueError: If neither rung zero nor a certified rule decided in the experiment.
     """
     filesystem, path = experiment.filesystem, experiment.experiment_path
     ledger = Ledger(filesystem, path)
     file = posixpath.join(path, FOLDER, STUDY)
     if filesystem.get_file_info(file).type == pyarrow.fs.FileType.NotFound:
-        raise ValueError(f"No CertifiedRule judged the trials in {path}.")
+        raise ValueError(
+            f"Neither rung zero (`keep` below 1) nor a CertifiedRule decided on trials in {path}."
+        )
     with filesystem.open_input_stream(file) as stream:
         return json.loads(stream.readall()), ledger.outcomes
 

@@ -24,13 +24,8 @@ import ray
 import torch
 from ray import cloudpickle
 
-from recent_prune.ray.probing import (
-    Candidate,
-    Outcome,
-    ProbeSettings,
-    described,
-    probe_batch,
-)
+from recent_prune.ray.judging.outcome import Candidate, Outcome
+from recent_prune.ray.probing import ProbeSettings, described, probe_batch
 
 logger = logging.getLogger(__name__)
 

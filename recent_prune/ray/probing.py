@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any
 
 from ray import cloudpickle
 from ray.tune.utils import flatten_dict
@@ -26,9 +26,11 @@ from recent_prune.ray.initialization import (
     build_probed_model,
     trial_seed,
 )
+from recent_prune.ray.judging.outcome import Candidate, Outcome, finite
 from recent_prune.rules import Rule, Scalar, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.learned_score import probe_features
+from recent_prune.rules.rung_zero import score_of
 from recent_prune.rules.verdict import nonfinite_verdict
 
 LARGEST = 1e100
@@ -36,60 +38,8 @@ LARGEST = 1e100
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A trial that waits for its verdict."""
-
-    trial_id: str
-    config: Config = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What the gate knows of a trial.
-
-    Attributes:
-        trial_id: Of the trial.
-        summary: The probe's numbers and the verdict, see :func:`recent_prune.rules.summary`; empty
-            where the trial could not be probed.
-        fault: Why it could not be probed, or None.
-        features: What a certified rule looks at, see :func:`rules.learned_score.probe_features`;
-            empty under another rule, and for a network that is not finite.
-        parameters: Likewise: numbers, texts and truth values of the configuration.
-        score: That a certified rule gave it; None while it watches.
-        share: The probability with which it was to run though condemned; None where it was not.
-    """
-
-    trial_id: str
-    summary: dict[str, Scalar] = field(default_factory=dict)
-    fault: str | None = None
-    features: dict[str, float] = field(default_factory=dict)
-    parameters: dict[str, Scalar] = field(default_factory=dict)
-    score: float | None = None
-    share: float | None = None
-
-    @property
-    def passes(self) -> bool:
-        """Whether the verdict is that the trial runs."""
-        return bool(self.summary.get("trainable"))
-
-    @property
-    def violation(self) -> float:
-        """The graded violation, ≤ 0 where trainable, 0 where nothing is known."""
-        return float(self.summary.get("violation") or 0.0)
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON takes it."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, known: dict[str, Any]) -> Self:
-        """The reverse of :meth:`to_dict`."""
-        return cls(**known)
-
-
-@dataclass(frozen=True)
 class ProbeSettings:
-    """How candidates are probed and judged."""
+    """How candidates are probed, judged, and scored where they are ranked (``ranks``)."""
 
     build_model: BuildModel
     inputs: Inputs | LoadInputs
@@ -99,6 +49,7 @@ class ProbeSettings:
     rtol: float
     training: MakeTraining | None = None
     call: Call | None = None
+    ranks: bool = False
 
     def load_inputs(self) -> Inputs | None:
         """What all trials are probed with, loaded where this is called if a function loads it.
@@ -151,7 +102,7 @@ def probe_batch(
         found = _probed_together(settings, inputs, candidates, device)
     else:
         found = {c.trial_id: _probed_alone(settings, inputs, c, device) for c in candidates}
-    return [_judged(settings.rule, c, found[c.trial_id]) for c in candidates]
+    return [_judged(settings.rule, c, found[c.trial_id], settings.ranks) for c in candidates]
 
 
 def _probed_together(
@@ -254,7 +205,10 @@ def _training(make: MakeTraining | None, model: nn.Module, candidate: Candidate)
 
 
 def _judged(
-    rule: Rule | CertifiedRule, candidate: Candidate, result: ProbeResult | Exception
+    rule: Rule | CertifiedRule,
+    candidate: Candidate,
+    result: ProbeResult | Exception,
+    ranks: bool,
 ) -> Outcome:
     if isinstance(result, Exception):
         fault = str(result) if isinstance(result, _UsersError) else described(result)
@@ -262,7 +216,8 @@ def _judged(
     try:
         if isinstance(rule, CertifiedRule):
             return _prepared(candidate, result)
-        return Outcome(candidate.trial_id, summary=summary(result, rule(result)))
+        score = finite(score_of(rule, result)) if ranks else None
+        return Outcome(candidate.trial_id, summary=summary(result, rule(result)), score=score)
     except Exception as error:
         return Outcome(candidate.trial_id, fault=described(error))
 

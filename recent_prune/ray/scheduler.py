@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,12 +20,14 @@ from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray import tune_controller
-from recent_prune.ray.arguments import check_types
+from recent_prune.ray.arguments import check_rung, check_types
 from recent_prune.ray.batches import LoadInputs, sendable
-from recent_prune.ray.certified import Judge
 from recent_prune.ray.gate import Gate, OnFault, Pool
 from recent_prune.ray.in_trial import CONDEMNED, METRICS, say_what_is_not_seen
 from recent_prune.ray.initialization import BuildModel, MakeTraining
+from recent_prune.ray.judging.certified import Draws, Judge
+from recent_prune.ray.judging.rung_zero import RungZero
+from recent_prune.ray.judging.situation import Decisions
 from recent_prune.ray.pool import PoolLimits, ProbePool
 from recent_prune.ray.probing import ProbeSettings, pickled
 from recent_prune.ray.tune_controller import ControllerView
@@ -136,6 +139,20 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             Default 120.
         idle_s: Seconds after which actors without work are released. Default 10.
         on_fault: ``"run"`` (default) or ``"reject"`` a trial that could not be probed.
+        keep: Share of the candidates that is started, in (0, 1]: **rung zero**. Below 1 every trial
+            is a candidate, ``num_samples`` counts candidates, and ``training`` is needed. They are
+            held, ranked by their first steps (``rule.score``), and whenever a worker is free the
+            best of those that wait is started, as long as the started ones stay within the share;
+            the others end without having started. Under HyperBand and synchronous PBT the best
+            share of those that were sampled together. Searchers are asked for 2 / ``keep`` trials
+            ahead, unless a limit on concurrent trials keeps them from it. Where those that ranked
+            first end no better than others the share rises by itself
+            (:func:`recent_prune.rules.rung_zero.turned_down`). Default 1: only condemned trials are
+            not started.
+        explore: Share of the others that is started all the same, at random, in [0, 1), so that
+            :func:`recent_prune.ray.audit` can say what the ranking was worth. Default 0.05.
+        deadline_s: Seconds for which workers may be without a trial while candidates wait; then the
+            best so far is started, whatever the share. Default 30.
 
     Raises:
         TypeError: If an argument is of the wrong type, or cannot be pickled.
@@ -161,9 +178,13 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         start_timeout_s: float = 120.0,
         idle_s: float = 10.0,
         on_fault: OnFault = "run",
+        keep: float = 1.0,
+        explore: float = 0.05,
+        deadline_s: float = 30.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         check_types(build_model, inputs, training, rule, wrapped)
+        check_rung(keep, explore, deadline_s, training, rule)
         if wrapped is not None and isinstance(
             tune_controller.innermost(wrapped), ReconstructionEntropyScheduler
         ):
@@ -187,13 +208,14 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 inputs = sendable(inputs, samples, trained=training is not None)
             rule = rule or TrainabilityRule()
             settings = ProbeSettings(
-                build_model, inputs, rule, estimator, layers, rtol, training, call
+                build_model, inputs, rule, estimator, layers, rtol, training, call, keep < 1
             )
             self._settings = pickled(settings)
         self._certified = rule if isinstance(rule, CertifiedRule) else None
         self._metric: str | None = None
         self._mode: str | None = None
         self._on_fault: OnFault = on_fault
+        self._keep, self._explore, self._deadline_s = keep, explore, deadline_s
         self._wrapped: TrialScheduler = wrapped or FIFOScheduler()
         self._run = _Run()
 
@@ -304,11 +326,14 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             gate = Gate(
                 controller,
                 pool,
-                judge=self._make_judge(),
+                decisions=self._make_decisions(),
                 on_fault=self._on_fault,
                 cohorts=tune_controller.waits_for_all(self._wrapped),
                 patience_s=self._limits.idle_s,
+                deadline_s=self._deadline_s,
             )
+            if self._keep < 1:
+                tune_controller.sample_ahead(controller, math.ceil(2 / self._keep))
         self._run = _Run(controller, gate)
 
     def _make_pool(self) -> Pool | None:
@@ -316,11 +341,14 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             return None
         return ProbePool(self._settings, self._limits, gives_up=self._on_fault == "run")
 
-    def _make_judge(self) -> Judge | None:
-        if self._certified is None:
-            return None
+    def _make_decisions(self) -> Decisions | None:
         metric = self._metric or self.metric
         mode = self._mode or tune_controller.mode_of(self._wrapped)
+        if self._keep < 1:
+            known = isinstance(metric, str) and metric != DEFAULT_METRIC and mode in ("max", "min")
+            return RungZero(self._keep, self._explore, metric if known else None, mode)
+        if self._certified is None:
+            return None
         if not isinstance(metric, str) or metric == DEFAULT_METRIC or mode not in ("max", "min"):
             raise ValueError(
                 "CertifiedRule needs one metric and its mode, in TuneConfig or of the wrapped "
@@ -333,7 +361,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 type(self._wrapped).__name__,
             )
         rule = self._certified.towards("maximize" if mode == "max" else "minimize")
-        return Judge(rule, metric)
+        return Draws(Judge(rule, metric))
 
     def _completes_configurations(self) -> bool:
         """Whether the wrapped scheduler samples what the model may be built from."""

@@ -13,6 +13,8 @@ used                                why
                                     taken off; it stays PENDING, and thus within Tune's own bound on
                                     how many trials are sampled ahead
 ``_resources_to_pending_trials``    the same for actors that are used again
+``update_max_pending_trials``,      searchers are asked for one trial ahead, which leaves nothing to
+``_max_pending_trials``             rank
 ``_callbacks._callbacks``           loggers raise for a trial that ends without having started
 ``_iteration``                      argument of callbacks
 ``_set_trial_status``               ends a trial (schedulers are allowed to)
@@ -94,6 +96,12 @@ def let_go(controller: Any, trial: Trial) -> None:
     """Let a held trial be started, after those that are pending already."""
     controller._pending_trials_list.append(trial)
     controller._resources_to_pending_trials[trial.placement_group_factory].add(trial)
+
+
+def sample_ahead(controller: Any, trials: int) -> None:
+    """Have at least so many trials sampled before they are started."""
+    if controller._max_pending_trials < trials:
+        controller.update_max_pending_trials(trials)
 
 
 def prepare(trial: Any) -> None:

@@ -142,8 +142,9 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
         probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else own
         fault = probed.get("fault") if isinstance(probed.get("fault"), str) else None
         gated = probed["seconds"] if probed and probed is not own else 0.0
-        condemned = probed.get("trainable") is False
-        state = "PRUNED" if condemned else "COMPLETE"
+        stopped = None if fault else probed.get("stopped")
+        unstarted = probed.get("trainable") is False or stopped is True
+        state = "PRUNED" if unstarted else "COMPLETE"
         rows.append(
             {
                 "number": number,
@@ -151,13 +152,13 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 "value": math.nan if metric is None else last.get(metric, math.nan),
                 # Tune's clock starts after the gate's probe.
                 "seconds": last.get("time_total_s", 0.0) + (0.0 if pd.isna(gated) else gated),
-                "epochs": 0 if condemned else last.get("training_iteration", 0),
+                "epochs": 0 if unstarted else last.get("training_iteration", 0),
                 **{name: None if fault else probed.get(name) for name in OF_PROBE},
                 "probe_seconds": probed.get("seconds"),
                 "profile": None,
                 "fault": fault,
-                "rank_score": None,
-                "stopped": None,
+                "rank_score": None if fault else probed.get("rank_score"),
+                "stopped": stopped,
                 **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
             }
         )

@@ -1,5 +1,6 @@
 """Rules: a probe's result in, a verdict out. Plain numbers, no framework."""
 
+from recent_prune.rules.preflight import PreflightRule
 from recent_prune.rules.saturation import SaturationRule
 from recent_prune.rules.summary import SUMMARY, Scalar, summary
 from recent_prune.rules.trainability import TrainabilityRule
@@ -9,6 +10,7 @@ __all__ = [
     "MAX_VIOLATION",
     "SUMMARY",
     "Cause",
+    "PreflightRule",
     "Rule",
     "SaturationRule",
     "Scalar",

@@ -27,6 +27,10 @@ class Cause(StrEnum):
     """The first steps lead away: the learning rate is too large."""
     STALLS = "stalls"
     """The first steps lead nowhere within the budget: the learning rate is too small."""
+    TOO_LARGE = "too_large"
+    """One training step takes more memory than there is."""
+    TOO_SLOW = "too_slow"
+    """The full training takes more time than there is."""
     UNLIKELY = "unlikely"
     """Few trials with such numbers have trained, and no single number says why."""
 

@@ -24,12 +24,14 @@ from recent_prune.ray import (
     probe_and_report,
     probed_trials,
 )
-from recent_prune.ray.certified import Ending, Judge, past_trials
 from recent_prune.ray.gate import Pool
-from recent_prune.ray.probing import Outcome
+from recent_prune.ray.judging.certified import Judge, past_trials
+from recent_prune.ray.judging.ending import Ending
+from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.rules.certified import CertifiedRule, FittedScore, PastTrial
 from recent_prune.rules.learned_score import learn_score
-from tests.ray.simulation import Log, Report, SimulatedGate, SimulatedPool, simulated, tuner
+from tests.ray.simulated_actors import Log, Report
+from tests.ray.simulation import SimulatedGate, SimulatedPool, simulated, tuner
 from tests.ray.sweeps import pbt
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -217,9 +219,9 @@ class TestCalibrated:
         with simulated(report=final):
             space = {"quality": 0.5, "lr": 0.1}
             results = tuner(tmp_path, SimulatedGate(), space, 2).fit()
-        with pytest.raises(ValueError, match=r"No CertifiedRule judged the trials in .*run"):
+        with pytest.raises(ValueError, match=r"nor a CertifiedRule decided on trials in .*run"):
             calibrated(RULE, results)
-        with pytest.raises(ValueError, match=r"No CertifiedRule judged the trials in .*run"):
+        with pytest.raises(ValueError, match=r"nor a CertifiedRule decided on trials in .*run"):
             audit(results)
 
 

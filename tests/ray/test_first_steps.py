@@ -25,7 +25,8 @@ from recent_prune.probe import ProbeResult, Training
 from recent_prune.ray import ReconstructionEntropyScheduler, build_probed_model, probed_trials
 from recent_prune.ray.gate import Pool
 from recent_prune.ray.in_trial import say_what_is_not_seen
-from recent_prune.ray.probing import Candidate, Outcome, ProbeSettings, pickled, probe_batch
+from recent_prune.ray.judging.outcome import Candidate, Outcome
+from recent_prune.ray.probing import ProbeSettings, pickled, probe_batch
 from recent_prune.rules import SUMMARY, Cause, Verdict
 from recent_prune.rules.learned_score import probe_features
 from tests.networks import mlp

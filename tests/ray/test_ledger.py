@@ -10,8 +10,8 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 
 from recent_prune.ray import probed_trials
+from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.ledger import STUDY, Ledger
-from recent_prune.ray.probing import Outcome
 from recent_prune.rules import SUMMARY
 
 ROOT = Path(__file__).parents[2]

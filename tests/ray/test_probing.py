@@ -11,13 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 import recent_prune as rp
 from recent_prune.data import load_digits
 from recent_prune.ray import build_probed_model, trial_seed
-from recent_prune.ray.probing import (
-    Candidate,
-    Outcome,
-    ProbeSettings,
-    pickled,
-    probe_batch,
-)
+from recent_prune.ray.judging.outcome import Candidate, Outcome
+from recent_prune.ray.probing import ProbeSettings, pickled, probe_batch
 from recent_prune.rules import Verdict
 
 

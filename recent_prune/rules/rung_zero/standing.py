@@ -11,9 +11,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from recent_prune.rules.trainability import TrainabilityRule
+from recent_prune.rules.verdict import Rule
+
+if TYPE_CHECKING:
+    from recent_prune.probe.result import ProbeResult
 
 Key = tuple[float, float]
 """Score, higher is better, and a number drawn for the candidate, which breaks ties."""
+
+ROUNDING = 1e-9
+"""0.3 · 10 is 3, whatever floats make of it."""
+
+
+def check_shares(keep: object, explore: object) -> None:
+    """Refuse shares that are none.
+
+    Raises:
+        ValueError: If ``keep`` is not in (0, 1], or ``explore`` not in [0, 1).
+    """
+    if not isinstance(keep, (int, float)) or not 0 < keep <= 1:
+        raise ValueError(f"`keep` must be in (0, 1], but got {keep!r}.")
+    if not isinstance(explore, (int, float)) or not 0 <= explore < 1:
+        raise ValueError(f"`explore` must be in [0, 1), but got {explore!r}.")
 
 
 @dataclass(frozen=True)
@@ -24,37 +46,46 @@ class Standing:
         rank: Among all candidates so far, 1 is the best.
         of: Candidates so far, itself included.
         gone_on: How many of the earlier ones went on by their rank.
+        due: How many should have, by the shares that held when each of them came; itself included.
     """
 
     rank: int
     of: int
     gone_on: int
+    due: float
 
 
-def standing(own: Key, peers: Sequence[Key], gone_on: int) -> Standing:
+def score_of(rule: Rule, result: ProbeResult) -> float:
+    """By the rule's own ``score``, if it has one; higher is better."""
+    score = getattr(rule, "score", TrainabilityRule.score)(result)
+    return float(score)
+
+
+def standing(own: Key, peers: Sequence[Key], gone_on: int, due: float) -> Standing:
     """Where a candidate stands among earlier ones.
 
     Args:
         own: Of the candidate.
         peers: Of those before it.
         gone_on: How many of them went on by their rank.
+        due: Sum of the shares that held for each, the candidate's own included.
     """
     better = sum(peer > own for peer in peers)
-    return Standing(1 + better, 1 + len(peers), gone_on)
+    return Standing(1 + better, 1 + len(peers), gone_on, due)
 
 
 def goes_on(place: Standing, keep: float) -> bool:
     """Whether a candidate is trained.
 
     It is among the best ⌊keep · of⌋. Where good ones came early, so that fewer than half as many
-    went on so far, it need only be among the best 2 · keep, and where fewer than a quarter did,
-    nothing.
+    went on as were due, it need only be among the best 2 · keep, and where fewer than a quarter
+    did, nothing.
 
     Args:
         place: Where it stands.
         keep: Share that is to go on, in (0, 1].
     """
-    quota = math.floor(keep * place.of + 1e-9)
-    if place.rank <= quota or place.gone_on < quota // 4:
+    due = math.floor(place.due + ROUNDING)
+    if place.rank <= math.floor(keep * place.of + ROUNDING) or place.gone_on < due // 4:
         return True
-    return place.gone_on < quota // 2 and place.rank <= math.ceil(2 * keep * place.of)
+    return place.gone_on < due // 2 and place.rank <= math.ceil(2 * keep * place.of)

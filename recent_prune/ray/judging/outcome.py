@@ -1,0 +1,127 @@
+"""What goes to a probe actor, and what is known of a trial after it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self, TypedDict
+
+from recent_prune.ray.initialization import Config
+from recent_prune.rules import Scalar
+
+RANKED = ("rank_score", "stopped")
+"""What is shown of a trial beside its summary, where candidates are ranked."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A trial that waits for its verdict."""
+
+    trial_id: str
+    config: Config = field(repr=False)
+
+
+class Place(TypedDict):
+    """Where a candidate stood, as in the attribute ``recent_prune:rung_zero`` of an Optuna study.
+
+    Attributes:
+        rank: Among all candidates so far, when it was decided on; 1 is the best.
+        of: How many these were.
+        keep: Share that was to be started then.
+        best: Whether it was started because it ranked first.
+        explored: Whether it was started at random.
+        share: The probability with which it was to be.
+    """
+
+    rank: int
+    of: int
+    keep: float
+    best: bool
+    explored: bool
+    share: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the gate knows of a trial.
+
+    Attributes:
+        trial_id: Of the trial.
+        summary: The probe's numbers and the verdict, see :func:`recent_prune.rules.summary`; empty
+            where the trial could not be probed.
+        fault: Why it could not be probed, or None.
+        features: What a certified rule looks at, see :func:`rules.learned_score.probe_features`;
+            empty under another rule, and for a network that is not finite.
+        parameters: Likewise: numbers, texts and truth values of the configuration.
+        score: That a certified rule gave it, None while it watches; or by which it is ranked.
+        share: The probability with which it was to run though condemned; None where it was not.
+        rung: Where it stood at rung zero, None where nothing is ranked.
+    """
+
+    trial_id: str
+    summary: dict[str, Scalar] = field(default_factory=dict)
+    fault: str | None = None
+    features: dict[str, float] = field(default_factory=dict)
+    parameters: dict[str, Scalar] = field(default_factory=dict)
+    score: float | None = None
+    share: float | None = None
+    rung: Place | None = None
+
+    @property
+    def condemned(self) -> bool:
+        """Whether it was found untrainable."""
+        return self.summary.get("trainable") is False
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it stood too low at rung zero."""
+        return self.rung is not None and not (self.rung["best"] or self.rung["explored"])
+
+    @property
+    def passes(self) -> bool:
+        """Whether the verdict is that the trial runs."""
+        return bool(self.summary.get("trainable")) and not self.stopped
+
+    @property
+    def violation(self) -> float:
+        """The graded violation, ≤ 0 where trainable, 0 where nothing is known."""
+        return float(self.summary.get("violation") or 0.0)
+
+    @property
+    def metrics(self) -> dict[str, Scalar]:
+        """What is shown of it: the summary, and where it stood at rung zero."""
+        if self.rung is None:
+            return self.summary
+        reason = str(self.summary.get("reason", ""))
+        told = reason if self.condemned else f"{_told(self.rung)} {reason}"
+        return {
+            **self.summary,
+            "reason": told,
+            "rank_score": self.score,
+            "stopped": self.stopped and not self.condemned,
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON takes it."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, known: dict[str, Any]) -> Self:
+        """The reverse of :meth:`to_dict`."""
+        return cls(**known)
+
+
+def finite(score: float) -> float | None:
+    """A score as it is kept: six digits, None if it is not finite."""
+    return float(f"{score:.6g}") if math.isfinite(score) else None
+
+
+def _told(place: Place) -> str:
+    """Where a candidate stood, in a sentence."""
+    told = (
+        f"Rank {place['rank']} of {place['of']} candidates so far by its first steps; the best "
+        f"{place['keep']:.3g} of them are started"
+    )
+    if place["explored"]:
+        return f"{told}, and it is one at random, to see what the ranking is worth."
+    return f"{told}."
