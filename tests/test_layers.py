@@ -42,6 +42,7 @@ ALLOWED = {
         "ray",  # for the results of a Tune run alone
         "pandas",
         "plotly",
+        "recent_prune.audit",
         "recent_prune.probe",
         "recent_prune.optuna",
         "recent_prune.ray",

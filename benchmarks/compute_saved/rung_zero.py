@@ -1,6 +1,7 @@
 """What rung zero saves: candidates are ranked by their first steps, the best share is trained.
 
     python -m benchmarks.compute_saved.rung_zero   # half an hour on two cores
+    python -m benchmarks.compute_saved.rung_zero --only "keep 1/8"   # the other rows stay
 
 Protocol: the tables of this folder, replayed through the real Optuna (studies, samplers, pruners,
 `probe_trial`, our pruner with ``keep``), each method with the same seeds. What is compared is the
@@ -10,8 +11,10 @@ score's forest was fitted to ``benchmarks/prediction/trials``, in which none of 
 though MNIST is. Ratios of means over seeds, with 95 % bootstrap intervals over seeds: other draws
 from the same table, not other tables. ``explore`` is the default, 5 %.
 
-Rivals: the loss of the judged samples after the same steps, with the same rung; scores without any
-meaning (each candidate's is drawn); and an oracle that knows the final accuracy.
+Rivals: the loss of the judged samples after the same steps, with the same rung, and an oracle that
+knows the final accuracy. An adversary: scores without any meaning, which condemn nothing (each
+candidate's is drawn). Such a run may have seen all of a table before it has trained the best of it,
+so that it is judged by what its first 20 trainings cost, over 20 of a random search.
 
 Writes ``rung_zero.md`` and ``rung_zero.csv`` (a row a run).
 """
@@ -20,7 +23,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -34,7 +37,7 @@ import typer
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from rich.progress import track
 
-from benchmarks.compute_saved.optuna_replay import Sampler, new_study, replay
+from benchmarks.compute_saved.optuna_replay import Ran, Sampler, new_study, replay
 from benchmarks.compute_saved.outcome import cost_to, costs, values
 from benchmarks.compute_saved.table import Array, Trained, load
 from benchmarks.tables import markdown
@@ -67,6 +70,10 @@ def loss_after(result: ProbeResult) -> float:
     loss = result.steps.loss_after
     return -loss if math.isfinite(loss) else -math.inf
 
+
+ADVERSARY = "no meaning, 1/8"
+FEW = 20
+"""Trainings by which the adversary is judged."""
 
 Maker = Callable[[Trained, int], BasePruner]
 
@@ -101,7 +108,7 @@ METHODS: dict[str, tuple[Sampler, Maker]] = {
     "keep 1/8": ("random", _ranked(1 / 8)),
     "loss after the steps, 1/8": ("random", _by(lambda *_: loss_after, 1 / 8)),
     "oracle, 1/8": ("random", _by(lambda t, _: _known(t.final, t), 1 / 8)),
-    "no meaning, 1/8": (
+    ADVERSARY: (
         "random",
         _by(lambda t, seed: _known(np.random.default_rng(seed).random(len(t)), t), 1 / 8),
     ),
@@ -149,15 +156,23 @@ def run(job: tuple[str, str, int, int]) -> dict[str, object]:
         "trainings": sum(r.epochs == trained.epochs for r in ran[:end]),
         "trained": sum(r.epochs > 0 for r in ran),
         "of": len(ran),
+        "first_trainings": _cost_of_first(trained, ran),
     }
 
 
-def ratio(runs: pd.DataFrame, method: str, against: str = "random") -> tuple[float, float, float]:
-    """Of the mean costs, and its 95 % bootstrap interval over seeds."""
-    one, other = (
-        runs[runs["method"] == name].sort_values("seed")["cost"].to_numpy(float)
-        for name in (method, against)
-    )
+def _cost_of_first(trained: Trained, ran: Sequence[Ran]) -> float:
+    """Until so many whole trainings are done; NaN if there are fewer."""
+    whole = np.cumsum([r.epochs == trained.epochs for r in ran])
+    ends = np.flatnonzero(whole == FEW)
+    return float(costs(trained, ran, "flops")[: ends[0] + 1].sum()) if len(ends) else math.nan
+
+
+def ratio(
+    runs: pd.DataFrame, method: str, against: str = "random", cost: str = "cost"
+) -> tuple[float, float, float]:
+    """Of the mean costs, and its 95 % bootstrap interval over seeds that both have."""
+    table = runs.pivot(index="seed", columns="method", values=cost)[[method, against]].dropna()
+    one, other = (table[name].to_numpy(float) for name in (method, against))
     draws = np.random.default_rng(0).integers(0, len(one), (2000, len(one)))
     found = one[draws].mean(axis=1) / other[draws].mean(axis=1)
     low, high = np.quantile(found, [0.025, 0.975])
@@ -168,6 +183,8 @@ def page(runs: pd.DataFrame, seeds: int) -> str:
     """The tables."""
     shares, counts = [], []
     for method in METHODS:
+        if method == ADVERSARY:
+            continue
         share: dict[str, object] = {"method": method}
         count: dict[str, object] = {"method": method}
         for space, part in runs.groupby("space", sort=False):
@@ -189,20 +206,51 @@ def page(runs: pd.DataFrame, seeds: int) -> str:
             markdown(pd.DataFrame(shares)),
             "Whole trainings until then, of candidates:",
             markdown(pd.DataFrame(counts)),
+            f"Scores without any meaning: what the first {FEW} trainings and all candidates until "
+            f"then cost, over {FEW} of a random search, and candidates a training:",
+            markdown(pd.DataFrame(adversary(runs))),
             "",
         ]
     )
 
 
+def adversary(runs: pd.DataFrame) -> list[dict[str, object]]:
+    """What meaningless scores cost, a row a space."""
+    rows: list[dict[str, object]] = []
+    for space, part in runs.groupby("space", sort=False):
+        own = part[part["method"] == ADVERSARY]
+        middle, low, high = ratio(part, ADVERSARY, cost="first_trainings")
+        rows.append(
+            {
+                "space": space,
+                "cost": f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+                "candidates a training": f"{(own['of'] / own['trained']).mean():.1f}",
+                "runs with so many": int(own["first_trainings"].notna().sum()),
+            }
+        )
+    return rows
+
+
 def main(
     seeds: Annotated[int, typer.Option(help="Runs of each method.")] = 20,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Methods to run again; the other rows stay.")
+    ] = None,
 ) -> None:
     """Replay and compare."""
-    jobs = [(s, m, seed, seeds) for s in SPACES for m in METHODS for seed in range(seeds)]
+    methods = only or list(METHODS)
+    jobs = [(s, m, seed, seeds) for s in SPACES for m in methods for seed in range(seeds)]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         rows = list(track(pool.map(run, jobs, chunksize=5), total=len(jobs)))
     runs = pd.DataFrame(rows)
+    if only:
+        known = pd.read_csv(FOLDER / "rung_zero.csv")
+        runs = pd.concat([known[~known["method"].isin(only)], runs])
+        order = [SPACES.index(space) for space in runs["space"]]
+        runs = (
+            runs.assign(order=order).sort_values(["order", "method", "seed"]).drop(columns="order")
+        )
     runs.to_csv(FOLDER / "rung_zero.csv", index=False)
     (FOLDER / "rung_zero.md").write_text(page(runs, seeds), encoding="utf-8")
 

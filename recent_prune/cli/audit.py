@@ -19,7 +19,7 @@ def audit(
         Path | None, typer.Option(help="Also write the bound over the trials, as HTML.")
     ] = None,
 ) -> None:
-    """Print what a certified rule threw away in a study, and how sure that is.
+    """Print what rung zero was worth in a study, or what a certified rule threw away.
 
     For example: recent-prune audit sqlite:///study.db my-study
     """

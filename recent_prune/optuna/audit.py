@@ -2,32 +2,70 @@
 
 from __future__ import annotations
 
-from optuna.study import Study
-from optuna.trial import FrozenTrial
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-from recent_prune.audit import Audit, Costs, audited, rule_of
-from recent_prune.optuna import attributes
+from recent_prune.audit import (
+    Audit,
+    Costs,
+    RankedTrial,
+    RankingAudit,
+    audited,
+    audited_ranking,
+    rule_of,
+)
+from recent_prune.optuna import attributes, rung_zero
 from recent_prune.optuna.certified import past_trials
 
 
-def audit(study: Study) -> Audit:
-    """Audit a study that a :class:`CertifiedRule` has pruned.
+def audit(study: Study) -> Audit | RankingAudit:
+    """Audit a study that rung zero or a :class:`CertifiedRule` has pruned.
 
     All is read from the study's storage: any process can audit, during the study or after it.
 
     Args:
-        study: Its trials were probed with ``probe_trial`` under a :class:`CertifiedRule`.
+        study: Its trials were probed with ``probe_trial``, under a pruner with ``keep`` below 1 or
+            with a :class:`CertifiedRule`.
+
+    Returns:
+        A :class:`RankingAudit` where candidates were ranked: what those that ranked first came to,
+        against those that were trained at random. An :class:`Audit` under a certified rule: what
+        was thrown away. Both have a ``summary`` and an ``over_time``.
 
     Raises:
-        ValueError: If no trial was judged by such a rule.
+        ValueError: If there is neither.
     """
+    ranked = rung_zero.candidates(study)
+    if ranked:
+        maximize = study.direction == StudyDirection.MAXIMIZE
+        return audited_ranking([_ranked(trial, maximize) for trial in ranked], maximize=maximize)
+    return _certified(study)
+
+
+def _ranked(trial: FrozenTrial, maximize: bool) -> RankedTrial:
+    rung = trial.user_attrs[attributes.RUNG_ZERO]
+    seconds = float(trial.user_attrs[attributes.SECONDS])
+    return RankedTrial(
+        number=trial.number,
+        condemned=attributes.is_condemned(trial),
+        best=rung["best"],
+        explored=rung["explored"],
+        keep=rung["keep"],
+        order=rung_zero.order_of(trial, maximize),
+        value=trial.values[0] if trial.state == TrialState.COMPLETE else None,
+        seconds=max(_seconds(trial) - seconds, 0.0),
+        probe_seconds=seconds,
+    )
+
+
+def _certified(study: Study) -> Audit:
     settings = study.user_attrs.get(attributes.STUDY_RULE)
     trials = study.get_trials(deepcopy=False)
     past = past_trials(trials)
     if settings is None or not past:
         raise ValueError(
-            f"Study {study.study_name!r} has no trials that a CertifiedRule judged: there is "
-            "nothing to audit."
+            f"Study {study.study_name!r} has no trials that rung zero ranked (a pruner with `keep` "
+            "below 1) or a CertifiedRule judged: there is nothing to audit."
         )
     rule = rule_of(settings)
     fitted = study.user_attrs.get(attributes.STUDY_FITTED)

@@ -213,7 +213,7 @@ class Gate:
             self._ledger_of(held[0][1]).record((o, trial.config) for o, trial in held)
 
     def _settle(self, trial: Trial, outcome: Outcome) -> None:
-        tune_controller.tell_optuna(self._controller, trial.trial_id, outcome.violation)
+        tune_controller.tell_optuna(self._controller, trial.trial_id, outcome.constraint)
         known, passes = outcome.metrics, outcome.passes
         if outcome.fault is not None:
             self.counts["unprobed"] += 1

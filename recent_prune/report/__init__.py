@@ -1,8 +1,8 @@
 """Figures and pages about a study (plotly, pandas)."""
 
+from recent_prune.report.audit_figure import plot_audit
 from recent_prune.report.dashboard import DashboardCallback, save_to_dashboard
 from recent_prune.report.figures import (
-    plot_audit,
     plot_entropy_profile,
     plot_saved_compute,
     plot_verdicts,

@@ -18,7 +18,6 @@ import plotly.graph_objects as go
 from optuna.study import Study
 from plotly.subplots import make_subplots
 
-from recent_prune.optuna import Audit, audit
 from recent_prune.report.trials import PARAMETER, losses, trials_table
 
 if TYPE_CHECKING:  # an extra
@@ -243,53 +242,3 @@ def axis_scale(table: pd.DataFrame, column: str) -> dict[str, str]:
     values: Sequence[float] = table[column].tolist()
     low, high = min(values), max(values)
     return {"type": "log"} if low > 0 and high / low > 20 else {}
-
-
-def plot_audit(study: Study | Audit) -> go.Figure:
-    """The bound on the rate of good trials lost over the trials of a study, and what is tolerated.
-
-    Args:
-        study: A study that a ``CertifiedRule`` has pruned, or an audit, such as that of a Tune run
-            by :func:`recent_prune.ray.audit`.
-
-    Returns:
-        Rate (logarithmic would hide zero, so linear) over trial number; audited trials that turned
-        out good are marked. An empty figure, with a warning, if no trial was judged by such a rule.
-    """
-    figure = go.Figure()
-    try:
-        found = study if isinstance(study, Audit) else audit(study)
-    except ValueError as error:
-        warnings.warn(str(error), stacklevel=2)
-    else:
-        table = found.over_time
-        figure.add_scatter(
-            x=table["number"],
-            y=table["rate_at_most"],
-            mode="lines",
-            line={"color": KEPT, "shape": "hv"},
-            name=f"at most ({found.confidence:.0%} confidence)",
-        )
-        figure.add_scatter(
-            x=table["number"],
-            y=[found.tolerance] * len(table),
-            mode="lines",
-            line={"color": PRUNED, "dash": "dash"},
-            name="tolerated",
-        )
-        surprises = table[table["condemned"] & table["good"].eq(True)]
-        figure.add_scatter(
-            x=surprises["number"],
-            y=surprises["rate_at_most"],
-            mode="markers",
-            marker={"symbol": "x", "color": PRUNED, "size": 9},
-            name=f"good though condemned ({len(surprises)})",
-        )
-    figure.update_layout(
-        title="Good trials lost",
-        xaxis_title="Trial",
-        yaxis_title="Share of the good trials",
-        yaxis_tickformat=".1%",
-        legend=BELOW,
-    )
-    return figure

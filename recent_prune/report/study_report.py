@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -12,7 +11,8 @@ import plotly.graph_objects as go
 from optuna.study import Study, StudyDirection
 
 from recent_prune.optuna import attributes
-from recent_prune.report.figures import plot_audit, plot_entropy_profile, plot_verdicts
+from recent_prune.report.audit_figure import audit_figures
+from recent_prune.report.figures import plot_entropy_profile, plot_verdicts
 from recent_prune.report.images import plot_reconstructions
 from recent_prune.report.page import html_page
 from recent_prune.report.rung_zero import ranked, stopped
@@ -97,13 +97,7 @@ class StudyReport:
             figures.append((plot_entropy_profile(study), caption))
         if isinstance(study, Study):
             figures += _reconstructions(study)
-        if isinstance(study, Study) and attributes.STUDY_RULE in study.user_attrs:
-            with warnings.catch_warnings(record=True) as told:
-                warnings.simplefilter("always")
-                figure = plot_audit(study)
-            if not told:  # it has judged trials
-                caption = "The bound on the good trials that were thrown away."
-                figures.append((figure, caption))
+            figures += audit_figures(study)
         pruned = probed[probed["trainable"] == False]  # noqa: E712
         details = [name for name in DETAILS if pruned[name].notna().any()]
         columns = ["number", *details, "retained", *_parameters(table)]

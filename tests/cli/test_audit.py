@@ -7,11 +7,12 @@ from typer.testing import CliRunner
 
 from recent_prune.cli import app
 from tests.optuna.certified_study import create, objective
+from tests.optuna.ranked_study import ranked_study
 
 
 def test_prints_what_was_thrown_away(tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'study.db'}"
-    create(storage).optimize(objective, n_trials=60)
+    create(storage).optimize(objective, n_trials=20)
     figure = tmp_path / "audit.html"
     run = CliRunner().invoke(
         app, ["audit", storage, "certified", "--figure", str(figure)], env={"COLUMNS": "80"}
@@ -20,6 +21,18 @@ def test_prints_what_was_thrown_away(tmp_path: Path) -> None:
     assert "rate of good trials lost" in " ".join(run.output.split())
     assert max(map(len, run.output.splitlines())) <= 80
     assert "Good trials lost" in figure.read_text(encoding="utf-8")
+
+
+def test_prints_what_rung_zero_was_worth(tmp_path: Path) -> None:
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    ranked_study(storage=storage)
+    figure = tmp_path / "audit.html"
+    run = CliRunner().invoke(
+        app, ["audit", storage, "rung", "--figure", str(figure)], env={"COLUMNS": "80"}
+    )
+    assert run.exit_code == 0, run.output
+    assert "first ranked minus random" in " ".join(run.output.split())
+    assert "What the ranking is worth" in figure.read_text(encoding="utf-8")
 
 
 def test_json_for_scripts(tmp_path: Path) -> None:

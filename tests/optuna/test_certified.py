@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.study import Study
 from optuna.trial import FixedTrial, TrialState
 from torch import nn
 
@@ -22,15 +21,23 @@ from recent_prune.optuna import (
     probe_trial,
 )
 from recent_prune.optuna.certified import past_trials
-from tests.optuna.certified_study import INPUTS, RULE, create, objective
+from tests.optuna.certified_study import INPUTS, RULE, create, objective, work
+from tests.processes import FORKED
 
-ROOT = Path(__file__).parents[2]
+EACH = 12
+"""Trials of each of several processes."""
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    """Of 150 trials, as it ended."""
+    study = create()
+    study.optimize(objective, n_trials=150)
+    return study
 
 
 class TestStudy:
-    def test_watches_then_prunes_and_audits(self) -> None:
-        study = create()
-        study.optimize(objective, n_trials=150)
+    def test_watches_then_prunes_and_audits(self, study: Study) -> None:
         past = past_trials(study.trials)
         assert [trial.number for trial in past] == list(range(150))
         first = next(i for i, trial in enumerate(past) if trial.score is not None)
@@ -84,9 +91,9 @@ class TestStudy:
 
 
 class TestCalibrated:
-    def test_a_new_study_need_not_watch(self, tmp_path: Path) -> None:
+    def test_a_new_study_need_not_watch(self) -> None:
         watching = rp.CertifiedRule(better_than=0.7)  # 299 good trials are more than there are
-        earlier = [create(f"sqlite:///{tmp_path / name}", watching) for name in ("a.db", "b.db")]
+        earlier = [create(rule=watching) for _ in range(2)]
         for study in earlier:
             study.optimize(objective, n_trials=60)
         rule = calibrated(RULE, *earlier)
@@ -111,9 +118,7 @@ class TestCalibrated:
 
 
 class TestAudit:
-    def test_adds_up(self) -> None:
-        study = create()
-        study.optimize(objective, n_trials=150)
+    def test_adds_up(self, study: Study) -> None:
         found = audit(study)
         value = found.summary.set_index("figure")["value"]
         pruned = [t for t in study.trials if t.state == TrialState.PRUNED]
@@ -136,7 +141,7 @@ class TestAudit:
         assert value["rate of good trials lost, at most"] == "0.00%"
 
     def test_a_study_under_another_rule_has_none(self) -> None:
-        with pytest.raises(ValueError, match="has no trials that a CertifiedRule judged"):
+        with pytest.raises(ValueError, match="has no trials that rung zero ranked"):
             audit(optuna.create_study())
 
 
@@ -147,8 +152,9 @@ def test_processes_that_are_killed_lose_no_record_and_count_none_twice(
     path = tmp_path / "study.db"
     storage = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgresql")
     study = create(storage)
-    command = [sys.executable, "-m", "tests.optuna.certified_study", storage, "20"]
-    workers = [subprocess.Popen(command, cwd=ROOT) for _ in range(8)]
+    workers = [FORKED.Process(target=work, args=(storage, EACH)) for _ in range(8)]
+    for worker in workers:
+        worker.start()
     numbers = random.Random(0)
     end = time.monotonic() + 300
     try:
@@ -157,18 +163,20 @@ def test_processes_that_are_killed_lose_no_record_and_count_none_twice(
             while len(study.get_trials(deepcopy=False)) < count and time.monotonic() < end:
                 time.sleep(0.2 * numbers.random())
             worker.kill()
-        codes = [worker.wait(timeout=max(end - time.monotonic(), 1)) for worker in workers]
+        for worker in workers:
+            worker.join(timeout=max(end - time.monotonic(), 1))
+        codes = [worker.exitcode for worker in workers]
     finally:
         for worker in workers:
             worker.kill()
-            worker.wait()
+            worker.join()
     assert codes.count(-signal.SIGKILL) >= 2
     create(storage).optimize(objective, n_trials=10)
     study = create(storage)
     past = past_trials(study.trials)
     assert set(Counter(trial.number for trial in past).values()) == {1}
     finished = [t for t in study.trials if t.state.is_finished()]
-    assert len(finished) >= 5 * 20 + 10
+    assert len(finished) >= 5 * EACH + 10
     assert {t.number for t in finished} <= {trial.number for trial in past}
     for trial in past:
         stored = study.trials[trial.number]

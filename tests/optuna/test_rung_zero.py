@@ -1,57 +1,31 @@
 from __future__ import annotations
 
+import math
 import warnings
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import optuna
 import pytest
-import torch
 from optuna.trial import FixedTrial, TrialState
 from torch import nn
 
 import recent_prune as rp
 from recent_prune.data import load_digits
-from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
+from recent_prune.optuna import (
+    ReconstructionEntropyPruner,
+    attributes,
+    probe_trial,
+    rung_zero,
+)
 from recent_prune.rules.certified import CertifiedRule
+from tests.optuna.ranked_study import TRAINING, study_of, tried
 from tests.rules.results import result as made
 from tests.rules.steps import steps
 
 DIGITS = load_digits()
-TRAINING = rp.Training(nn.CrossEntropyLoss(), lambda p: torch.optim.SGD(p, 0.1))
-
-
-class ByLoss:
-    """Condemns what diverges, and ranks by the loss after the steps."""
-
-    def __call__(self, result: rp.ProbeResult) -> rp.Verdict:
-        assert result.steps is not None
-        fine = result.steps.loss_after < 10
-        return rp.Verdict(fine, 0.0 if fine else 1.0, "By its loss.")
-
-    def score(self, result: rp.ProbeResult) -> float:
-        assert result.steps is not None
-        return -result.steps.loss_after
-
-
-def study_of(keep: float, explore: float = 0.0, **settings: Any) -> optuna.Study:
-    pruner = ReconstructionEntropyPruner(ByLoss(), keep=keep, explore=explore)
-    return optuna.create_study(pruner=pruner, study_name="rung", **settings)
-
-
-def tried(study: optuna.Study, loss: float) -> optuna.trial.FrozenTrial:
-    """A trial whose first steps came to that loss, as an objective would run it."""
-    trial = study.ask()
-    result = made([0.5, 0.4], steps=steps(loss_after=loss))
-    with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: result):
-        verdict = probe_trial(trial, nn.Identity(), [], training=TRAINING)
-    if trial.should_prune():
-        trial.set_user_attr("told", verdict.reason)
-        study.tell(trial, state=TrialState.PRUNED)
-    else:
-        study.tell(trial, loss)
-    return study.trials[trial.number]
 
 
 def test_the_best_share_is_trained_and_told_why() -> None:
@@ -77,6 +51,9 @@ def test_the_best_share_is_trained_and_told_why() -> None:
         "share": 0.0,
     }
     assert study.trials[5].user_attrs[attributes.STOPPED] is False
+    told = [trial.constraints[attributes.CONSTRAINT] for trial in study.trials]
+    assert told[5] == 0  # it is trained
+    assert 0 < told[1] < told[0] < told[2] < told[6] < 1  # by their losses, 1.5 to 4
 
 
 def test_condemned_trials_are_candidates_too() -> None:
@@ -85,6 +62,7 @@ def test_condemned_trials_are_candidates_too() -> None:
     assert first.state == TrialState.PRUNED
     assert first.user_attrs[attributes.TRAINABLE] is False
     assert first.user_attrs["told"] == "By its loss."
+    assert first.constraints[attributes.CONSTRAINT] == 2
     second = tried(study, 1.0)
     assert second.user_attrs[attributes.RUNG_ZERO]["of"] == 2
     assert second.state == TrialState.COMPLETE
@@ -100,6 +78,36 @@ def test_some_of_the_others_go_on_at_random_with_a_known_share() -> None:
     assert 15 < sum(explored) < 45
     trained = [t.state == TrialState.COMPLETE for t in study.trials[:9]]
     assert trained == [r["best"] or r["explored"] for r in rungs]
+
+
+@pytest.mark.parametrize("meaning", [True, False])
+def test_a_ranking_that_does_not_hold_is_turned_down(meaning: bool) -> None:
+    study = study_of(keep=1 / 8, explore=0.2)
+    losses, drawn = np.random.default_rng(0).random((2, 160))
+    for loss, value in zip(losses, drawn, strict=True):
+        tried(study, loss, loss if meaning else value)
+    rungs = [trial.user_attrs[attributes.RUNG_ZERO] for trial in study.trials]
+    assert rungs[8]["keep"] == 1 / 8
+    last = [rung["keep"] for rung in rungs[-20:]]
+    assert max(last) == 1 / 8 if meaning else min(last) > 1 / 3
+
+
+def test_what_a_ranking_is_worth() -> None:
+    study = study_of(keep=1 / 2, explore=0.99)
+    for loss in (3.0, 1.0, 20.0, 4.0):
+        tried(study, loss)
+    stopped_later = study.ask()
+    stopped_later.report(0.5, step=3)
+    for key, value in study.trials[1].user_attrs.items():
+        own = stopped_later.number if key == attributes.TRIAL else value
+        stopped_later.set_user_attr(key, own)
+    study.tell(stopped_later, state=TrialState.PRUNED)
+    with pytest.warns(UserWarning, match="The value nan is not acceptable"):
+        assert tried(study, 1.5, value=math.nan).state == TrialState.FAIL
+    found = rung_zero.worth_in(study, rung_zero.candidates(study))
+    # First: the trainings with 1.0 and 0.5, the latter cut short; others: those with 3.0 and 4.0.
+    assert (found.first, found.others) == (2, 2)
+    assert found.superiority == 0.5
 
 
 def test_processes_share_one_rung(tmp_path: Path) -> None:

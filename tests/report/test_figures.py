@@ -7,14 +7,12 @@ import pytest
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
-from recent_prune.optuna import attributes, audit
+from recent_prune.optuna import attributes
 from recent_prune.report import (
-    plot_audit,
     plot_entropy_profile,
     plot_saved_compute,
     plot_verdicts,
 )
-from tests.optuna.certified_study import create, objective
 from tests.optuna.studies import build, condemned, run, train
 
 PARAMS = ("weight_variance", "depth")
@@ -140,21 +138,3 @@ def test_refuses_unknown_parameters(study: Study) -> None:
         ValueError, match=r"parameters of \['depth', 'weight_variance'\], but .*'x'"
     ):
         plot_verdicts(study, ("x", "depth"))
-
-
-class TestPlotAudit:
-    def test_shows_bound_and_tolerance(self) -> None:
-        study = create()
-        study.optimize(objective, n_trials=100)
-        figure = plot_audit(study)
-        bound, tolerated, surprises = figure.data
-        assert list(bound.x) == list(range(100))
-        assert list(bound.y) == audit(study).over_time["rate_at_most"].tolist()
-        assert set(tolerated.y) == {0.2}
-        assert surprises.mode == "markers"
-        assert figure.layout.xaxis.title.text == "Trial"
-        assert plot_audit(audit(study)) == figure
-
-    def test_a_study_under_another_rule_warns(self) -> None:
-        with pytest.warns(UserWarning, match="has no trials that a CertifiedRule judged"):
-            assert len(plot_audit(optuna.create_study()).data) == 0

@@ -8,6 +8,7 @@ from typing import Any, Self, TypedDict
 
 from recent_prune.ray.initialization import Config
 from recent_prune.rules import Scalar
+from recent_prune.rules.rung_zero import constraint
 
 RANKED = ("rank_score", "stopped")
 """What is shown of a trial beside its summary, where candidates are ranked."""
@@ -86,6 +87,13 @@ class Outcome:
     def violation(self) -> float:
         """The graded violation, ≤ 0 where trainable, 0 where nothing is known."""
         return float(self.summary.get("violation") or 0.0)
+
+    @property
+    def constraint(self) -> float:
+        """What a sampler is told; see :func:`recent_prune.rules.rung_zero.constraint`."""
+        if self.rung is None:
+            return self.violation
+        return constraint(self.violation, self.score, stopped=self.stopped)
 
     @property
     def metrics(self) -> dict[str, Scalar]:

@@ -8,17 +8,14 @@ stay within the share.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from recent_prune.ray.judging.ending import Ending
 from recent_prune.ray.judging.outcome import Outcome, Place
 from recent_prune.ray.judging.situation import Situation
-from recent_prune.rules.rung_zero import Key, Order, Worth, turned_down, worth
+from recent_prune.rules.rung_zero import Key, Order, Worth, drawn, turned_down, worth
 from recent_prune.rules.rung_zero.standing import ROUNDING
 
 
@@ -133,8 +130,8 @@ class RungZero:
     def _stop(self, outcome: Outcome) -> Outcome:
         """Those that are stopped are drawn from: some are started all the same."""
         del self._held[outcome.trial_id]
-        drawn = self._drawn(outcome.trial_id, "explore") < self._explore
-        return self._placed(outcome, explored=drawn)
+        explored = drawn(outcome.trial_id, "explore") < self._explore
+        return self._placed(outcome, explored=explored)
 
     def _placed(self, outcome: Outcome, *, best: bool = False, explored: bool = False) -> Outcome:
         self._due += self._share
@@ -154,9 +151,4 @@ class RungZero:
 
     def _key(self, outcome: Outcome) -> Key:
         score = -math.inf if outcome.score is None else outcome.score
-        return score, self._drawn(outcome.trial_id, "ties")
-
-    def _drawn(self, trial_id: str, purpose: str) -> float:
-        """A number in [0, 1), the same after a restore."""
-        seed = [zlib.crc32(trial_id.encode()), zlib.crc32(purpose.encode())]
-        return float(np.random.default_rng(seed).random())
+        return score, drawn(outcome.trial_id, "ties")

@@ -1,16 +1,19 @@
 """Rung zero: which of the sampled candidates are trained, and what ranking them is worth.
 
-Plain numbers, no framework: `standing` says who goes on, `worth` whether the ranking holds.
+Plain numbers, no framework: `standing` says who goes on, `worth` whether the ranking
+holds, `telling` what samplers hear of it.
 """
 
 from recent_prune.rules.rung_zero.standing import (
     Key,
     Standing,
     check_shares,
+    drawn,
     goes_on,
     score_of,
     standing,
 )
+from recent_prune.rules.rung_zero.telling import constraint
 from recent_prune.rules.rung_zero.worth import Order, Worth, turned_down, worth
 
 __all__ = [
@@ -19,6 +22,8 @@ __all__ = [
     "Standing",
     "Worth",
     "check_shares",
+    "constraint",
+    "drawn",
     "goes_on",
     "score_of",
     "standing",

@@ -9,9 +9,12 @@ them costs less than to train one.
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from recent_prune.rules.trainability import TrainabilityRule
 from recent_prune.rules.verdict import Rule
@@ -59,6 +62,16 @@ def score_of(rule: Rule, result: ProbeResult) -> float:
     """By the rule's own ``score``, if it has one; higher is better."""
     score = getattr(rule, "score", TrainabilityRule.score)(result)
     return float(score)
+
+
+def drawn(*key: str | int) -> float:
+    """A number in [0, 1) for a key, the same in every process.
+
+    Args:
+        key: What it is drawn for, e.g. a study, a trial and a purpose.
+    """
+    seed = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in key]
+    return float(np.random.default_rng(seed).random())
 
 
 def standing(own: Key, peers: Sequence[Key], gone_on: int, due: float) -> Standing:

@@ -7,36 +7,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recent_prune.rules.rung_zero import Key, Standing, goes_on, standing
+from recent_prune.rules.rung_zero.standing import Key, Standing, drawn, goes_on, standing
 
 
 def test_rank_counts_those_that_are_better() -> None:
     peers = [(0.9, 0.5), (0.1, 0.5), (0.4, 0.9), (0.4, 0.1), (-math.inf, 0.3)]
-    assert standing((0.4, 0.5), peers, 2) == Standing(rank=3, of=6, gone_on=2)
-    assert standing((1.0, 0.0), [], 0) == Standing(rank=1, of=1, gone_on=0)
+    assert standing((0.4, 0.5), peers, 2, 1.5) == Standing(3, of=6, gone_on=2, due=1.5)
+    assert standing((1.0, 0.0), [], 0, 0.25) == Standing(1, of=1, gone_on=0, due=0.25)
 
 
 @pytest.mark.parametrize(
     ("place", "keep", "expected"),
     [
-        (Standing(1, 1, 0), 1 / 8, False),  # the share is no whole candidate yet
-        (Standing(1, 7, 0), 1 / 8, False),
-        (Standing(1, 8, 0), 1 / 8, True),
-        (Standing(2, 8, 1), 1 / 8, False),
-        (Standing(2, 16, 1), 1 / 8, True),
-        (Standing(3, 8, 0), 1 / 8, False),
-        (Standing(2, 8, 0), 1 / 8, False),
-        (Standing(4, 16, 0), 1 / 8, True),  # good ones came early, and none went on
-        (Standing(5, 16, 0), 1 / 8, False),
-        (Standing(4, 16, 1), 1 / 8, False),
-        (Standing(32, 32, 0), 1 / 8, True),  # nor did any later
-        (Standing(32, 32, 1), 1 / 8, False),
-        (Standing(9, 9, 0), 1.0, True),
-        (Standing(3, 10, 2), 0.3, True),  # 0.3 · 10 is 3, whatever floats make of it
+        ((1, 1, 0), 1 / 8, False),  # the share is no whole candidate yet
+        ((1, 7, 0), 1 / 8, False),
+        ((1, 8, 0), 1 / 8, True),
+        ((2, 8, 1), 1 / 8, False),
+        ((2, 16, 1), 1 / 8, True),
+        ((3, 8, 0), 1 / 8, False),
+        ((2, 8, 0), 1 / 8, False),
+        ((4, 16, 0), 1 / 8, True),  # good ones came early, and none went on
+        ((5, 16, 0), 1 / 8, False),
+        ((4, 16, 1), 1 / 8, False),
+        ((32, 32, 0), 1 / 8, True),  # nor did any later
+        ((32, 32, 1), 1 / 8, False),
+        ((9, 9, 0), 1.0, True),
+        ((3, 10, 2), 0.3, True),  # 0.3 · 10 is 3, whatever floats make of it
     ],
 )
-def test_the_best_share_goes_on(place: Standing, keep: float, expected: bool) -> None:
-    assert goes_on(place, keep) is expected
+def test_the_best_share_goes_on(place: tuple[int, int, int], keep: float, expected: bool) -> None:
+    assert goes_on(Standing(*place, due=keep * place[1]), keep) is expected
+
+
+def test_a_share_that_rises_makes_up_for_nothing() -> None:
+    # 80 candidates at 1/8, of which ten went on; from now on half of them do.
+    assert not goes_on(Standing(60, of=81, gone_on=10, due=10.5), 1 / 2)
+    assert goes_on(Standing(40, of=81, gone_on=10, due=10.5), 1 / 2)
 
 
 def sweep(scores: list[float], keep: float) -> list[bool]:
@@ -45,7 +51,7 @@ def sweep(scores: list[float], keep: float) -> list[bool]:
     gone: list[bool] = []
     for number, score in enumerate(scores):
         own = (score, float(np.random.default_rng(number).random()))
-        gone.append(goes_on(standing(own, keys, sum(gone)), keep))
+        gone.append(goes_on(standing(own, keys, sum(gone), keep * (1 + len(keys))), keep))
         keys.append(own)
     return gone
 
@@ -68,3 +74,12 @@ def test_equal_scores_are_drawn_from(seed: int) -> None:
 
 def test_everything_goes_on_where_all_are_kept() -> None:
     assert all(sweep([0.3, 0.1, math.nan, -math.inf], 1.0))
+
+
+def test_what_is_drawn_is_the_same_in_every_process() -> None:
+    assert drawn("study", 3, "ties") == pytest.approx(0.5, abs=0.5)
+    assert drawn("study", 3, "ties") == drawn("study", 3, "ties")
+    others = {drawn("study", 4, "ties"), drawn("other", 3, "ties"), drawn("study", 3, "explore")}
+    assert drawn("study", 3, "ties") not in others
+    numbers = [drawn("study", i) for i in range(1000)]
+    assert sum(numbers) / 1000 == pytest.approx(0.5, abs=0.03)
