@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -125,9 +126,12 @@ def _difference(
         return math.nan, math.nan, math.nan
     fine = [trial for trial in trials if not trial.condemned]
     share = sum(not trial.best for trial in fine) / len(fine)
-    test = stats.ttest_ind(one, other, equal_var=False)
-    interval = test.confidence_interval(CONFIDENCE)
     means = sum(one) / len(one) - sum(other) / len(other)
+    if len(set(one)) == len(set(other)) == 1:  # nothing varies
+        return (share * means,) * 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # where one of them does not
+        interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(CONFIDENCE)
     return share * means, share * float(interval.low), share * float(interval.high)
 
 

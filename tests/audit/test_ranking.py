@@ -65,6 +65,15 @@ def test_the_interval_covers() -> None:
     assert 270 <= within <= 298
 
 
+def test_values_that_do_not_vary() -> None:
+    same = [ranked(i, 1.0, best=i < 3) for i in range(6)]
+    found = audited_ranking(same, maximize=True)
+    assert (found.difference, *found.interval) == (0, 0, 0)
+    mixed = [*same[:5], ranked(5, 0.5, best=False)]
+    found = audited_ranking(mixed, maximize=True)
+    assert found.interval[0] < found.difference < found.interval[1]
+
+
 def test_too_few_to_say() -> None:
     found = audited_ranking(TRIALS[:3], maximize=False)
     assert math.isnan(found.difference)

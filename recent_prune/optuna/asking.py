@@ -1,0 +1,255 @@
+"""Several candidates at a time: ask for them, probe them together, train the best."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.study import Study
+from optuna.trial import Trial, TrialState
+from torch import nn
+
+from recent_prune.optuna import attributes
+from recent_prune.optuna.pruner import ReconstructionEntropyPruner
+from recent_prune.optuna.storing import caller, store
+from recent_prune.probe import ProbeResult, Training, probe_many
+from recent_prune.probe.batches.calling import Call
+from recent_prune.probe.batches.inputs import Inputs
+from recent_prune.probe.probing import Estimator
+from recent_prune.rules import Rule, TrainabilityRule, Verdict
+from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.rung_zero import Key, check_shares, drawn, score_of
+
+Build = Callable[[Trial], tuple[nn.Module, Training]]
+"""From a trial to its model and how it trains; suggests all parameters."""
+
+ROUNDS = 10
+"""After so many times that all candidates were condemned it is the search space that is broken."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A trial to be trained, and told its value.
+
+    Attributes:
+        trial: Of the study.
+        model: That was probed, as it was built.
+        training: That came with it.
+        verdict: Of the trial.
+    """
+
+    trial: Trial
+    model: nn.Module
+    training: Training
+    verdict: Verdict
+
+
+def ask_best(
+    study: Study,
+    build: Build,
+    inputs: Inputs,
+    *,
+    candidates: int = 8,
+    explore: float = 0.05,
+    distributions: Mapping[str, BaseDistribution] | None = None,
+    rule: Rule | None = None,
+    estimator: Estimator = "ridge",
+    call: Call | None = None,
+    seed: int = 0,
+) -> Asked:
+    """Ask a study for several candidates, probe them together, and give the best to be trained.
+
+    In place of ``study.ask()``: rung zero for loops of one's own, in which each training is the
+    best of so many candidates. The others are told to the study as pruned, with what
+    :func:`probe_trial` stores, so that report and :func:`audit` know them, and samplers how they
+    ranked.
+
+    Where all are condemned, they are pruned and as many others are asked for, ten times at most.
+    One that cannot be probed is never condemned for it: with a warning it ranks in the middle of
+    the others.
+
+    Args:
+        study: Of one objective.
+        build: ``build(trial)`` suggests the parameters and gives model and :class:`Training`; each
+            model has an optimizer of its own.
+        inputs: As in :func:`recent_prune.probe.probe_many`.
+        candidates: Asked for at a time, at least 2. Default 8.
+        explore: Probability with which a candidate is drawn from all that are not condemned,
+            whatever it ranks, so that :func:`audit` can say what the ranking is worth. Default
+            0.05.
+        distributions: As in ``study.ask``.
+        rule: Default: that of the study's :class:`ReconstructionEntropyPruner`, or
+            :class:`TrainabilityRule`.
+        estimator: As in :func:`recent_prune.probe.probe_many`.
+        call: As in :func:`recent_prune.probe.probe_many`.
+        seed: As in :func:`recent_prune.probe.probe_many`.
+
+    Returns:
+        Trial, model, training and verdict. Tell the study what the trial came to, as after
+        ``study.ask()``.
+
+    Raises:
+        TypeError: If ``build`` gives something else, or ``inputs`` hold no tensors.
+        ValueError: If ``candidates`` or ``explore`` is out of its range, ``inputs`` cannot be
+            probed, the study has several objectives, or its pruner ranks by itself (``keep``).
+        RuntimeError: If all candidates were condemned, ten times in a row.
+
+    Example:
+        .. code-block:: python
+
+            for _ in range(12):  # trainings
+                asked = ask_best(study, build, train_loader)
+                study.tell(asked.trial, train(asked.model))
+    """
+    check_shares(1, explore)
+    if not isinstance(candidates, int) or candidates < 2:
+        raise ValueError(
+            f"`candidates` must be a whole number of at least 2, but got {candidates!r}."
+        )
+    judge = _judge(study, rule)
+    for _ in range(ROUNDS):
+        built = _built(study, build, candidates, distributions)
+        models = [model for _, model, _ in built]
+        trainings = [training for _, _, training in built]
+        results = probe_many(
+            models,
+            inputs,
+            training=trainings,
+            estimator=estimator,
+            call=call,
+            seed=seed,
+            progress=False,
+        )
+        tried = [
+            _Tried(Asked(*one, _verdict(judge, result)), result)
+            for one, result in zip(built, results, strict=True)
+        ]
+        chosen = _chosen(study, tried, judge, explore)
+        if chosen is not None:
+            return chosen
+    raise RuntimeError(
+        f"All of {ROUNDS * candidates} candidates were condemned, the last one since: "
+        f"{tried[-1].asked.verdict.reason} Is the search space at fault?"
+    )
+
+
+@dataclass(frozen=True)
+class _Tried:
+    asked: Asked
+    result: ProbeResult | Exception
+
+
+def _judge(study: Study, rule: Rule | None) -> Rule:
+    pruner = study.pruner
+    if len(study.directions) > 1:
+        raise ValueError(
+            f"`study` must have one objective, but got {len(study.directions)}: Optuna prunes no "
+            "trial of several."
+        )
+    if isinstance(pruner, ReconstructionEntropyPruner):
+        if pruner.keep < 1:
+            raise ValueError(
+                f"`study` has a pruner that ranks candidates by itself (keep={pruner.keep:g}): "
+                "give it keep=1, or use study.optimize with probe_trial."
+            )
+        rule = rule or (None if isinstance(pruner.rule, CertifiedRule) else pruner.rule)
+    return rule or TrainabilityRule()
+
+
+def _built(
+    study: Study, build: Build, count: int, distributions: Mapping[str, BaseDistribution] | None
+) -> list[tuple[Trial, nn.Module, Training]]:
+    """Candidates with their models; where one cannot be built, all have failed."""
+    built: list[tuple[Trial, nn.Module, Training]] = []
+    asked: list[Trial] = []
+    try:
+        for _ in range(count):
+            asked.append(study.ask(None if distributions is None else dict(distributions)))
+            made = build(asked[-1])
+            if not (
+                isinstance(made, tuple)
+                and len(made) == 2
+                and isinstance(made[0], nn.Module)
+                and isinstance(made[1], Training)
+            ):
+                raise TypeError(f"`build` must return a model and a Training, but got {made!r}.")
+            built.append((asked[-1], *made))
+    except BaseException:
+        for trial in asked:
+            study.tell(trial, state=TrialState.FAIL)
+        raise
+    return built
+
+
+def _verdict(judge: Rule, result: ProbeResult | Exception) -> Verdict:
+    if isinstance(result, ProbeResult):
+        return judge(result)
+    fault = attributes.one_line(f"{type(result).__name__}: {result}")
+    warnings.warn(
+        f"The probe failed, so the candidate ranks in the middle: {fault}", stacklevel=caller()
+    )
+    return Verdict(True, 0.0, f"It could not be judged: {fault}")
+
+
+def _chosen(study: Study, tried: Sequence[_Tried], judge: Rule, explore: float) -> Asked | None:
+    """The one to be trained; the others are told to the study."""
+    scores = _scores(tried, judge)
+    trials = [one.asked.trial for one in tried]
+    keys: list[Key] = [
+        (score, drawn(study.study_name, trial.number, "ties"))
+        for score, trial in zip(scores, trials, strict=True)
+    ]
+    fine = [index for index, one in enumerate(tried) if one.asked.verdict.trainable]
+    first = max(fine, key=lambda index: keys[index], default=None)
+    chosen = first
+    if fine and drawn(study.study_name, trials[0].number, "explore") < explore:
+        chosen = fine[int(drawn(study.study_name, trials[0].number, "which") * len(fine))]
+    for index, one in enumerate(tried):
+        by_chance = explore / len(fine) if index in fine else 0.0
+        rung = {
+            "rank": 1 + sum(key > keys[index] for key in keys),
+            "of": len(tried),
+            "keep": float(f"{1 / len(tried):.6g}"),
+            "best": index == first and chosen == first,
+            "explored": index == chosen and chosen != first,
+            "share": by_chance + (1 - explore if index == first else 0.0),
+        }
+        _tell(study, one, scores[index], rung, trained=index == chosen)
+    return None if chosen is None else tried[chosen].asked
+
+
+def _scores(tried: Sequence[_Tried], judge: Rule) -> list[float]:
+    known = {
+        index: score_of(judge, one.result)
+        for index, one in enumerate(tried)
+        if isinstance(one.result, ProbeResult)
+    }
+    finite = [score for score in known.values() if not math.isnan(score)]
+    middle = median(finite) if finite else 0.0
+    scores = [known.get(index, middle) for index in range(len(tried))]
+    return [-math.inf if math.isnan(score) else score for score in scores]
+
+
+def _tell(
+    study: Study, one: _Tried, score: float, rung: Mapping[str, Any], *, trained: bool
+) -> None:
+    trial, verdict = one.asked.trial, one.asked.verdict
+    ranked = {
+        attributes.RANK_SCORE: float(f"{score:.6g}") if math.isfinite(score) else None,
+        attributes.RUNG_ZERO: dict(rung),
+        attributes.STOPPED: not trained,
+    }
+    if isinstance(one.result, ProbeResult):
+        known = attributes.to_attributes(trial.number, one.result, verdict)
+    else:
+        fault = attributes.one_line(f"{type(one.result).__name__}: {one.result}")
+        known = attributes.of_failure(trial.number, fault, verdict, 0.0)
+    store(trial, verdict, {**ranked, **known})
+    if not trained:
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
