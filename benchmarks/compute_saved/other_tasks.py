@@ -1,0 +1,168 @@
+"""Does rung zero travel? What it saves in tasks that its score was not fitted on.
+
+    python -m benchmarks.compute_saved.other_tasks   # some minutes
+
+Protocol: the trials of ``benchmarks/prediction/trials`` (23 tasks, each optimizer setting a trial of
+its own) are drawn from with replacement, task by task, as candidates of a sweep; which are trained
+is decided by `recent_prune.rules.rung_zero`, without random ones among them. The score of a
+development task comes from a forest that was fitted without it, that of a held-out task from the
+shipped one. What is compared is the cost in optimizer steps until a trial ends as good as random
+search's mean best of 12 trainings: a training costs its budget, a candidate `CANDIDATE` steps, as
+``benchmarks/probe_cost`` measured. 400 draws of each sweep, the same for all methods; ratios of
+means, and the mean of their logarithms over tasks.
+
+The question, written down before it was run: is the cost at most 0.35 of random search's in each
+task, at most that of the loss after the same steps in each, and at most 0.8 of it in the mean?
+
+Writes ``other_tasks.md`` and ``other_tasks.csv``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import typer
+from rich.progress import track
+
+from benchmarks.prediction.trials.evaluate import LOSS, asked, left_out, rivals
+from benchmarks.prediction.trials.fit import STEPS, numbers_of
+from benchmarks.prediction.trials.labels import load
+from benchmarks.tables import markdown
+from recent_prune.rules.first_steps import first_steps_model
+from recent_prune.rules.rung_zero import Standing, goes_on
+
+FOLDER = Path(__file__).parent
+CANDIDATE = 12.0
+"""Training steps that the probe and six first steps take: 1.0 to 1.6 % of 938 steps."""
+TRAININGS = 12
+MOST = 4000
+"""Candidates of a sweep, at most."""
+FEWEST = 40
+"""Trials of a task, at least."""
+
+Column = npt.NDArray[np.float64]
+
+
+def tables() -> Iterator[tuple[pd.DataFrame, dict[str, Column]]]:
+    """The development tasks and the held-out ones, with their scores."""
+    for held_out in (False, True):
+        table = load(STEPS, held_out=held_out)
+        table = table[table["learnable"]].reset_index(drop=True)
+        numbers = numbers_of(table)
+        if held_out:
+            score = asked(first_steps_model(profile=True), numbers)
+        else:
+            score = left_out(table, numbers, "task")
+        loss = rivals(table, numbers)[LOSS]
+        meaning = {"score": score, "loss": np.nan_to_num(loss, nan=-np.inf)}
+        yield table.assign(held_out=held_out), {**meaning, "oracle": table["quality"].to_numpy()}
+
+
+def sweep(drawn: npt.NDArray[np.int_], score: Column, keep: float) -> Iterator[tuple[int, int]]:
+    """The place in the sweep of each candidate that is trained, and which it is."""
+    ranked: list[tuple[float, int]] = []
+    gone_on = 0
+    for place, index in enumerate(drawn):
+        own = (score[index], -place)  # of equal ones the first
+        rank = 1 + len(ranked) - bisect_left(ranked, own)
+        insort(ranked, own)
+        if goes_on(Standing(rank, place + 1, gone_on, keep * (place + 1)), keep):
+            gone_on += 1
+            yield place, int(index)
+
+
+def cost(
+    drawn: npt.NDArray[np.int_],
+    score: Column | None,
+    quality: Column,
+    budget: Column,
+    target: float,
+    keep: float,
+) -> float:
+    """Steps until a trial ends as good as the target; without a score, of random search."""
+    if score is None:
+        reached = np.flatnonzero(quality[drawn] >= target)
+        end = int(reached[0]) + 1 if len(reached) else len(drawn)
+        return float(budget[drawn[:end]].sum())
+    spent = 0.0
+    place = -1
+    for place, index in sweep(drawn, score, keep):
+        spent += budget[index]
+        if quality[index] >= target:
+            return spent + CANDIDATE * (place + 1)
+    return spent + CANDIDATE * len(drawn)
+
+
+def of_task(
+    table: pd.DataFrame, scores: dict[str, Column], rows: npt.NDArray[np.int_], sweeps: int
+) -> dict[str, object]:
+    """What each score costs in one task, over random search."""
+    quality = table["quality"].to_numpy(float)[rows]
+    budget = table["budget"].to_numpy(float)[rows]
+    rng = np.random.default_rng(0)
+    draws = rng.integers(0, len(rows), (sweeps, MOST))
+    target = float(quality[draws[:, :TRAININGS]].max(axis=1).mean())
+    found: dict[str, object] = {
+        "task": table["task"].iloc[rows[0]],
+        "held out": bool(table["held_out"].iloc[rows[0]]),
+        "trials": len(rows),
+    }
+    random = np.mean([cost(d, None, quality, budget, target, 1.0) for d in draws])
+    for keep in (1 / 4, 1 / 8):
+        for name, score in scores.items():
+            spent = [cost(d, score[rows], quality, budget, target, keep) for d in draws]
+            found[f"{name}, 1/{1 / keep:.0f}"] = float(np.mean(spent) / random)
+    return found
+
+
+def page(found: pd.DataFrame) -> str:
+    """The tables."""
+    columns = [column for column in found if "1/" in column]
+    shown = found.copy()
+    shown["ours / loss, 1/8"] = found["score, 1/8"] / found["loss, 1/8"]
+    for column in [*columns, "ours / loss, 1/8"]:
+        shown[column] = [f"{value:.2f}" for value in shown[column]]
+    shown["held out"] = ["yes" if held else "" for held in found["held out"]]
+    means = {column: f"{np.exp(np.log(found[column]).mean()):.2f}" for column in columns}
+    worst = {column: f"{found[column].max():.2f}" for column in columns}
+    over = found["score, 1/8"] / found["loss, 1/8"]
+    lines = [
+        {"over tasks": "mean (of logarithms)", **means},
+        {"over tasks": "worst", **worst},
+    ]
+    text = (
+        f"Ours over the loss after the same steps at 1/8: mean {np.exp(np.log(over).mean()):.2f}, "
+        f"worst {over.max():.2f}, at most 1 in {(over <= 1).sum()} of {len(over)} tasks. At most "
+        f"0.35 of random search in {(found['score, 1/8'] <= 0.35).sum()} of {len(found)}; the "
+        f"oracle in {(found['oracle, 1/8'] <= 0.35).sum()}."
+    )
+    about = (
+        f"Cost in optimizer steps to random search's mean best of {TRAININGS} trainings over that "
+        f"of random search; a candidate costs {CANDIDATE:g} steps, a training its budget (100 to "
+        "2,000). Scores of forests that were fitted without the task."
+    )
+    parts = ["# Rung zero in other tasks", about, markdown(pd.DataFrame(lines)), text]
+    return "\n\n".join([*parts, markdown(shown), ""])
+
+
+def main(sweeps: Annotated[int, typer.Option(help="Draws of each sweep.")] = 400) -> None:
+    """Draw and compare."""
+    rows = []
+    for table, scores in tables():
+        groups = [i for i in table.groupby("task").indices.values() if len(i) >= FEWEST]
+        for group in track(groups):
+            rows.append(of_task(table, scores, np.asarray(group), sweeps))
+    found = pd.DataFrame(rows)
+    found.to_csv(FOLDER / "other_tasks.csv", index=False)
+    (FOLDER / "other_tasks.md").write_text(page(found), encoding="utf-8")
+    print(page(found))
+
+
+if __name__ == "__main__":
+    typer.run(main)
