@@ -2,8 +2,8 @@
 
     python -m benchmarks.compute_saved.other_tasks   # some minutes
 
-Protocol: the trials of ``benchmarks/prediction/trials`` (23 tasks, each optimizer setting a trial of
-its own) are drawn from with replacement, task by task, as candidates of a sweep; which are trained
+Protocol: the trials of ``benchmarks/prediction/trials`` (23 tasks, each optimizer setting a trial
+of its own) are drawn from with replacement, task by task, as candidates of a sweep; which train
 is decided by `recent_prune.rules.rung_zero`, without random ones among them. The score of a
 development task comes from a forest that was fitted without it, that of a held-out task from the
 shipped one. What is compared is the cost in optimizer steps until a trial ends as good as random

@@ -56,8 +56,7 @@ def audited(rule: CertifiedRule, past: Sequence[PastTrial], bound: float, costs:
     """
     rows = []
     drawn = 0
-    for index, trial in enumerate(past):
-        state = rule.certify(past[: index + 1], bound)
+    for trial, state in zip(past, rule.certify_each(past, bound), strict=True):
         drawn += trial.share is not None and trial.ran
         rows.append(
             {

@@ -30,7 +30,8 @@ Waudby-Smith and Ramdas, arXiv 2010.09686 (betting).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,34 +126,62 @@ def certificate(records: Iterable[Record], tolerance: float, confidence: float) 
         tolerance: α, the share of good trials that may be lost.
         confidence: 1 − δ.
     """
+    *_, last = certificates(records, tolerance, confidence)
+    return last
+
+
+def certificates(
+    records: Iterable[Record], tolerance: float, confidence: float
+) -> Iterator[Certificate]:
+    """What a study certifies before its first record, and after each.
+
+    Args:
+        records: As in :func:`certificate`.
+        tolerance: Likewise.
+        confidence: Likewise.
+    """
     check_rates(tolerance, confidence)
     level = (1 - confidence) / 2
-    good = found = pruned = written_off = 0
+    good = found = pruned = written_off = lost = 0
     weights: list[float] = []  # of trials pruned in this phase
+
+    def state() -> Certificate:
+        return Certificate(
+            good=good,
+            found=found,
+            pruned=pruned,
+            lost=written_off + lost,
+            budget=tolerance / (1 - tolerance) * good - written_off,
+            level=level,
+        )
+
+    yield state()
     for record in records:
         good += bool(record.good)
-        if record.share is None:
-            continue
-        if not record.ran:
+        if record.share is not None and not record.ran:
             pruned += 1
-            weights.append(-math.log1p(-record.share))
-        elif record.good and record.share < 1:
+            insort(weights, -math.log1p(-record.share))
+            lost = _lost_at_most(weights, level)
+        elif record.share is not None and record.good and record.share < 1:
             found += 1
-            written_off += _lost_at_most(weights, level)
-            weights, level = [], level / 2
-    return Certificate(
-        good=good,
-        found=found,
-        pruned=pruned,
-        lost=written_off + _lost_at_most(weights, level),
-        budget=tolerance / (1 - tolerance) * good - written_off,
-        level=level,
-    )
+            written_off += lost
+            weights, level, lost = [], level / 2, 0
+        yield state()
 
 
 def _lost_at_most(weights: Sequence[float], level: float) -> int:
-    """How many of the pruned trials of a phase can have been good: Σ wᵢ < ln(1/δ)."""
-    return int(np.searchsorted(np.cumsum(np.sort(weights)), -math.log(level)))
+    """How many of the pruned trials of a phase can have been good: Σ wᵢ < ln(1/δ).
+
+    Args:
+        weights: wᵢ, the smallest first.
+        level: δ of the phase.
+    """
+    total, bound = 0.0, -math.log(level)
+    for count, weight in enumerate(weights):
+        total += weight
+        if total >= bound:
+            return count
+    return len(weights)
 
 
 def check_rates(tolerance: float, confidence: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
@@ -19,6 +19,7 @@ from recent_prune.rules.certificate import (
     calibrated_threshold,
     calibration_trials,
     certificate,
+    certificates,
     check_rates,
 )
 from recent_prune.rules.learned_score import (
@@ -301,11 +302,18 @@ class CertifiedRule:
 
     def certify(self, past: Sequence[PastTrial], bound: float) -> Certificate:
         """What a study's past certifies, with good trials as good as a bound."""
-        records = (
-            Record(trial.share, trial.ran, self.is_good(trial, bound) if trial.ended else None)
-            for trial in past
-        )
+        records = self._records(past, bound)
         return certificate(records, self.max_false_prune_rate, self.confidence)
+
+    def certify_each(self, past: Sequence[PastTrial], bound: float) -> list[Certificate]:
+        """What it certified after each of its trials, by what is known of them now."""
+        records = self._records(past, bound)
+        return list(certificates(records, self.max_false_prune_rate, self.confidence))[1:]
+
+    def _records(self, past: Sequence[PastTrial], bound: float) -> Iterator[Record]:
+        for trial in past:
+            good = self.is_good(trial, bound) if trial.ended else None
+            yield Record(trial.share, trial.ran, good)
 
     def good_bound(self, past: Sequence[PastTrial]) -> float:
         """The value from which on a trial is good."""
