@@ -5,14 +5,11 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import (
     FIFOScheduler,
-    PopulationBasedTraining,
     TrialScheduler,
 )
 
@@ -25,11 +22,11 @@ from recent_prune.ray.batches import LoadInputs, sendable
 from recent_prune.ray.gate import Gate, OnFault, Pool
 from recent_prune.ray.in_trial import CONDEMNED, METRICS, say_what_is_not_seen
 from recent_prune.ray.initialization import BuildModel, MakeTraining
-from recent_prune.ray.judging.certified import Draws, Judge
-from recent_prune.ray.judging.rung_zero import RungZero
+from recent_prune.ray.judging.choosing import decisions_of
 from recent_prune.ray.judging.situation import Decisions
 from recent_prune.ray.pool import PoolLimits, ProbePool
 from recent_prune.ray.probing import ProbeSettings, pickled
+from recent_prune.ray.run import Run
 from recent_prune.ray.tune_controller import ControllerView
 from recent_prune.rules import Rule, TrainabilityRule
 from recent_prune.rules.certified import CertifiedRule
@@ -51,11 +48,6 @@ class ReconstructionEntropyScheduler(TrialScheduler):
     Example:
         .. code-block:: python
 
-            import recent_prune as rp
-            from ray import tune
-            from recent_prune.ray import ReconstructionEntropyScheduler, build_probed_model
-
-
             def build_model(config):
                 return MLP(depth=config["depth"], gain=config["gain"])
 
@@ -65,27 +57,14 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 return rp.Training(cross_entropy, adam, budget=20 * BATCHES)
 
 
-            def train(config):
-                model = build_probed_model(build_model, config)  # the very one that was probed
-                for epoch in range(20):
-                    tune.report({"accuracy": train_one_epoch(model, config["lr"])})
-
-
-            tuner = tune.Tuner(
-                train,
-                param_space={...},
-                tune_config=tune.TuneConfig(
-                    metric="accuracy",
-                    mode="max",
-                    num_samples=100,
-                    scheduler=ReconstructionEntropyScheduler(
-                        build_model,
-                        (train_images, train_labels),
-                        training=training,
-                        wrapped=tune.schedulers.ASHAScheduler(),
-                    ),
-                ),
+            scheduler = ReconstructionEntropyScheduler(
+                build_model,
+                (train_images, train_labels),
+                training=training,
+                wrapped=tune.schedulers.ASHAScheduler(),
             )
+            # The trainable gets the very model that was probed: build_probed_model(build_model, …)
+            tune.Tuner(train, tune_config=tune.TuneConfig(scheduler=scheduler, …), …).fit()
 
     Trials are held in the state PENDING, so Tune samples no further ahead than without the gate.
     HyperBand and synchronous PBT compare all trials that they know, so they get those that were
@@ -217,7 +196,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         self._on_fault: OnFault = on_fault
         self._keep, self._explore, self._deadline_s = keep, explore, deadline_s
         self._wrapped: TrialScheduler = wrapped or FIFOScheduler()
-        self._run = _Run()
+        self._run = Run()
 
     def __repr__(self) -> str:
         """With the wrapped scheduler."""
@@ -225,7 +204,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
 
     def __getstate__(self) -> dict[str, Any]:
         """What was given at construction; a restored run finds its verdicts on file."""
-        return {**vars(self), "_run": _Run()}
+        return {**vars(self), "_run": Run()}
 
     @property
     def metric(self) -> str | None:
@@ -253,7 +232,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             self._run.known.add(trial.trial_id)
             self._wrapped.on_trial_add(self._view(controller), trial)
             return
-        if self._completes_configurations():
+        if tune_controller.completes_configurations(self._wrapped):
             self._wrapped.on_trial_add(self._view(controller), trial)
         gate.hold(trial)
 
@@ -291,10 +270,12 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         if self._run.gate is not None:
             for trial in self._run.gate.step():
                 self._run.known.add(trial.trial_id)
-                if not self._completes_configurations():
+                if not tune_controller.completes_configurations(self._wrapped):
                     self._wrapped.on_trial_add(self._view(controller), trial)
                 tune_controller.let_go(self._run.controller, trial)
-            if self._run.gate.undecided and self._would_halve_too_early(controller):
+            if self._run.gate.undecided and tune_controller.would_halve_too_early(
+                self._wrapped, self._view(controller)
+            ):
                 return None
         return self._wrapped.choose_trial_to_run(self._view(controller))
 
@@ -334,7 +315,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             )
             if self._keep < 1:
                 tune_controller.sample_ahead(controller, math.ceil(2 / self._keep))
-        self._run = _Run(controller, gate)
+        self._run = Run(controller, gate)
 
     def _make_pool(self) -> Pool | None:
         if self._settings is None:
@@ -342,56 +323,17 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         return ProbePool(self._settings, self._limits, gives_up=self._on_fault == "run")
 
     def _make_decisions(self) -> Decisions | None:
-        metric = self._metric or self.metric
-        mode = self._mode or tune_controller.mode_of(self._wrapped)
-        if self._keep < 1:
-            known = isinstance(metric, str) and metric != DEFAULT_METRIC and mode in ("max", "min")
-            return RungZero(self._keep, self._explore, metric if known else None, mode)
-        if self._certified is None:
-            return None
-        if not isinstance(metric, str) or metric == DEFAULT_METRIC or mode not in ("max", "min"):
-            raise ValueError(
-                "CertifiedRule needs one metric and its mode, in TuneConfig or of the wrapped "
-                f"scheduler, but got {metric!r} and {mode!r}."
-            )
-        if tune_controller.waits_for_all(self._wrapped):
-            logger.warning(
-                "recent_prune: %s wants all trials at once, before any has shown whether it is "
-                "good, so CertifiedRule will have all condemned ones run.",
-                type(self._wrapped).__name__,
-            )
-        rule = self._certified.towards("maximize" if mode == "max" else "minimize")
-        return Draws(Judge(rule, metric))
-
-    def _completes_configurations(self) -> bool:
-        """Whether the wrapped scheduler samples what the model may be built from."""
-        return isinstance(tune_controller.innermost(self._wrapped), PopulationBasedTraining)
-
-    def _would_halve_too_early(self, controller: Any) -> bool:
-        """Whether nothing runs or waits, which BOHB takes for a bracket that will not be filled."""
-        live = self._view(controller).get_live_trials()
-        busy = any(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in live)
-        return tune_controller.is_bohb(self._wrapped) and not busy
+        return decisions_of(
+            self._certified,
+            self._keep,
+            self._explore,
+            self._metric or self.metric,
+            self._mode or tune_controller.mode_of(self._wrapped),
+            self._wrapped,
+        )
 
     def _knows(self, trial: Trial) -> bool:
         return trial.trial_id in self._run.known
 
     def _view(self, controller: Any) -> Any:
         return ControllerView(controller, self._knows)
-
-
-@dataclass
-class _Run:
-    """What belongs to one run.
-
-    Attributes:
-        controller: Tune's.
-        gate: None where nothing is held.
-        known: Trials that the wrapped scheduler knows.
-        condemned: Trials that condemned themselves.
-    """
-
-    controller: Any = None
-    gate: Gate | None = None
-    known: set[str] = field(default_factory=set)
-    condemned: set[str] = field(default_factory=set)

@@ -213,6 +213,23 @@ def is_bohb(scheduler: TrialScheduler) -> bool:
     return isinstance(innermost(scheduler), HyperBandForBOHB)
 
 
+def completes_configurations(scheduler: TrialScheduler) -> bool:
+    """Whether a scheduler samples what the model may be built from."""
+    return isinstance(innermost(scheduler), PopulationBasedTraining)
+
+
+def would_halve_too_early(scheduler: TrialScheduler, controller: Any) -> bool:
+    """Whether nothing runs or waits, which BOHB takes for a bracket that will not be filled.
+
+    Args:
+        scheduler: That is wrapped.
+        controller: As it sees it.
+    """
+    live = controller.get_live_trials()
+    busy = any(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in live)
+    return is_bohb(scheduler) and not busy
+
+
 def tell_optuna(controller: Any, trial_id: str, violation: float) -> None:
     """Tell the graded violation to the Optuna trial behind a trial, if there is one."""
     searcher = _optuna_search(controller)
