@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from recent_prune.rules.forest import Answer, Forest
 from recent_prune.rules.profile_numbers import (
@@ -63,27 +63,33 @@ TORN = 100.0
 loss had risen above that of a constant prediction (beyond 55: none of 14 to half of the best)."""
 
 
+Target = Literal["reach", "rank"]
+"""What a forest predicts of a trial: how far it comes, which is judged, or the share of the other
+trials of its task that it leaves behind, by which a sweep is ranked."""
+
+
 @cache
-def first_steps_model(*, profile: bool) -> Forest:
+def first_steps_model(target: Target, *, profile: bool) -> Forest:
     """A forest that comes with the package, from ``benchmarks/prediction/trials/fit.py``.
 
     Args:
+        target: What it predicts.
         profile: Whether the one that also looks at the profile after the steps, or the one that
             looks at the steps alone.
     """
-    text = files("recent_prune.rules").joinpath("first_steps.json").read_text(encoding="utf-8")
+    file = files("recent_prune.rules").joinpath(f"first_steps_{target}.json")
     name = "steps and profile" if profile else "steps alone"
-    return Forest.from_dict(json.loads(text)[name])
+    return Forest.from_dict(json.loads(file.read_text(encoding="utf-8"))[name])
 
 
-def predicted_reach(result: ProbeResult, steps: FirstSteps) -> float:
-    """How far the trial will come, in [0, 1]; −∞ for one that is dead or broken."""
+def predicted_rank(result: ProbeResult, steps: FirstSteps) -> float:
+    """Share of the other trials that it will leave behind; −∞ for one that is dead or broken."""
     if _certain(result, steps) is not None:
         return -math.inf
-    return _asked(result, steps, steps.budget or TYPICAL_BUDGET).mean
+    return _asked("rank", result, steps, steps.budget or TYPICAL_BUDGET).mean
 
 
-def _asked(result: ProbeResult, steps: FirstSteps, budget: int | None) -> Answer:
+def _asked(target: Target, result: ProbeResult, steps: FirstSteps, budget: int | None) -> Answer:
     """What the forests say: by the profile as well, where that is like those that were fitted."""
     numbers = step_numbers(steps, budget)
     floors = result.retained_by_floor[-1] if result.retained_by_floor else ()
@@ -95,11 +101,11 @@ def _asked(result: ProbeResult, steps: FirstSteps, budget: int | None) -> Answer
             result.gram_entropy[-1],
             result.activation_rms[-1],
         )
-        answer = first_steps_model(profile=True)({**numbers, **after})
+        answer = first_steps_model(target, profile=True)({**numbers, **after})
         known = not any(map(math.isnan, after.values()))
         if known and not set(after) & set(answer.outside):
             return answer
-    return first_steps_model(profile=False)(numbers)
+    return first_steps_model(target, profile=False)(numbers)
 
 
 def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
@@ -122,7 +128,7 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
         )
     # Without a budget, as if there were time enough.
     numbers = step_numbers(steps)
-    answer = _asked(result, steps, steps.budget)
+    answer = _asked("reach", result, steps, steps.budget)
     unseen = [name for name in answer.outside if name in GUARDED]
     if unseen:
         return _kept(

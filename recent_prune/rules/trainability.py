@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recent_prune.rules.first_steps import judge_steps, predicted_reach
+from recent_prune.rules.first_steps import judge_steps, predicted_rank
 from recent_prune.rules.profile_numbers import (
     LARGEST,
     about,
@@ -116,12 +116,13 @@ class TrainabilityRule:
         """Rank the trials of one sweep: higher is better.
 
         Returns:
-            With first steps the predicted reach, in [0, 1]; without, the log-odds (nats) that an
-            initialization trains. −∞ if it is dead or broken. The two are not comparable with each
-            other.
+            With first steps the share of the other trials of a sweep that it is predicted to leave
+            behind, in [0, 1], by forests of ``benchmarks/prediction/trials``; without, the log-odds
+            (nats) that an initialization trains. −∞ if it is dead or broken. The two are not
+            comparable with each other.
         """
         if result.steps is not None:
-            return predicted_reach(result, result.steps)
+            return predicted_rank(result, result.steps)
         if result.nonfinite_layer is not None:
             return -math.inf
         return log_odds(profile_numbers(result))

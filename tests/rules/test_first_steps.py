@@ -5,7 +5,7 @@ import math
 import pytest
 
 from recent_prune.rules import Cause, TrainabilityRule
-from recent_prune.rules.first_steps import GUARDED, first_steps_model, required_reach
+from recent_prune.rules.first_steps import GUARDED, Target, first_steps_model, required_reach
 from recent_prune.rules.step_numbers import NUMBERS, PROFILE_NUMBERS, step_numbers
 from tests.rules.results import result
 from tests.rules.steps import steps
@@ -39,9 +39,11 @@ STALLED = steps(
 
 
 def test_the_model_that_comes_with_the_package() -> None:
-    assert first_steps_model(profile=False).names == NUMBERS
-    assert first_steps_model(profile=True).names == (*NUMBERS, *PROFILE_NUMBERS)
-    assert len(first_steps_model(profile=True).trees) == 100
+    targets: tuple[Target, ...] = ("reach", "rank")
+    for target in targets:
+        assert first_steps_model(target, profile=False).names == NUMBERS
+        assert first_steps_model(target, profile=True).names == (*NUMBERS, *PROFILE_NUMBERS)
+        assert len(first_steps_model(target, profile=True).trees) == 100
     assert set(GUARDED) <= set(NUMBERS)
 
 
@@ -165,7 +167,9 @@ def test_score_ranks() -> None:
     )
     assert good > max(diverged, stalled)
     assert rule.score(result([0.7, 0.6], steps=steps(nonfinite_step=1))) == -math.inf
-    assert good == pytest.approx(first_steps_model(profile=False)(step_numbers(steps())).mean)
+    assert good == pytest.approx(
+        first_steps_model("rank", profile=False)(step_numbers(steps())).mean
+    )
 
 
 def test_a_stricter_rule_condemns_more() -> None:
