@@ -44,7 +44,7 @@ from benchmarks.compute_saved.outcome import CLOSE, UNITS, cost_to, outcome
 from benchmarks.compute_saved.spaces import SPACES
 from benchmarks.compute_saved.table import Trained, load
 from recent_prune import TrainabilityRule
-from tests.ray.simulation import START_S
+from tests.ray.simulated_actors import START_S
 
 FOLDER = Path(__file__).parent
 SEEDS = 20

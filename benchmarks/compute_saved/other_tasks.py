@@ -3,13 +3,13 @@
     python -m benchmarks.compute_saved.other_tasks   # some minutes
 
 Protocol: the trials of ``benchmarks/prediction/trials`` (23 tasks, each optimizer setting a trial
-of its own) are drawn from with replacement, task by task, as candidates of a sweep; which train
-is decided by `recent_prune.rules.rung_zero`, with 5 % of the others at random, and turned down where
+of its own) are drawn from with replacement, task by task, as candidates of a sweep; which train is
+decided by `recent_prune.rules.rung_zero`, with 5 % of the others at random, and turned down where
 it does not hold. The score of a development task comes from a forest that was fitted without it,
-that of a held-out task from the shipped one. What is compared is the cost in optimizer steps until a
-trial ends as good as random search's mean best of 12 trainings: a training costs its budget, a
-candidate `CANDIDATE` steps, as ``benchmarks/probe_cost`` measured. 200 draws of each sweep, the same
-for all methods; ratios of means, and the mean of their logarithms over tasks.
+that of a held-out task from the shipped one. What is compared is the cost in optimizer steps until
+a trial ends as good as random search's mean best of 12 trainings: a training costs its budget, a
+candidate `CANDIDATE` steps, as ``benchmarks/probe_cost`` measured. 200 draws of each sweep, the
+same for all methods; ratios of means, and the mean of their logarithms over tasks.
 
 The question, written down before it was run: is the cost at most 0.35 of random search's in each
 task, at most that of the loss after the same steps in each, and at most 0.8 of it in the mean?
