@@ -25,6 +25,7 @@ import torch
 from ray import cloudpickle
 
 from recent_prune.ray.judging.outcome import Candidate, Outcome
+from recent_prune.ray.limits import PoolLimits
 from recent_prune.ray.probing import ProbeSettings, described, probe_batch
 
 logger = logging.getLogger(__name__)
@@ -45,9 +46,10 @@ FAILED_STARTS = 3
 class ProbeActor:
     """Holds the inputs and probes batches."""
 
-    def __init__(self, settings: bytes, on_gpu: bool) -> None:
+    def __init__(self, settings: bytes, accelerated: bool) -> None:
         self._pickled = settings
-        self._device = "cuda" if on_gpu and torch.cuda.is_available() else "cpu"
+        found = torch.accelerator.current_accelerator(check_available=True) if accelerated else None
+        self._device = "cpu" if found is None else found.type
 
     def load(self) -> None:
         """Get ready; not in the constructor, whose errors Ray reports as a dead actor."""
@@ -60,63 +62,6 @@ class ProbeActor:
 
 
 _REMOTE: Any = ray.remote(ProbeActor)
-
-
-def _options(resources: dict[str, float]) -> dict[str, Any]:
-    """Resources as an actor's options."""
-    custom = dict(resources)
-    return {
-        "num_cpus": custom.pop("CPU", 0),
-        "num_gpus": custom.pop("GPU", 0),
-        "memory": custom.pop("memory", None),
-        "resources": custom,
-        "max_restarts": 0,
-    }
-
-
-@dataclass(frozen=True)
-class PoolLimits:
-    """How much probing may take.
-
-    Attributes:
-        actors: Probe actors at a time, at most.
-        resources: Of one of them, as Ray names them, e.g. ``{"CPU": 1}`` or ``{"GPU": 0.25}``.
-        batch_size: Candidates that an actor gets at a time, at most.
-        timeout_s: Seconds for a batch.
-        start_timeout_s: Seconds for an actor to start, waiting for its resources included.
-        idle_s: Seconds after which idle actors are released.
-    """
-
-    actors: int
-    resources: dict[str, float]
-    batch_size: int
-    timeout_s: float
-    start_timeout_s: float
-    idle_s: float
-
-    def __post_init__(self) -> None:
-        for argument, count in {"probe_actors": self.actors, "batch_size": self.batch_size}.items():
-            if not isinstance(count, int) or count < 1:
-                raise ValueError(
-                    f"`{argument}` must be a whole number of at least 1, but got {count!r}."
-                )
-        for argument in ("timeout_s", "start_timeout_s", "idle_s"):
-            if not getattr(self, argument) > 0:
-                raise ValueError(
-                    f"`{argument}` must be positive seconds, but got {getattr(self, argument)!r}."
-                )
-        for name, amount in self.resources.items():
-            meant = name.removeprefix("num_").removesuffix("s").upper()
-            if meant in ("CPU", "GPU") and name != meant:
-                raise ValueError(f"`probe_resources` has {name!r}; Ray calls it {meant!r}.")
-            if not amount >= 0:
-                raise ValueError(
-                    f"`probe_resources` must not be negative, but got {name}={amount!r}."
-                )
-            if amount > 1 and amount != int(amount):
-                raise ValueError(
-                    f"`probe_resources` above 1 must be whole numbers, but got {name}={amount!r}."
-                )
 
 
 @dataclass
@@ -236,8 +181,8 @@ class ProbePool:
         return batch
 
     def _start(self) -> None:
-        actor: Any = _REMOTE.options(**_options(self._limits.resources)).remote(
-            self._settings, bool(self._limits.resources.get("GPU"))
+        actor: Any = _REMOTE.options(**self._limits.options).remote(
+            self._settings, self._limits.accelerated
         )
         self._workers.append(_Worker(actor, actor.__ray_ready__.remote(), time.monotonic()))
         self._last_work = time.monotonic()

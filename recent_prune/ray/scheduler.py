@@ -24,7 +24,8 @@ from recent_prune.ray.in_trial import CONDEMNED, METRICS, say_what_is_not_seen
 from recent_prune.ray.initialization import BuildModel, MakeTraining
 from recent_prune.ray.judging.choosing import decisions_of
 from recent_prune.ray.judging.situation import Decisions
-from recent_prune.ray.pool import PoolLimits, ProbePool
+from recent_prune.ray.limits import PoolLimits
+from recent_prune.ray.pool import ProbePool
 from recent_prune.ray.probing import ProbeSettings, pickled
 from recent_prune.ray.run import Run
 from recent_prune.ray.tune_controller import ControllerView
