@@ -2,22 +2,32 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# A worker that is restarted would never be given what is left: xdist gives it finished files.
-RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --max-worker-restart 0
+# In what order, and on which of the two, tests/scheduling.py says. A worker that is restarted would
+# never be given what is left: xdist gives it finished files.
+RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --max-worker-restart 0
 
-.PHONY: demo test lint types docs help clean
+.PHONY: demo test test-slow test-all lint types docs figures help clean
 
 help:
 	@echo "make demo   set up, then run an Optuna study with and without the pruner (2 min)"
-	@echo "make test   set up, then lint, type check and test"
+	@echo "make test   set up, then lint, type check and test (6 min)"
+	@echo "make test-all  as well what is slow, and more examples of random tests"
 	@echo "make docs   set up, then build the documentation: docs/_build/html/index.html"
+	@echo "make figures  set up, then write the figures in README and docs anew, from the result files"
 	@echo "make clean  remove the environment, the built pages and what the demo wrote"
 
 demo: $(VENV)/installed-demo
 	$(BIN)/recent-prune demo
 
 test: lint types
-	$(RUN_TESTS)
+	$(RUN_TESTS) -m "not slow"
+
+# What test-all has besides test.
+test-slow: $(VENV)/installed-dev
+	$(RUN_TESTS) -m "slow or hypothesis" --hypothesis-profile thorough
+
+test-all: lint types
+	$(RUN_TESTS) --hypothesis-profile thorough
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
@@ -28,6 +38,9 @@ types: $(VENV)/installed-dev
 
 docs: $(VENV)/installed-docs
 	$(BIN)/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+
+figures: $(VENV)/installed-dev
+	$(BIN)/python -m docs.figures
 
 # installed-EXTRA marks an environment that holds the package with that extra.
 $(VENV)/installed-%: pyproject.toml constraints.txt

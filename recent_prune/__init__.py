@@ -12,8 +12,9 @@ this package, ``probe`` is the function).
 from typing import TYPE_CHECKING, Any
 
 from recent_prune import networks
+from recent_prune.preflight import Limits, PreflightResult, preflight
 from recent_prune.probe import Cascade, ProbeResult, Ridge, Training, probe, probe_many
-from recent_prune.rules import SaturationRule, TrainabilityRule, Verdict
+from recent_prune.rules import PreflightRule, SaturationRule, TrainabilityRule, Verdict
 
 __version__ = "0.1.0"
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Cascade",
     "CertifiedRule",
+    "Limits",
+    "PreflightResult",
+    "PreflightRule",
     "ProbeResult",
     "Ridge",
     "SaturationRule",
@@ -30,6 +34,7 @@ __all__ = [
     "Training",
     "Verdict",
     "networks",
+    "preflight",
     "probe",
     "probe_many",
 ]

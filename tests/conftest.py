@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import socket
@@ -15,17 +16,31 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 import pytest
+import sqlalchemy
 import torch
 from torch import Tensor
+from xdist.remote import Producer
 
 from recent_prune.data import load_digits, load_mnist
+from tests.processes import do_not_wait_for_the_disk
+from tests.scheduling import Scheduling, has_ray
 
 # Timings on shared machines are no property of the code.
-hypothesis.settings.register_profile("default", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=10)
+hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=100)
 hypothesis.settings.load_profile("default")
 
 Reference = dict[str, npt.NDArray[np.float64]]
 HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not has_ray(item.nodeid))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -44,6 +59,11 @@ def _quiet_optuna() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     yield
     optuna.logging.set_verbosity(optuna.logging.INFO)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _quick_sqlite() -> None:
+    do_not_wait_for_the_disk()
 
 
 @pytest.fixture(scope="session")
@@ -69,8 +89,8 @@ def mnist() -> Tensor:
     return load_mnist(root).train
 
 
-@pytest.fixture
-def postgresql() -> Iterator[str]:
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
     """The URL of a PostgreSQL server of our own, where Debian's package is installed."""
     binaries = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not binaries:
@@ -92,7 +112,21 @@ def postgresql() -> Iterator[str]:
     options = f"-h 127.0.0.1 -p {port} -k {folder} -c fsync=off"
     run("pg_ctl", "start", "-w", "-o", options, "-l", str(folder / "log"))
     try:
-        yield f"postgresql+psycopg2://tester@127.0.0.1:{port}/postgres"
+        yield f"postgresql+psycopg2://tester@127.0.0.1:{port}"
     finally:
         run("pg_ctl", "stop", "-w", "-m", "immediate")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+_databases = itertools.count()
+
+
+@pytest.fixture
+def postgresql(postgresql_server: str) -> str:
+    """The URL of an empty database on that server."""
+    name = f"test{next(_databases)}"
+    engine = sqlalchemy.create_engine(f"{postgresql_server}/postgres", isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE DATABASE {name}"))
+    engine.dispose()
+    return f"{postgresql_server}/{name}"

@@ -2,7 +2,8 @@
 
 A fenced block of Python is run in the namespace of its page, unless its first line is a comment
 with a file's name (``# my_model.py``): then that file is written. Of a block of shell the lines
-that begin with ``recent-prune`` are run. A block of text behind either is what was printed.
+that begin with ``recent-prune`` are run. A block of text behind either is what was printed. A page
+that begins with ``<!-- continues: start_model -->`` goes on with what that page has defined.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from recent_prune.cli import app
 from recent_prune.cli.probe import UNTRAINABLE
 
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
+CONTINUES = re.compile(r"<!-- continues: (\w+) -->\n")
 FILE = re.compile(r"# (\w+\.py)\n")
 WIDTH = 80
 """Of the terminal that is shown."""
@@ -69,6 +71,13 @@ class Ran:
     block: Block
     printed: str
     names: dict[str, object]
+
+
+def whole(path: Path) -> str:
+    """The text of a page, behind that of the page that it continues."""
+    text = path.read_text(encoding="utf-8")
+    earlier = CONTINUES.match(text)
+    return text if earlier is None else whole(path.with_name(f"{earlier[1]}.md")) + text
 
 
 def blocks(page: str) -> list[Block]:

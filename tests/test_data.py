@@ -69,20 +69,35 @@ def test_missing_fashion_mnist_names_the_folder(
         load_fashion_mnist(tmp_path)
 
 
-@pytest.mark.parametrize(("grey", "channels"), [(True, 1), (False, 3)])
-def test_image_folder(grey: bool, channels: int, tmp_path: Path) -> None:
+def pets(tmp_path: Path) -> Path:
+    """A folder of images."""
     for part, level in (("train", 255), ("test", 0)):
         for label in ("cat", "dog"):
             folder = tmp_path / "pets" / part / label
             folder.mkdir(parents=True)
             for number in range(2):
                 Image.new("RGB", (5, 4), (level, level, level)).save(folder / f"{number}.png")
-    images = load_image_folder(tmp_path / "pets", grey=grey)
+    return tmp_path / "pets"
+
+
+@pytest.mark.parametrize(("grey", "channels"), [(True, 1), (False, 3)])
+def test_image_folder(grey: bool, channels: int, tmp_path: Path) -> None:
+    images = load_image_folder(pets(tmp_path), grey=grey)
     assert images.name == "pets"
     assert images.train.shape == images.test.shape == (4, channels, 4, 5)
     assert images.train.min() == 1
     assert images.test.max() == 0
     assert sorted(images.train_labels.tolist()) == [0, 0, 1, 1]
+
+
+def test_paths_may_be_strings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    expected = load_image_folder(pets(tmp_path))
+    for path in (str(tmp_path / "pets"), "~/pets"):
+        assert torch.equal(load_image_folder(path).train, expected.train)
+    monkeypatch.setattr("torchvision.datasets.MNIST.mirrors", [])
+    with pytest.raises(RuntimeError, match=f"MNIST is not in {tmp_path}/nowhere "):
+        load_mnist("~/nowhere")
 
 
 def test_image_folder_that_is_not_there(tmp_path: Path) -> None:

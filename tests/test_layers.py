@@ -14,13 +14,21 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "recent_prune"
 ALLOWED = {
     "probe": {"torch", "numpy", "rich", "recent_prune.probe"},  # rich for a progress bar, if there
-    "rules": {"numpy", "scipy", "recent_prune.probe", "recent_prune.rules"},
+    "preflight": {"torch", "recent_prune.probe", "recent_prune.preflight"},
+    "rules": {
+        "numpy",
+        "scipy",
+        "recent_prune.preflight",
+        "recent_prune.probe",
+        "recent_prune.rules",
+    },
     "optuna": {
         "numpy",
         "torch",
         "optuna",
         "pandas",
         "recent_prune.audit",
+        "recent_prune.preflight",
         "recent_prune.probe",
         "recent_prune.rules",
         "recent_prune.optuna",
@@ -49,7 +57,7 @@ ALLOWED = {
         "recent_prune.report",
     },
 }
-"""Beyond the standard library. The rules import the probe's result for its type alone."""
+"""Beyond the standard library. The rules import the results that they judge for their types."""
 
 
 def imported(file: Path) -> Iterator[str]:

@@ -105,10 +105,10 @@ def cost(score: Column, quality: Column, budget: Column, target: float, keep: fl
             continue
         spent += budget[place]
         if quality[place] >= target:
-            return spent + CANDIDATE * (place + 1)
+            return float(spent + CANDIDATE * (place + 1))
         (first if best else others).append((float(quality[place]),))
         share = turned_down(keep, worth(first, others))
-    return spent + CANDIDATE * len(score)
+    return float(spent + CANDIDATE * len(score))
 
 
 def of_task(
@@ -139,7 +139,7 @@ def of_task(
 
 def page(found: pd.DataFrame) -> str:
     """The tables."""
-    columns = [column for column in found if "1/" in column]
+    columns = [str(column) for column in found if "1/" in str(column)]
     shown = found.copy()
     shown["ours / loss, 1/8"] = found["score, 1/8"] / found["loss, 1/8"]
     for column in [*columns, "ours / loss, 1/8"]:

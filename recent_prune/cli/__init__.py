@@ -6,7 +6,9 @@ import typer
 
 from recent_prune.cli.audit import audit
 from recent_prune.cli.demo import demo
+from recent_prune.cli.info import info
 from recent_prune.cli.map import map_
+from recent_prune.cli.preflight import preflight
 from recent_prune.cli.probe import probe
 from recent_prune.cli.report import report
 
@@ -23,7 +25,9 @@ def main(
 
 
 app.command()(probe)
+app.command()(preflight)
 app.command("map")(map_)
 app.command()(report)
 app.command()(audit)
 app.command()(demo)
+app.command()(info)

@@ -19,7 +19,8 @@ from recent_prune.probe.result import spread
 from recent_prune.rules import Verdict, summary
 
 CONSTRAINT = "recent_prune"
-"""Name of the constraint that carries the graded violation, e.g. 0.42."""
+"""Name of the constraint that carries the graded violation, e.g. 0.42; where candidates are ranked,
+see :func:`recent_prune.rules.rung_zero.constraint`."""
 TRIAL = "recent_prune:trial"
 """Number of the trial that was probed, e.g. 17; tells a retried trial's copy from its own."""
 TRAINABLE = "recent_prune:trainable"
@@ -79,6 +80,15 @@ STOPPED = "recent_prune:stopped"
 RECONSTRUCTIONS = "recent_prune:reconstructions"
 """Of the samples asked for, 8 bits a feature, see :mod:`recent_prune.optuna.stored_images`."""
 
+PREFLIGHT = "recent_prune:preflight"
+"""What a training step takes, and what there is, e.g. {"memory": 211812352, "free": 8000000000,
+"capacity": 8000000000, "batch": 128, "operations": 93000000000, "method": "traced",
+"step_seconds": 0.21, "training_seconds": 640.0, "trial": 17}, bytes and seconds; or {"fault": "…"}
+where it failed. Only with ``probe_trial(…, preflight=…)``."""
+OUT_OF_MEMORY = "recent_prune:out_of_memory"
+"""Of a trial that ran out of memory all the same, e.g. {"estimate": 7100000000,
+"available": 8000000000, "told": "Out of memory: …", "trial": 17}."""
+
 FEATURES = "recent_prune:features"
 """What a certified rule learns from, below 300 bytes, e.g. {"score": 0.29, "depth": 3.4, …}."""
 SCORE = "recent_prune:score"
@@ -126,6 +136,19 @@ def of_failure(number: int, fault: str, verdict: Verdict, seconds: float) -> dic
     return {
         FAULT: fault,
         REASON: one_line(verdict.reason),
+        VIOLATION: verdict.violation,
+        SECONDS: seconds,
+        TRIAL: number,
+        TRAINABLE: verdict.trainable,
+    }
+
+
+def of_preflight(number: int, verdict: Verdict, seconds: float) -> dict[str, Any]:
+    """The user attributes of a trial that was condemned before it was probed."""
+    return {
+        REASON: one_line(verdict.reason),
+        CAUSE: None if verdict.cause is None else str(verdict.cause),
+        ADVICE: None if verdict.advice is None else one_line(verdict.advice),
         VIOLATION: verdict.violation,
         SECONDS: seconds,
         TRIAL: number,
@@ -192,6 +215,7 @@ def _gradients(gradients: GradientProfile) -> Mapping[str, Sequence[float | None
 def _steps(steps: FirstSteps) -> Mapping[str, Any]:
     known = asdict(steps)
     for name, most in (
+        ("step_seconds", STORED_STEPS),
         ("losses", STORED_STEPS),
         ("gradient_norms", STORED_STEPS),
         ("update_ratios", PROFILE_LAYERS),

@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import optuna
 from optuna.study import Study
-from optuna.trial import BaseTrial, FixedTrial, FrozenTrial, Trial
+from optuna.trial import BaseTrial, FixedTrial, FrozenTrial
 from torch import Tensor, nn
 
 from recent_prune.optuna import attributes, rung_zero, stored_images
 from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.distributed import is_shared, judged_by_the_first, study_of
+from recent_prune.optuna.preflight import Ahead, ahead
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
+from recent_prune.optuna.storing import caller, store, warn_if_nobody_prunes
+from recent_prune.preflight import Limits
 from recent_prune.probe import ProbeResult, Training
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.rung_zero import score_of
 
 # Below Optuna's own, for its handler and verbosity: others would not be shown.
 logger = optuna.logging.get_logger(f"optuna.{__name__}")
-
-PACKAGE = "recent_prune."
 
 
 def probe_trial(
@@ -43,6 +44,7 @@ def probe_trial(
     reconstruct: Tensor | None = None,
     training: Training | None = None,
     call: Call | None = None,
+    preflight: Limits | None = None,
     rtol: float = 0.005,
     seed: int = 0,
 ) -> Verdict:
@@ -90,6 +92,10 @@ def probe_trial(
             optimizer, and the steps of its full training. Without it learning rate and optimizer
             are not looked at, which is logged once. Default: none.
         call: As in :func:`recent_prune.probe.probe`.
+        preflight: What the trial may take: before it is probed, it is estimated whether a training
+            step fits, and after the first steps, how long the full training takes; a trial that is
+            surely too large, or too slow, is condemned. Needs ``training``. Of a model that is not
+            built yet, see :func:`preflight_trial`. Default: neither is looked at.
         rtol: As in :func:`recent_prune.probe.probe`.
         seed: As in :func:`recent_prune.probe.probe`.
 
@@ -110,6 +116,12 @@ def probe_trial(
     if training is None:
         _say_what_is_not_seen()
 
+    early = None
+    if preflight is not None:
+        early = ahead(trial, model, inputs, training, preflight, call=call, seed=seed)
+        if not early.verdict.trainable:
+            return early.verdict
+
     def judge(own: BaseTrial | None) -> Verdict:
         _check_rung(own, training)
         run = ready(
@@ -123,13 +135,16 @@ def probe_trial(
             rtol=rtol,
             seed=seed,
         )
-        return _judged(run, own, rule)
+        return _judged(run, own, rule, early)
 
     return judged_by_the_first(trial, judge) if is_shared(trial) else judge(trial)
 
 
 def _judged(
-    run: Callable[[], ProbeResult], trial: BaseTrial | None, rule: Rule | CertifiedRule | None
+    run: Callable[[], ProbeResult],
+    trial: BaseTrial | None,
+    rule: Rule | CertifiedRule | None,
+    early: Ahead | None = None,
 ) -> Verdict:
     """Probe, judge and store; without a trial, on a process that has no say, only probe."""
     start = time.perf_counter()
@@ -138,8 +153,8 @@ def _judged(
     except optuna.TrialPruned:  # the user's own code does so
         raise
     except Exception as error:
-        return _kept(trial, error, time.perf_counter() - start)
-    warn_of_noise(result.redundancy, stacklevel=_caller() + 1)
+        return _kept(trial, error, time.perf_counter() - start, early)
+    warn_of_noise(result.redundancy, stacklevel=caller() + 1)
     if trial is None:
         return Verdict(True, 0.0, "Another process judges.")
     chosen = rule or _rule_of(trial)
@@ -148,13 +163,17 @@ def _judged(
         verdict, written = judge_in_study(chosen, trial, result), attributes.OF_CERTIFIED
     else:
         verdict = chosen(result)
+    timed: dict[str, Any] = {}
+    if early is not None:
+        written = (*written, attributes.PREFLIGHT)
+        verdict, timed = early.after(result, verdict)
     ranked = _ranked(trial, chosen, result)
     if ranked and verdict.trainable:
         verdict = replace(verdict, reason=f"{rung_zero.reason(ranked)} {verdict.reason}")
     known = attributes.to_attributes(trial.number, result, verdict)
-    _store(trial, verdict, {**ranked, **known}, written)
+    store(trial, verdict, {**timed, **ranked, **known}, written)
     if not verdict.trainable:
-        _warn_if_nobody_prunes(trial)
+        warn_if_nobody_prunes(trial)
     return verdict
 
 
@@ -189,31 +208,23 @@ def _ranked(trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult) -
     if found is None or isinstance(rule, CertifiedRule):
         return {}
     study, pruner = found
-    score = rung_zero.score_of(rule, result)
+    score = score_of(rule, result)
     return rung_zero.judged(study, trial.number, score, pruner.keep, pruner.explore)
 
 
-def _kept(trial: BaseTrial | None, error: Exception, seconds: float) -> Verdict:
+def _kept(
+    trial: BaseTrial | None, error: Exception, seconds: float, early: Ahead | None
+) -> Verdict:
     """A trial whose probe failed is kept, and says why."""
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     fault = attributes.one_line(f"{type(error).__name__}: {error}{notes}")
     verdict = Verdict(True, 0.0, f"It could not be judged: {fault}")
     if trial is not None:
         failure = attributes.of_failure(trial.number, fault, verdict, seconds)
-        _store(trial, verdict, failure)
+        store(trial, verdict, failure, () if early is None else (attributes.PREFLIGHT,))
     message = f"The probe failed, so the trial is kept unjudged: {fault}"
-    warnings.warn(message, stacklevel=_caller())
+    warnings.warn(message, stacklevel=caller())
     return verdict
-
-
-def _store(
-    trial: BaseTrial, verdict: Verdict, known: Mapping[str, Any], written: Sequence[str] = ()
-) -> None:
-    """Write attributes and constraint; of a trial that this one retries, nothing is left."""
-    _set_constraint(trial, verdict.violation)
-    stale = attributes.stale(trial.user_attrs, {*known, *written})
-    for key, value in {**stale, **known}.items():
-        trial.set_user_attr(key, value)
 
 
 def _rule_of(trial: BaseTrial) -> Rule | CertifiedRule:
@@ -224,22 +235,9 @@ def _rule_of(trial: BaseTrial) -> Rule | CertifiedRule:
         warnings.warn(
             f"The study of this {type(trial).__name__} is not known, so TrainabilityRule judges, "
             "whatever the rule of its pruner: give probe_trial(…, rule=…).",
-            stacklevel=_caller(),
+            stacklevel=caller(),
         )
     return TrainabilityRule()
-
-
-def _warn_if_nobody_prunes(trial: BaseTrial) -> None:
-    if not isinstance(trial, Trial) or len(trial.study.directions) > 1:
-        return
-    if not isinstance(trial.study.pruner, ReconstructionEntropyPruner):
-        message = (
-            "A condemned trial's should_prune() will not say so, since the study's pruner is "
-            f"{type(trial.study.pruner).__name__}: give ReconstructionEntropyPruner to "
-            "create_study and load_study, with other pruners wrapped in it. (Trials that run all "
-            "the same are infeasible to Optuna, so best_trial passes them over.)"
-        )
-        warnings.warn(message, stacklevel=_caller())
 
 
 @cache
@@ -249,21 +247,3 @@ def _say_what_is_not_seen() -> None:
         "probe_trial without `training` looks at the initialization alone, and not at learning "
         "rate and optimizer: give training=rp.Training(loss, optimizer, budget=steps)."
     )
-
-
-def _caller() -> int:
-    """The `stacklevel` of the user's line, for a warning of the function that asks."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(PACKAGE):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def _set_constraint(trial: BaseTrial, violation: float) -> None:
-    if attributes.CONSTRAINT not in trial.constraints:
-        trial.set_constraint(attributes.CONSTRAINT, violation)
-    elif isinstance(trial, Trial) and trial.constraints[attributes.CONSTRAINT] != violation:
-        # A retried trial brings its predecessor's constraint along, and set_constraint keeps the
-        # first value: a trial that is now found trainable would stay infeasible.
-        key = f"constraints:{attributes.CONSTRAINT}"
-        trial.storage.set_trial_system_attr(trial._trial_id, key, violation)

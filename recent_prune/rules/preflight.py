@@ -59,12 +59,12 @@ class PreflightRule:
 
     def _violation(self, result: PreflightResult) -> float:
         """Minus the share of the scarcer limit that is left; 0 where it is unsure."""
-        used = [0.0]
+        used = []
         if self.room is not None:
             used.append(result.memory.value / self.room.capacity)
         if self.seconds is not None and result.training_seconds is not None:
             used.append(result.training_seconds.value / self.seconds)
-        return min(max(used) - 1, 0.0)
+        return min(max(used, default=1.0) - 1, 0.0)
 
 
 def _why_kept(result: PreflightResult, room: Room | None) -> str:

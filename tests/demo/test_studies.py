@@ -55,16 +55,16 @@ def test_an_interrupted_study_goes_on_where_it_stopped(
     def interrupt(study: Study) -> None:
         if len(study.get_trials(states=FINISHED)) == 3:
             study.ask()  # as a killed process would leave it
-            raise kind
+            raise kind("stopped here")
 
-    with pytest.raises(kind):
+    with pytest.raises(kind, match="stopped here"):
         run_pruned(storage, "demo", SETTINGS, images, TRIALS, interrupt)
     study = run_pruned(storage, "demo", SETTINGS, images, TRIALS, quiet)
     finished = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
     assert len(finished) == TRIALS
     assert len({t.params["learning_rate"] for t in finished}) == TRIALS  # nothing repeated
 
-    with pytest.raises(kind):
+    with pytest.raises(kind, match="stopped here"):
         run_reference(storage, "reference", SETTINGS, images, study, interrupt)
     reference = run_reference(storage, "reference", SETTINGS, images, study, quiet)
     complete = reference.get_trials(states=(TrialState.COMPLETE,))

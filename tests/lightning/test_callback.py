@@ -246,7 +246,7 @@ class TestTrial:
     def test_the_rule_may_be_given(self) -> None:
         strict = TrainabilityRule(min_reach=0.999)
         trial = optuna.create_study(pruner=ReconstructionEntropyPruner()).ask()
-        with pytest.raises(optuna.TrialPruned):
+        with pytest.raises(optuna.TrialPruned, match="at least 100% needed"):
             fit(ReconstructionEntropyCallback(trial, rule=strict), mlp())
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import optuna
 import torch
 from optuna.study import Study
@@ -13,6 +11,7 @@ import recent_prune as rp
 from recent_prune.data import load_digits
 from recent_prune.optuna import ReconstructionEntropyPruner, probe_trial
 from tests.networks import mlp
+from tests.processes import do_not_wait_for_the_disk
 
 INPUTS = load_digits().train[:64]
 RULE = rp.CertifiedRule(better_than=0.7, max_false_prune_rate=0.2, confidence=0.8, audit_share=0.2)
@@ -40,7 +39,9 @@ def create(storage: str | None = None, rule: rp.CertifiedRule = RULE) -> Study:
     )
 
 
-if __name__ == "__main__":
+def work(storage: str, trials: int) -> None:
+    """As one of several processes."""
     torch.set_num_threads(1)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    create(sys.argv[1]).optimize(objective, n_trials=int(sys.argv[2]))
+    do_not_wait_for_the_disk()
+    create(storage).optimize(objective, n_trials=trials)

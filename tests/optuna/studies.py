@@ -18,6 +18,7 @@ from recent_prune.data import load_digits
 from recent_prune.optuna import ReconstructionEntropyPruner, probe_trial
 from recent_prune.optuna.attributes import TRAINABLE
 from tests.networks import mlp
+from tests.processes import do_not_wait_for_the_disk
 
 EPOCHS = 3
 DIGITS = load_digits().head(256, 100)
@@ -115,6 +116,7 @@ def check(study: Study, trials: int) -> None:
 def run_in_process(folder: Path, trials: int) -> None:
     """For several processes on one storage."""
     torch.set_num_threads(1)
+    do_not_wait_for_the_disk()
     run(
         trials,
         storage=f"sqlite:///{folder / 'study.db'}",

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import pickle
 import warnings
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from recent_prune.optuna import ReconstructionEntropyPruner, attributes
 from recent_prune.probe import ProbeResult
 from recent_prune.rules import SaturationRule, Verdict
 from tests.optuna.studies import EPOCHS, check, condemned, objective, run, run_in_process
+from tests.processes import FORKED
 
 PRUNERS: dict[str, Callable[[], BasePruner | None]] = {
     "none": lambda: None,
@@ -94,8 +94,7 @@ def test_processes_share_one_storage(tmp_path: Path) -> None:
     optuna.create_study(
         storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="study", direction="maximize"
     )
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=run_in_process, args=(tmp_path, 8)) for _ in range(2)]
+    processes = [FORKED.Process(target=run_in_process, args=(tmp_path, 8)) for _ in range(2)]
     for process in processes:
         process.start()
     for process in processes:

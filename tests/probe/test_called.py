@@ -289,3 +289,38 @@ def test_losses_in_training_mode_alone_are_the_trainings() -> None:
     a, b, same = pairs()[0]
     expected = sum(model.train()(a, b, same).values()).item()
     assert result.steps.losses[0] == pytest.approx(expected, rel=1e-5)
+
+
+class TakesApart(nn.Module):
+    """Takes batches apart itself, as modules of Lightning do; with its own loss, if it is asked."""
+
+    def __init__(self, own_loss: bool = False) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
+        self.own_loss = own_loss
+
+    def forward(self, batch: Any) -> Tensor:
+        x, y = batch
+        output: Tensor = self.body(x)
+        return F.cross_entropy(output, y) if self.own_loss else output
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+def test_a_whole_pair_may_be_the_one_argument(kind: Any) -> None:
+    batches = [kind(pair) for pair in zip(X.split(SIZE), Y.split(SIZE), strict=True)]
+    model = TakesApart()
+    result = rp.probe(model, batches)
+    assert result.inputs == ("batch.0",)  # the labels are none
+    assert result.retained == pytest.approx(rp.probe(model.body, X[:160]).retained, abs=0.02)
+    own = rp.probe(TakesApart(own_loss=True), batches, training=training(None))
+    assert own.steps is not None
+    assert own.steps.loss_before == pytest.approx(math.log(10), abs=0.2)
+
+
+def test_an_error_of_the_model_is_not_hidden_by_the_other_way_to_call_it() -> None:
+    class Broken(TakesApart):
+        def forward(self, batch: Any) -> Tensor:
+            raise RuntimeError(f"broken by a {type(batch).__name__}")
+
+    with pytest.raises(RuntimeError, match="broken by a Tensor"):
+        rp.probe(Broken(), list(zip(X.split(SIZE), Y.split(SIZE), strict=True)))

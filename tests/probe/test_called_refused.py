@@ -64,7 +64,7 @@ def test_refuses_bad_arguments(settings: Any, error: type[Exception], message: s
 def test_what_fits_no_convention_is_refused_with_a_way_out(
     batch: Any, held: str, trained: bool
 ) -> None:
-    with pytest.raises((TypeError, ValueError)) as caught:
+    with pytest.raises((TypeError, ValueError), match="say how with a batch") as caught:
         rp.probe(Compared(), [batch], training=training() if trained else None)
     said = "\n".join([str(caught.value), *getattr(caught.value, "__notes__", [])])
     assert "Compared(a: 'Tensor', b: 'Tensor')" in said

@@ -2,86 +2,19 @@ from __future__ import annotations
 
 import copy
 import gc
-import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 import recent_prune as rp
 from recent_prune.probe import groups, many
 from recent_prune.probe.watching.stack import observe_stacked, state_bytes
-from tests.networks import Noisy, Residual, Tokens, cnn, mlp
-
-
-def sgd(parameters: Any) -> torch.optim.Optimizer:
-    return torch.optim.SGD(parameters, 0.1)
-
-
-TRAINING = rp.Training(cross_entropy, sgd, steps=2)
-
-
-class Recurrent(nn.Module):
-    """Cannot be stacked."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = nn.GRU(8, 16, 2, batch_first=True), nn.Linear(16, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.body(x.flatten(1, 2))[0][:, -1])  # type: ignore[no-any-return]
-
-
-class Moody(nn.Module):
-    """Its control flow depends on values."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.body, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        hidden = self.body(x.flatten(1))
-        hidden = torch.tanh(hidden) if hidden.sum() > 0 else torch.relu(hidden)
-        return self.head(hidden)  # type: ignore[no-any-return]
-
-
-class Broken(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.body = nn.Linear(63, 16)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.body(x.flatten(1))  # type: ignore[no-any-return]
-
-
-BUILDERS: dict[str, Callable[[int], nn.Module]] = {
-    "mlp": lambda i: mlp(depth=6, width=32, weight_variance=0.5 + i, seed=i),
-    "cnn": lambda _: cnn(),
-    "batch norm": lambda _: cnn(batch_norm=True),
-    "dropout, in place": lambda _: Noisy(),
-    "skip": lambda _: Residual(),
-    "recurrent": lambda _: Recurrent(),
-    "control flow": lambda _: Moody(),
-}
-
-
-def assert_close(one: Any, other: rp.ProbeResult) -> None:
-    """The documented tolerance."""
-    assert isinstance(one, rp.ProbeResult), one
-    assert one.layers == other.layers
-    assert one.retained == pytest.approx(other.retained, abs=1e-3)
-    for name in ("relative_entropy", "differential_entropy", "gram_entropy", "activation_rms"):
-        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-3, abs=1e-3), name
-    assert (one.samples, one.normalized, one.input_rms) == (
-        other.samples,
-        other.normalized,
-        other.input_rms,
-    )
-    assert one.redundancy == pytest.approx(other.redundancy)
+from tests.networks import Noisy, Tokens, mlp
+from tests.probe.many_models import BUILDERS, TRAINING, Broken, assert_close
 
 
 @pytest.mark.parametrize("kind", BUILDERS)
@@ -338,112 +271,6 @@ def test_refuses_layers_that_are_no_names_at_once(digits: Tensor) -> None:
         rp.probe_many([mlp()], digits, layers="tanh1")
 
 
-@pytest.fixture
-def labels(digits: Tensor) -> Tensor:
-    return torch.arange(len(digits)) % 10
-
-
-@pytest.mark.parametrize("kind", BUILDERS)
-def test_first_steps_are_those_of_one_by_one(digits: Tensor, labels: Tensor, kind: str) -> None:
-    models = [BUILDERS[kind](i) for i in range(3)]
-    batches = (digits, labels)
-    results = rp.probe_many(models, batches, training=TRAINING)
-    assert results == [rp.probe(model, batches, training=TRAINING) for model in models]
-    assert all(isinstance(r, rp.ProbeResult) and r.steps is not None for r in results)
-
-
-def test_each_model_has_its_own_training(digits: Tensor, labels: Tensor) -> None:
-    models = [mlp(seed=i) for i in range(3)]
-    trainings = [
-        rp.Training(cross_entropy, torch.optim.SGD(model.parameters(), rate), steps=steps)
-        for model, rate, steps in zip(models, (0.1, 1.0, 10.0), (2, 4, 3), strict=True)
-    ]
-    results = rp.probe_many(models, (digits, labels), training=trainings)
-    made = [r.steps.made for r in results if isinstance(r, rp.ProbeResult) and r.steps]
-    assert made == [2, 4, 3]
-    # The batches are gathered once, for the one that needs most.
-    assert results[1] == rp.probe(models[1], (digits, labels), training=trainings[1])
-
-
-def test_the_cascade_takes_steps_too(digits: Tensor, labels: Tensor) -> None:
-    cascade, batches = rp.Cascade(updates=5), (digits, labels)
-    (one,) = rp.probe_many([mlp()], batches, estimator=cascade, training=TRAINING)
-    assert one == rp.probe(mlp(), batches, estimator=cascade, training=TRAINING)
-
-
-def test_a_loss_that_raises_for_one_leaves_the_others(digits: Tensor, labels: Tensor) -> None:
-    def picky(output: Tensor, labels: Tensor) -> Tensor:
-        if output.isnan().any():
-            raise ArithmeticError("not a number")
-        return cross_entropy(output, labels)
-
-    models = [mlp(seed=i) for i in range(5)]
-    models[1].hidden2.weight.data.fill_(float("nan"))  # type: ignore[union-attr, operator]
-    models[3].requires_grad_(False)
-    training = rp.Training(picky, sgd)
-    results = rp.probe_many(models, (digits, labels), training=training)
-    assert isinstance(results[1], ArithmeticError)
-    assert any("`loss`" in note for note in results[1].__notes__)
-    assert isinstance(results[3], ValueError)
-    assert "must have a parameter that trains" in str(results[3])
-    for i in (0, 2, 4):
-        assert results[i] == rp.probe(models[i], (digits, labels), training=training)
-
-
-def test_errors_hold_no_graphs(digits: Tensor, labels: Tensor) -> None:
-    """Else a loss that raises for all of a thousand models would fill the memory."""
-    alive: set[int] = set()
-
-    def failing(output: Tensor, labels: Tensor) -> Tensor:
-        alive.add(id(output))
-        weakref.finalize(output, alive.discard, id(output))
-        raise ArithmeticError("no loss")
-
-    for estimator in (rp.Ridge(), rp.Cascade(updates=1)):
-        training = rp.Training(failing, sgd)
-        (error,) = rp.probe_many([mlp()], (digits, labels), training=training, estimator=estimator)
-        assert isinstance(error, ArithmeticError)
-        assert alive == set()
-
-
-def test_seconds_hold_the_steps(digits: Tensor, labels: Tensor) -> None:
-    def slow(output: Tensor, labels: Tensor) -> Tensor:
-        time.sleep(0.01)
-        return cross_entropy(output, labels)
-
-    training = rp.Training(slow, sgd)
-    results = rp.probe_many([mlp(), mlp()], (digits, labels), training=training)
-    assert all(isinstance(r, rp.ProbeResult) and r.seconds > 0.05 for r in results)
-
-
-def test_steps_leave_no_trace(digits: Tensor, labels: Tensor) -> None:
-    models = [Noisy() for _ in range(3)]
-    states = [{k: v.clone() for k, v in m.state_dict().items()} for m in models]
-    random = torch.get_rng_state()
-    rp.probe_many(models, (digits, labels), training=TRAINING)
-    assert torch.equal(torch.get_rng_state(), random)
-    for model, state in zip(models, states, strict=True):
-        assert model.training
-        assert all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
-        assert all(p.grad is None for p in model.parameters())
-        assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
-
-
-@pytest.mark.parametrize(
-    ("training", "error", "message"),
-    [
-        (cross_entropy, TypeError, "`training` must be a Training, but got function"),
-        ([cross_entropy], TypeError, "`training` must hold Trainings, but got a function"),
-        ([], ValueError, r"`training` must be one, or as many as `models` \(1\), but got 0"),
-    ],
-)
-def test_refuses_what_is_no_training(
-    digits: Tensor, training: Any, error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        rp.probe_many([mlp()], (digits, digits), training=training)
-
-
 def test_errors_hold_no_models(digits: Tensor) -> None:
     """Nor what their causes hold."""
     seen: list[weakref.ref[object]] = []
@@ -471,19 +298,3 @@ def test_errors_hold_no_models(digits: Tensor) -> None:
     assert all(isinstance(outcome, RuntimeError) for outcome in outcomes)
     gc.collect()
     assert [ref() for ref in seen] == [None] * len(seen)
-
-
-def test_autocast_of_the_caller_changes_nothing(digits: Tensor) -> None:
-    models = [mlp(depth=10, weight_variance=2.5, seed=seed) for seed in range(3)]
-    expected = rp.probe_many(models, digits)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert rp.probe_many(models, digits) == expected
-
-
-def test_steps_within_inference_mode(digits: Tensor) -> None:
-    model = mlp(depth=3)
-    with torch.inference_mode():
-        batches = (digits[:100].clone(), torch.arange(100) % 10)
-        (result,) = rp.probe_many([model], batches, training=TRAINING)
-    assert isinstance(result, rp.ProbeResult), result
-    assert result.gradients is not None

@@ -1,4 +1,4 @@
-"""A small Ray for the tests of a module."""
+"""A small Ray for the tests of this folder: it takes seconds to start."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import ray
 
-from tests.ray.session import local_ray_session
+from tests.ray.session import start_ray
 
 HERE = Path(__file__).parent
 
@@ -22,10 +23,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:Consider boosting PBT"))
 
 
+@pytest.fixture(scope="package")
+def _ray_ends() -> Iterator[None]:
+    yield
+    ray.shutdown()
+
+
 @pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    with local_ray_session():
-        yield
+def local_ray(_ray_ends: None) -> None:
+    """One for all modules, unless one of them had to have its own meanwhile."""
+    start_ray()
 
 
 @pytest.fixture(autouse=True)

@@ -77,6 +77,7 @@ def train(config: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
+    ray.shutdown()  # that of other modules
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 2, "num_gpus": 1, "include_dashboard": False},
@@ -116,8 +117,12 @@ def fit(
             failure_config=tune.FailureConfig(max_failures=3),
         ),
     ).fit()
-    started = {path.name.removeprefix("started-") for path in folder.glob("started-*")}
-    return results, started
+    return results, started_in(folder)
+
+
+def started_in(folder: Path) -> set[str]:
+    """The trials that began to train."""
+    return {path.name.removeprefix("started-") for path in folder.glob("started-*")}
 
 
 def check(results: tune.ResultGrid, started: set[str]) -> None:
@@ -148,12 +153,31 @@ but_hyperband = pytest.mark.parametrize(
 )
 
 
-@pytest.mark.parametrize("make", [SCHEDULERS["fifo"], SCHEDULERS["pbt"]], ids=["fifo", "pbt"])
+@pytest.fixture(scope="module")
+def sweep(
+    cluster: Cluster, digits: Tensor, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, tune.ResultGrid, ReconstructionEntropyScheduler]:
+    """One that was run, and where it lies."""
+    folder = tmp_path_factory.mktemp("sweep")
+    scheduler = ReconstructionEntropyScheduler(build, digits, probe_resources={"GPU": 0.25})
+    results, _ = fit(folder, scheduler, 4)
+    return folder, results, scheduler
+
+
 def test_doomed_trials_never_start(
-    cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
+    sweep: tuple[Path, tune.ResultGrid, ReconstructionEntropyScheduler],
+) -> None:
+    folder, results, scheduler = sweep
+    check(results, started_in(folder))
+    assert "2 passed, 2 rejected, 0 held, 0 could not" in scheduler.debug_string()
+
+
+@pytest.mark.slow
+def test_doomed_trials_never_start_under_pbt(
+    cluster: Cluster, digits: Tensor, tmp_path: Path
 ) -> None:
     scheduler = ReconstructionEntropyScheduler(
-        build, digits, wrapped=make(), probe_resources={"GPU": 0.25}
+        build, digits, wrapped=SCHEDULERS["pbt"](), probe_resources={"GPU": 0.25}
     )
     results, started = fit(tmp_path, scheduler)
     check(results, started)
@@ -161,12 +185,11 @@ def test_doomed_trials_never_start(
 
 
 def test_the_initialization_that_was_probed_is_the_one_that_trains(
-    cluster: Cluster, digits: Tensor, tmp_path: Path
+    sweep: tuple[Path, tune.ResultGrid, ReconstructionEntropyScheduler],
 ) -> None:
-    results, started = fit(tmp_path, ReconstructionEntropyScheduler(build, digits), 4)
-    check(results, started)
+    folder, results, _ = sweep
     built: dict[int, list[float]] = {}
-    for file in tmp_path.glob("built-*"):
+    for file in folder.glob("built-*"):
         for line in file.read_text().splitlines():
             built.setdefault(int(line.split()[0]), []).append(float(line.split()[1]))
     table = results.get_dataframe().set_index("config/index")
@@ -217,6 +240,7 @@ class _WhileTrialsRun(_Replaces):
         self.replace()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [SCHEDULERS["fifo"], SCHEDULERS["hyperband"]], ids=["fifo", "hyperband"]
 )
@@ -239,6 +263,7 @@ def test_a_node_that_dies_while_it_probes(
     assert "0 could not be probed" in scheduler.debug_string()
 
 
+@pytest.mark.slow
 @but_hyperband
 def test_a_node_that_dies_while_trials_run_on_it(
     cluster: Cluster, make: Callable[[], TrialScheduler], digits: Tensor, tmp_path: Path
@@ -255,6 +280,7 @@ def test_a_node_that_dies_while_trials_run_on_it(
     assert "2 passed, 2 rejected, 0 held" in scheduler.debug_string()
 
 
+@pytest.mark.slow
 def test_within_the_trial(cluster: Cluster, digits: Tensor, tmp_path: Path) -> None:
     small = digits[:160]
 
@@ -283,6 +309,7 @@ def test_within_the_trial(cluster: Cluster, digits: Tensor, tmp_path: Path) -> N
     assert "1 condemned by a probe within the trial" in scheduler.debug_string()
 
 
+@pytest.mark.slow
 def test_restore_after_the_driver_was_killed(
     cluster: Cluster, digits: Tensor, tmp_path: Path
 ) -> None:
@@ -342,8 +369,7 @@ def test_restore_after_the_driver_was_killed(
     results = tune.Tuner.restore(
         str(tmp_path / "run"), trainable=tune.with_resources(train, {"cpu": 1})
     ).get_results()
-    started = {path.name.removeprefix("started-") for path in tmp_path.glob("started-*")}
-    check(results, started)
+    check(results, started_in(tmp_path))
     # Built by a probe and, if it passed, by a worker (again, if that was killed with its driver).
     probes = probed_trials(results)
     assert len(probes) == 8

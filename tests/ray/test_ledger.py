@@ -10,7 +10,7 @@ import pytest
 from pyarrow.fs import LocalFileSystem
 
 from recent_prune.ray import probed_trials
-from recent_prune.ray.judging.outcome import Outcome
+from recent_prune.ray.judging.outcome import RANKED, Outcome
 from recent_prune.ray.ledger import STUDY, Ledger
 from recent_prune.rules import SUMMARY
 
@@ -74,7 +74,7 @@ book.record([(GOOD, config)])
 
 def test_table_of_probes(tmp_path: Path) -> None:
     assert probed_trials(tmp_path).empty
-    assert list(probed_trials(tmp_path)) == ["trial_id", *SUMMARY, "fault"]
+    assert list(probed_trials(tmp_path)) == ["trial_id", *SUMMARY, *RANKED, "fault"]
     ledger(tmp_path).record([(GOOD, {})])
     ledger(tmp_path).record([(FAULT, {})])
     table = probed_trials(tmp_path)

@@ -46,10 +46,16 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 
 class TestGate:
     @inner()
-    @pytest.mark.parametrize("polls", [0, 3])
     def test_doomed_trials_never_start_and_each_other_starts_once(
-        self, make: Make, polls: int, tmp_path: Path
+        self, make: Make, tmp_path: Path
     ) -> None:
+        self.sweep(make, 3, tmp_path)
+
+    @pytest.mark.parametrize("name", ["fifo", "hyperband", "synchronous pbt"])
+    def test_nor_do_they_with_probes_that_answer_at_once(self, name: str, tmp_path: Path) -> None:
+        self.sweep(SCHEDULERS[name], 0, tmp_path)
+
+    def sweep(self, make: Make, polls: int, tmp_path: Path) -> None:
         with simulated() as log:
             results = tuner(tmp_path, SimulatedGate(make(), polls), space(), 1).fit()
         assert len(results) == len(probed_trials(results)) == 24
@@ -66,9 +72,9 @@ class TestGate:
         self, make: Make, tmp_path: Path
     ) -> None:
         with simulated() as without:
-            alone = tuner(tmp_path / "a", make(), space(doomed=False), 1).fit()
+            alone = tuner(tmp_path / "a", make(), space(18, doomed=False), 1).fit()
         with simulated() as with_gate:
-            gated = tuner(tmp_path / "b", SimulatedGate(make()), space(doomed=False), 1).fit()
+            gated = tuner(tmp_path / "b", SimulatedGate(make()), space(18, doomed=False), 1).fit()
         assert with_gate.iterations == without.iterations
         assert with_gate.makespan_s == without.makespan_s
         columns = ["config/index", "score", "training_iteration"]

@@ -68,7 +68,7 @@ class _DyingGate(SimulatedGate):
                 tune_controller.unwrapped(controller).checkpoint(force=True, wait=True)
             while any("(entrypoint)" in thread.name for thread in threading.enumerate()):
                 time.sleep(0.05)  # Tune copies its state in a thread, and needs all of it
-            raise _DriverDiedError
+            raise _DriverDiedError("as told")
         return chosen
 
 
@@ -81,7 +81,7 @@ class TestRestore:
         monkeypatch.setenv("TUNE_GLOBAL_CHECKPOINT_S", "1000")
         probed = _CountingPool.outcomes = []
         first_run = tuner(tmp_path, _DyingGate(steps, saved), space(24), 1)
-        with simulated(slots=2) as first, pytest.raises(_DriverDiedError):
+        with simulated(slots=2) as first, pytest.raises(_DriverDiedError, match="as told"):
             first_run.fit()
         before = len(probed)
         with simulated(slots=2) as second:

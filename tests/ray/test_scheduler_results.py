@@ -106,7 +106,7 @@ class TestResults:
         assert "recent_prune: Ray Tune" in report.page()
 
     def test_json_csv_and_tensorboard_have_the_rejected_trial(self, tmp_path: Path) -> None:
-        with simulated():
+        with simulated(tensorboard=True):
             results = tuner(tmp_path, SimulatedGate(), {"quality": 0.5, "doomed": True}, 1).fit()
         folder = Path(results[0].path)
         logged = json.loads((folder / "result.json").read_text())

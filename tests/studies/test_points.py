@@ -14,11 +14,11 @@ def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
     def measure(point: int) -> pd.DataFrame:
         asked.append(point)
         if point == 3 and asked.count(3) == 1:
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt("at the third")
         return pd.DataFrame({"point": [point], "square": [point**2]})
 
     points = {f"p{number}": number for number in (1, 2, 3)}
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match="at the third"):
         collected(points, measure, tmp_path / "points", "Measuring")
     table = collected(points, measure, tmp_path / "points", "Measuring")
     assert asked == [1, 2, 3, 3]

@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -14,6 +16,7 @@ def sweep(*options: str) -> str:
     return run.stdout
 
 
+@pytest.mark.slow
 def test_a_short_sweep(tmp_path: Path) -> None:
     printed = sweep(
         "--address",

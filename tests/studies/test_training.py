@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_shallow_network_trains_and_a_dead_one_does_not(loss: str) -> None:
-    training = Training(epochs=20, samples=1438, learning_rate=0.1)
+    training = Training(epochs=10, samples=1438, learning_rate=0.1)
     accuracies = [
         accuracy_reached(
             networks.mlp(64, 10, depth=depth, width=64, weight_variance=variance),

@@ -27,19 +27,26 @@ def model() -> nn.Sequential:
 
 
 @pytest.fixture(scope="module")
+def torchvisions() -> nn.Module:
+    """The network that ours is made of, of the same seed."""
+    torch.manual_seed(0)
+    own: nn.Module = vgg16().eval()
+    return own
+
+
+@pytest.fixture(scope="module")
 def images() -> Pictures:
     return pictures("digits", None, size=32, fitted=100, shown=3)
 
 
 def test_it_is_torchvisions_network_of_normalised_pixels(
-    model: nn.Sequential, images: Pictures
+    model: nn.Sequential, torchvisions: nn.Module, images: Pictures
 ) -> None:
-    torch.manual_seed(0)
-    own, pixels = vgg16().eval(), images.shown
+    pixels = images.shown
     wanted = IMAGENET.transforms()
     mean, std = (torch.tensor(v)[:, None, None] for v in (wanted.mean, wanted.std))
     with torch.no_grad():
-        assert torch.equal(model.eval()(pixels), own((pixels - mean) / std))
+        assert torch.equal(model.eval()(pixels), torchvisions((pixels - mean) / std))
 
 
 def test_layers_by_their_names(model: nn.Sequential) -> None:
@@ -72,8 +79,8 @@ def test_the_same_numbers_as_from_a_network_that_ends_in_one_channel(
         torch.testing.assert_close(one[0], seen[channel], atol=1e-3, rtol=0)
 
 
-def test_pretrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    state = vgg16().state_dict()
+def test_pretrained_weights(torchvisions: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    state = torchvisions.state_dict()
     monkeypatch.setattr(type(IMAGENET), "get_state_dict", lambda *_, **__: state)
     trained = network(Weights.IMAGENET)
     last = trained[-1]
@@ -87,7 +94,7 @@ def test_weights_that_cannot_be_downloaded(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.download_url_to_file", offline)
-    with pytest.raises(SystemExit) as raised:
+    with pytest.raises(SystemExit, match="no route to host") as raised:
         study.run(quick=True, weights=Weights.IMAGENET, out=tmp_path)
     message = str(raised.value)
     assert "could not be downloaded (<urlopen error no route to host>)" in message

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -32,11 +35,14 @@ class Walk:
         judged: Batches that the steps are judged by, and the probe's samples are from. They are
             others than the ``trained`` ones, as far as the loader has more.
         probed: Batches with the samples to probe.
+        seconds: That the loader took for a batch, median of those after the first; NaN where there
+            are none.
     """
 
     trained: list[Any]
     judged: list[Any]
     probed: list[Any]
+    seconds: float = math.nan
 
 
 def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed: int) -> Walk:
@@ -58,14 +64,15 @@ def walk(inputs: Inputs, steps: int, samples: int | None, batch_size: int, seed:
         ValueError: If there is no batch, or its samples cannot be probed.
     """
     batches = _cut(inputs, batch_size, seed) if is_side_by_side(inputs) else _checked(inputs)
-    met, further = _collected(batches, steps, samples)
+    found = _collected(batches, steps, samples)
+    met, further = found.met, found.further
     wanted = further if samples is None else samples
     place = steps if further >= max(wanted, 1) else _divided(met, steps, max(wanted, 1))
     trained, judged = met[:place] or met, met[place:] or met
     # Where the judged ones are few, the probe takes the others too.
     enough = judged if judged is met else _enough([*judged, *trained], samples)
     check_count(enough)
-    return Walk(trained, enough[: len(judged)], enough)
+    return Walk(trained, enough[: len(judged)], enough, found.seconds)
 
 
 def untrained(inputs: Inputs, samples: int | None) -> Walk:
@@ -88,26 +95,53 @@ def untrained(inputs: Inputs, samples: int | None) -> Walk:
         index = torch.linspace(0, max(n - 1, 0), count, dtype=torch.float64, device="cpu")
         met = [chosen(inputs, index.round().long())]
     else:
-        met, _ = _collected(_checked(inputs), 0, samples)
+        met = _collected(_checked(inputs), 0, samples).met
     check_count(met)
     return Walk([], met, met)
 
 
-def _collected(batches: Iterable[Any], steps: int, samples: int | None) -> tuple[list[Any], int]:
-    """So many batches and further ones with so many samples, and how many those have."""
+def first_batch(inputs: Inputs, batch_size: int, seed: int) -> Any:
+    """The first batch of a training; a loader is as it was before.
+
+    Args:
+        inputs: As of :func:`walk`.
+        batch_size: Of tensors.
+        seed: Of their order.
+
+    Raises:
+        TypeError: If ``inputs`` are no batches.
+        ValueError: If there is none.
+    """
+    batches = _cut(inputs, batch_size, seed) if is_side_by_side(inputs) else _checked(inputs)
+    return _collected(batches, 1, 0).met[0]
+
+
+class _Collected(NamedTuple):
+    met: list[Any]
+    further: int
+    seconds: float
+
+
+def _collected(batches: Iterable[Any], steps: int, samples: int | None) -> _Collected:
+    """So many batches and further ones with so many samples, how many those have, and the time."""
     met: list[Any] = []
     further = 0
+    times: list[float] = []
     with loader_restored(batches):
+        start = time.perf_counter()
         for batch in batches:
+            times.append(time.perf_counter() - start)
             check_batch(batch, len(met))
             met.append(batch)
             if len(met) > steps:
                 further += count_of(batch)
             if len(met) >= steps and samples is not None and further >= samples:
                 break
+            start = time.perf_counter()
     if not met:
         raise ValueError("`inputs` must yield at least one batch, but it is empty.")
-    return met, further
+    # The first one waits for workers and caches.
+    return _Collected(met, further, median(times[1:]) if len(times) > 1 else math.nan)
 
 
 def one_tensor(
@@ -130,7 +164,7 @@ def one_tensor(
     known = [part.detach() for part in parts if part is not None and part.dim() > 0]
     if len(known) < len(parts) or len({part.shape[1:] for part in known}) > 1:
         return None
-    found = torch.cat(known)[:samples]
+    found = (torch.cat(known) if len(known) > 1 else known[0])[:samples]
     check_samples(found)
     return found
 

@@ -33,8 +33,13 @@ class Answer(NamedTuple):
 Objective = Callable[[nn.Module, Any], Answer]
 
 
-def objective(training: Training) -> Objective:
+def objective(training: Training, *, placed: bool = False) -> Objective:
     """From a model and a batch, wherever it lies, to loss, output and target.
+
+    Args:
+        training: How it trains.
+        placed: Whether the batch lies on the model's device already, and may be written to: else a
+            copy goes in.
 
     The function raises a TypeError or ValueError where a target is missing or the loss is no
     scalar; what model or loss raise gets a note that says what they were given.
@@ -42,7 +47,8 @@ def objective(training: Training) -> Objective:
 
     def answer(model: nn.Module, batch: Any) -> Answer:
         device = device_of(model)
-        batch = moved(batch, device)
+        if not placed:
+            batch = moved(batch, device)
         given = arguments_of(model, batch, training)
         with _mixed(device, training.autocast):
             with raising("the forward pass", batch):

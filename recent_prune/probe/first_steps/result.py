@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 
@@ -41,6 +42,10 @@ class FirstSteps:
         critical_rate: The least learning rate at which the first update no longer lowers the loss
             of its batch; None where the steps took away more than 2 % of the loss, so that nobody
             asked, or where it is not known. For advice, never for a verdict.
+        step_seconds: Wall-clock time of each step after the first, which warms up, without the
+            loader's.
+        loading_seconds: That the loader took for the batches of a step, median of those after the
+            first batch.
         seconds: Wall-clock time of the steps and their judging, without the probe.
     """
 
@@ -67,4 +72,6 @@ class FirstSteps:
     repeatable: bool = True
     nonfinite_step: int | None = None
     critical_rate: float | None = None
+    step_seconds: tuple[float, ...] = field(default=(), compare=False)
+    loading_seconds: float = field(default=math.nan, compare=False)
     seconds: float = field(default=0.0, compare=False)

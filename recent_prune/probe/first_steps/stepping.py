@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Trace:
         unreached: Share of the parameters that train to which no gradient came.
         gradients: How those of the first step arrived at the layers.
         update_ratios: Of each of these layers, of all updates together over its weights.
+        seconds: Of each step after the first, which warms up.
     """
 
     losses: list[float] = field(default_factory=list)
@@ -48,6 +50,7 @@ class Trace:
     unreached: float = math.nan
     gradients: GradientProfile | None = None
     update_ratios: tuple[float, ...] = ()
+    seconds: tuple[float, ...] = ()
 
 
 def make_steps(
@@ -75,11 +78,13 @@ def make_steps(
     loop = _Loop(model, optimizer, batches, ask, training)
     layers = LayerWeights(model)
     parameters = [*loop.trained, *(p for p in model.parameters() if p.requires_grad)]
-    trace, losses, norms = Trace(), [], []
+    trace, losses, norms, seconds = Trace(), [], [], []
     for number in range(training.steps):
         seen = layers.watched() if number == 0 else nullcontext()
+        start = _now(parameters[0].device)
         with raising(f"the probe, in first step {number + 1} of {training.steps}"), seen:
             loss, norm = loop.step(number)
+        seconds.append(_now(parameters[0].device) - start)
         losses.append(loss)
         norms.append(norm)
         if number == 0:
@@ -90,10 +95,19 @@ def make_steps(
         found = moves(parameters, before, gradients=False)
     trace.update_ratios = layers.update_ratios(found)
     trace.update = _hypot(found[id(p)].update for p in loop.trained)
+    trace.seconds = tuple(seconds[1:])
     # All at once: on a GPU every transfer waits.
     trace.losses = torch.stack(losses).tolist()
     trace.gradient_norms = torch.stack(norms).tolist()
     return trace
+
+
+def _now(device: torch.device) -> float:
+    """Seconds, when what was launched has run; elsewhere PyTorch cannot wait for it."""
+    known = torch.accelerator.current_accelerator()
+    if known is not None and known.type == device.type:
+        torch.accelerator.synchronize(device)
+    return time.perf_counter()
 
 
 class _Loop:

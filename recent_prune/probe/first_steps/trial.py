@@ -108,6 +108,8 @@ def after_first_steps(
             output_change=_number(output_change(was, now)),
             repeatable=same,
             nonfinite_step=_first_nonfinite(trace, now),
+            step_seconds=trace.seconds,
+            loading_seconds=_number(walk.seconds * training.accumulate),
             seconds=time.perf_counter() - start,
         )
         assert trace.gradients is not None  # there is a first step

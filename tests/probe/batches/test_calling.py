@@ -74,6 +74,7 @@ class Graph:
 
 
 RECORD, GRAPH, WHOLE = Record(X, M, Y), Graph(), {"u": X, "v": M, "y": Y}
+PAIR = (X, Y)
 LANGUAGE = {"labels": Y, "input_ids": X, "attention_mask": M}
 
 
@@ -116,6 +117,7 @@ def called(model: nn.Module, batch: Any, own_loss: bool = False) -> tuple[Any, A
         (Endless(), (X, M, Y), False, ((X, M), {}, Y)),
         (Endless(), (X, M, Y), True, ((X, M, Y), {}, Y)),
         (Pair(), (X, Y), True, ((X, Y), {}, Y)),
+        (Whole(), PAIR, True, ((PAIR,), {}, Y)),
         # One argument.
         (nn.Flatten(), X, False, ((X,), {}, None)),
         (nn.Flatten(), PACKED, False, ((PACKED,), {}, None)),
@@ -192,12 +194,29 @@ def test_models_are_called_as_is_said() -> None:
     assert Calling(lambda *_: None).arguments(Sum(), batch) is None
 
 
-def test_what_else_a_model_takes_with_its_target() -> None:
-    assert Calling().more(Language(), LANGUAGE)
-    assert not Calling().more(Language(), {"input_ids": X, "attention_mask": M})
-    assert not Calling().more(Pair(), {"a": X, "b": M, "y": Y})
-    assert not Calling().more(Pair(), (X, M, Y))
-    assert not Calling(lambda m, b: m(b)).more(Language(), LANGUAGE)
+@pytest.mark.parametrize(
+    ("model", "batch", "expected"),
+    [
+        (Language(), LANGUAGE, Calling(own_loss=True)),
+        (Language(), {"input_ids": X, "attention_mask": M}, None),
+        (Pair(), {"a": X, "b": M, "y": Y}, None),
+        (Pair(), (X, M, Y), None),
+        (Endless(), (X, Y), None),
+        (nn.Flatten(), (X, Y), Calling(whole=True)),
+        (nn.Flatten(), (X,), None),
+        (nn.Flatten(), X, None),
+    ],
+)
+def test_how_else_a_model_may_be_called(model: nn.Module, batch: Any, expected: Any) -> None:
+    assert Calling().other(model, batch) == expected
+    assert Calling(lambda m, b: m(b)).other(model, batch) is None
+
+
+def test_a_whole_batch_goes_in_as_it_is() -> None:
+    given = Calling(whole=True).arguments(nn.Flatten(), batch := (X, Y))
+    assert given is not None
+    assert (given.args, given.kwargs, given.target) == ((batch,), {}, Y)
+    assert given.args[0] is batch
 
 
 def test_mappings_without_a_tensor_are_refused() -> None:

@@ -130,7 +130,7 @@ def test_out_of_memory_leaves_nothing_behind() -> None:
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((held + 2**27) / total)
     try:
-        with pytest.raises(torch.OutOfMemoryError):
+        with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
             rp.probe(model, data, training=rp.Training(cross_entropy, optimizer))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)

@@ -168,7 +168,7 @@ def test_repeatable_to_the_last_bit_and_nan_is_nan() -> None:
 
 def test_errors_name_the_batch_and_when() -> None:
     bad = [*DATA[:2], (DATA[2][0], DATA[2][1] + 100)]
-    with pytest.raises(IndexError) as caught:
+    with pytest.raises(IndexError, match="is out of bounds") as caught:
         judge(mlp(), bad, cross_entropy)
     assert caught.value.__notes__ == [
         "Raised in `loss`, for a batch of (40, 1, 8, 8) float32, (40,) int64.",

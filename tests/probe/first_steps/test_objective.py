@@ -135,7 +135,7 @@ def test_mixed_precision_is_that_of_the_loop() -> None:
 
 
 def test_errors_say_where_and_for_which_batch() -> None:
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied") as caught:
         asked(nn.Linear(5, 2), (X, Y))
     assert caught.value.__notes__ == [
         "Raised in the forward pass, for a batch of (4, 3) float32, (4,) int64."
@@ -147,13 +147,13 @@ def test_errors_say_where_and_for_which_batch() -> None:
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, ValueError])
 def test_a_note_keeps_the_type(kind: type[Exception]) -> None:
-    with pytest.raises(kind) as caught, raising("the test", X, Y, X):
+    with pytest.raises(kind, match="mine") as caught, raising("the test", X, Y, X):
         raise kind("mine")
     assert caught.value.__notes__ == [
         "Raised in the test, for a batch of (4, 3) float32; (4,) int64."
     ]
-    with pytest.raises(KeyboardInterrupt) as stopped, raising("the test"):
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt, match="stop") as stopped, raising("the test"):
+        raise KeyboardInterrupt("stop")
     assert not hasattr(stopped.value, "__notes__")
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.optimize
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.functional import (
@@ -229,7 +229,6 @@ def test_a_divergence_from_log_probabilities() -> None:
     assert constant_loss(loss, pairs) == pytest.approx(expected, rel=1e-3)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.lists(st.integers(0, CLASSES - 1), min_size=2, max_size=40))
 def test_no_constant_is_better(labels: list[int]) -> None:
     """Up to what classes cost that were not met."""

@@ -107,7 +107,7 @@ def test_agrees_with_textbook_twin(
     model = build()
     with torch.no_grad():
         chain = Chain(model, digits[:50])
-        batches = [[x, *chain.activations(x)] for x in digits.split(64)]
+        batches = [[x, *chain.activations(x)] for x in digits[:640].split(64)]
         judged = chain.activations(digits[:50])
     ours, twins = ([ReconstructionLayer(layer) for layer in chain.layers] for _ in range(2))
     for a, b in zip(ours, twins, strict=True):

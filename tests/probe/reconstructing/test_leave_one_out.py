@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -57,7 +57,6 @@ def leave_one_out(
 
 @pytest.mark.parametrize("features", [5, 40], ids=["narrow", "wide"])
 @given(st.integers(0, 1000), st.sampled_from([1e-3, 1.0, 1e3]), st.sampled_from([0.1, 1e-2, 1e-6]))
-@settings(max_examples=20)
 def test_agrees_with_textbook_twin(features: int, seed: int, scale: float, floor: float) -> None:
     activations, inputs = sample(seed, 20, features, scale), sample(seed + 1, 20, 6)
     found = leave_one_out(activations, inputs, floor * scale**2)
@@ -69,7 +68,6 @@ def test_agrees_with_textbook_twin(features: int, seed: int, scale: float, floor
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=20)
 def test_retained_is_that_of_the_reconstructions(seed: int) -> None:
     """With fewer features than components, the components are the whole input."""
     activations, inputs = sample(seed, 30, 12), sample(seed + 1, 30, COMPONENTS - 10)
@@ -93,7 +91,6 @@ def test_only_the_leading_components_are_judged() -> None:
 
 
 @given(st.integers(0, 1000), st.permutations(range(12)), st.permutations(range(30)))
-@settings(max_examples=20)
 def test_invariant_under_permutations(seed: int, features: list[int], order: list[int]) -> None:
     activations, inputs = sample(seed, 30, 12), sample(seed, 30, 4)
     plain = leave_one_out(activations, inputs, 1e-2).retained

@@ -60,9 +60,9 @@ def test_they_come_back_after_an_error(kind: type[BaseException]) -> None:
 
     def fail() -> None:
         overwrite(model)
-        raise kind
+        raise kind("as told")
 
-    with pytest.raises(kind), parameters_restored(model):
+    with pytest.raises(kind, match="as told"), parameters_restored(model):
         fail()
     assert model_state(model) == before
 

@@ -1,0 +1,1 @@
+"""Is what a preflight estimates what a training step takes?"""

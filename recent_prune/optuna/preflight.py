@@ -1,0 +1,298 @@
+"""Before a trial is probed: does it fit; and what is learnt where memory runs out all the same."""
+
+from __future__ import annotations
+
+import functools
+import gc
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import optuna
+import torch
+from optuna.study import Study
+from optuna.trial import BaseTrial, Trial
+from torch import nn
+
+from recent_prune.optuna import attributes
+from recent_prune.optuna.distributed import is_shared, judged_by_the_first, study_of
+from recent_prune.optuna.storing import caller, set_constraint, store, warn_if_nobody_prunes
+from recent_prune.preflight import Estimate, Limits, PreflightResult, Room, preflight
+from recent_prune.preflight.faking import ModelFactory
+from recent_prune.preflight.out_of_memory import is_out_of_memory
+from recent_prune.probe import ProbeResult, Training
+from recent_prune.probe.batches.calling import Call
+from recent_prune.probe.batches.inputs import Inputs
+from recent_prune.probe.restoring.tracebacks import light
+from recent_prune.rules import PreflightRule, Verdict
+
+LARGEST_CORRECTION = 2.0
+"""Where a trial that was estimated at less than half of what there was runs out of memory, it is
+not the estimate that is wrong: nothing is learnt from it."""
+
+STRICTLY = 1e-6
+"""What ran out of memory needed more than there was."""
+
+LEAST_VIOLATION = 0.01
+"""Of a trial that ran out of memory though it was estimated to fit."""
+
+logger = optuna.logging.get_logger(f"optuna.{__name__}")
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What is known before a trial is probed.
+
+    Attributes:
+        verdict: On memory; a trial whose preflight failed is kept.
+        rule: That judged; None where the preflight failed, or another process judges.
+        result: Likewise; as it was estimated, not corrected.
+        number: Of the trial.
+    """
+
+    verdict: Verdict
+    rule: PreflightRule | None = None
+    result: PreflightResult | None = None
+    number: int = -1
+
+    def after(self, probed: ProbeResult, verdict: Verdict) -> tuple[Verdict, dict[str, Any]]:
+        """The verdict when the first steps have told how long a step takes, and attributes."""
+        steps = probed.steps
+        if self.result is None or self.rule is None or steps is None or not steps.step_seconds:
+            return verdict, {}
+        timed = self.result.refined(probed)
+        known = {attributes.PREFLIGHT: _stored(timed, self.rule, self.number)}
+        slow = self.rule(timed)
+        return (slow if verdict.trainable and not slow.trainable else verdict), known
+
+
+def preflight_trial(
+    trial: BaseTrial,
+    model: nn.Module | ModelFactory,
+    inputs: Inputs,
+    *,
+    training: Training,
+    limits: Limits | None = None,
+    device: str | torch.device | None = None,
+    call: Call | None = None,
+    seed: int = 0,
+) -> Verdict:
+    """Condemn a trial that surely does not fit, before its model is built.
+
+    ``probe_trial(…, preflight=rp.Limits())`` does the same for a model that exists. Ask
+    ``trial.should_prune()`` afterwards, build the model, and call ``probe_trial``.
+
+    A trial is never condemned because its preflight failed: it warns, and goes on. Where trials of
+    the study ran out of memory all the same (:func:`out_of_memory`), estimates are corrected by
+    them.
+
+    Args:
+        trial: Of the objective.
+        model: Or a function without arguments that builds it.
+        inputs: As of :func:`recent_prune.probe.probe`.
+        training: As of :func:`recent_prune.preflight.preflight`.
+        limits: Default: the free memory of the device.
+        device: As of :func:`recent_prune.preflight.preflight`.
+        call: Likewise.
+        seed: Likewise.
+
+    Returns:
+        The verdict; ``verdict.cause`` is ``"too_large"`` where it is condemned.
+
+    Raises:
+        TypeError: If ``limits`` are none.
+    """
+    chosen = Limits() if limits is None else limits
+    return ahead(
+        trial, model, inputs, training, chosen, device=device, call=call, seed=seed
+    ).verdict
+
+
+def ahead(
+    trial: BaseTrial,
+    model: nn.Module | ModelFactory,
+    inputs: Inputs,
+    training: Training | None,
+    limits: Limits,
+    *,
+    device: str | torch.device | None = None,
+    call: Call | None = None,
+    seed: int = 0,
+) -> Ahead:
+    """Estimate, judge and store; arguments as of `preflight_trial`.
+
+    Of a trial on several processes the first one's verdict is everybody's.
+
+    Raises:
+        TypeError: If ``limits`` are none.
+        ValueError: If there is no ``training``.
+    """
+    if not isinstance(limits, Limits):
+        raise TypeError(f"`preflight` must be Limits, but got {type(limits).__name__}.")
+    if training is None:
+        raise ValueError("`preflight` is of a training step, so `training` must be given, too.")
+    found: list[Ahead] = []
+
+    def judge(own: BaseTrial | None) -> Verdict:
+        if own is None:
+            return Verdict(True, 0.0, "Another process judges.")
+        try:
+            result = preflight(model, inputs, training, device=device, call=call, seed=seed)
+        except optuna.TrialPruned:  # the user's own code does so
+            raise
+        except Exception as error:
+            found.append(Ahead(_kept(own, error)))
+        else:
+            found.append(_judged(own, model, result, limits, device))
+        return found[0].verdict
+
+    verdict = judged_by_the_first(trial, judge) if is_shared(trial) else judge(trial)
+    return found[0] if found else Ahead(verdict)
+
+
+def _judged(
+    trial: BaseTrial,
+    model: nn.Module | ModelFactory,
+    result: PreflightResult,
+    limits: Limits,
+    device: str | torch.device | None,
+) -> Ahead:
+    lies = model if isinstance(model, nn.Module) else None
+    room = limits.room(device or _device_of(result, lies), lies)
+    if limits.memory is not None and room is None:
+        warnings.warn(
+            f"The memory of a {result.device} device is not known here, so no trial is too large: "
+            "give Limits(memory=…).",
+            stacklevel=caller(),
+        )
+    rule = PreflightRule(room, limits.seconds, limits.margin)
+    factor = learnt(study_of(trial))
+    corrected = result if factor is None else replace(result, memory=_above(result.memory, factor))
+    verdict = rule(corrected)
+    known = _stored(result, rule, trial.number)
+    if verdict.trainable:
+        trial.set_user_attr(attributes.PREFLIGHT, known)
+    else:
+        condemned = attributes.of_preflight(trial.number, verdict, result.seconds)
+        store(trial, verdict, {attributes.PREFLIGHT: known, **condemned})
+        warn_if_nobody_prunes(trial)
+    return Ahead(verdict, rule, result, trial.number)
+
+
+def _device_of(result: PreflightResult, model: nn.Module | None) -> torch.device:
+    if model is not None:
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.device.type == result.device:
+                return tensor.device  # with its number
+    return torch.device(result.device)
+
+
+def _kept(trial: BaseTrial, error: Exception) -> Verdict:
+    """A trial whose preflight failed goes on, and says why."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    fault = attributes.one_line(f"{type(error).__name__}: {error}{notes}")
+    trial.set_user_attr(attributes.PREFLIGHT, {"fault": fault, "trial": trial.number})
+    message = f"The preflight failed, so whether the trial fits is not known: {fault}"
+    warnings.warn(message, stacklevel=caller())
+    return Verdict(True, 0.0, f"Whether it fits is not known: {fault}")
+
+
+def _stored(result: PreflightResult, rule: PreflightRule, number: int) -> dict[str, Any]:
+    room: Room | None = rule.room
+    time = result.training_seconds
+    return {
+        "memory": round(result.memory.value),
+        "free": None if room is None else room.free,
+        "capacity": None if room is None else room.capacity,
+        "batch": result.batch_size,
+        "operations": result.operations,
+        "method": result.method,
+        "step_seconds": None if result.step_seconds is None else result.step_seconds.value,
+        "training_seconds": None if time is None else time.value,
+        "trial": number,
+    }
+
+
+def _above(memory: Estimate, factor: float) -> Estimate:
+    """An estimate of which is known that the truth is above so many times its value."""
+    low = max(memory.low, memory.value * factor)
+    value = max(memory.value, low)
+    return Estimate(value, low, memory.high * value / memory.value)
+
+
+def learnt(study: Study | None) -> float | None:
+    """How many times its estimate a trial of this study needed at least; None where none told.
+
+    A trial that ran out of memory needed more than there was.
+    """
+    if study is None:
+        return None
+    factors = []
+    for trial in study.get_trials(deepcopy=False):
+        known = trial.user_attrs.get(attributes.OUT_OF_MEMORY)
+        if known and known["trial"] == trial.number and known["estimate"] and known["available"]:
+            factors.append(known["available"] / known["estimate"] * (1 + STRICTLY))
+    return max((f for f in factors if f <= LARGEST_CORRECTION), default=None)
+
+
+class _Objective(Protocol):
+    def __call__(self, trial: Trial, /) -> Any: ...
+
+
+def out_of_memory(objective: _Objective) -> Callable[[Trial], Any]:
+    """Prune a trial that runs out of memory, and learn from it; the study goes on.
+
+    What ran out of memory is told from every other error, which is raised as it was. The trial is
+    pruned; ``recent_prune:out_of_memory`` says what had been estimated and what there was, by which
+    later estimates of the study are corrected, and the constraint is violated. What the objective
+    held is let go of, the GPU's cache included.
+
+    Args:
+        objective: Takes a trial. Or use it as a decorator.
+
+    Example:
+        .. code-block:: python
+
+            @out_of_memory
+            def objective(trial): ...
+    """
+
+    @functools.wraps(objective)
+    def guarded(trial: Trial) -> Any:
+        try:
+            return objective(trial)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            told = f"Out of memory: {attributes.one_line(str(light(error)) or 'no message')}"
+        # Outside of the handler, which holds the error and all that its frames hold.
+        _record(trial, told)
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        raise optuna.TrialPruned(told)
+
+    return guarded
+
+
+def _record(trial: Trial, told: str) -> None:
+    known = trial.user_attrs.get(attributes.PREFLIGHT) or {}
+    if known.get("trial") != trial.number:  # of a trial that this one retries
+        known = {}
+    estimate, available = known.get("memory"), known.get("free")
+    if available is not None and torch.cuda.is_initialized():
+        free = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+        available = min(available, free)  # others may hold more than they did
+    trial.set_user_attr(
+        attributes.OUT_OF_MEMORY,
+        {
+            "estimate": estimate,
+            "available": available,
+            "told": attributes.one_line(told),
+            "trial": trial.number,
+        },
+    )
+    missing = 1 - available / estimate if available and estimate else 0.0
+    set_constraint(trial, max(missing, LEAST_VIOLATION))
+    logger.info(told)

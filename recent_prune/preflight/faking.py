@@ -1,0 +1,100 @@
+"""A trial without values: a model, its loss and its optimizer whose tensors take no memory."""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.optim import Optimizer
+from torch.overrides import TorchFunctionMode
+
+from recent_prune.probe.first_steps.objective import raising
+from recent_prune.probe.first_steps.training import Training
+
+ModelFactory = Callable[[], nn.Module]
+"""Builds a model, such as ``lambda: torchvision.models.resnet50()``."""
+
+
+def built(factory: ModelFactory, mode: FakeTensorMode, device: torch.device) -> nn.Module:
+    """What a function builds, with nothing allocated: on fake tensors, else on ``meta``.
+
+    A function that asks for values (a schedule over the layers, ``linspace(…).tolist()``) fails on
+    fake tensors. It is called again with values, but for what ``torch.empty`` makes: the parameters
+    of PyTorch's layers.
+
+    Raises:
+        TypeError: If it builds no module.
+        Exception: What the function raises, both times.
+    """
+    try:
+        with mode, torch.device(device):
+            made = factory()
+    except Exception:
+        with raising("the function that builds the model"), _EmptyOnMeta():
+            made = factory()
+    if not isinstance(made, nn.Module):
+        raise TypeError(
+            f"`model` must be a module or a function that builds one, but built a "
+            f"{type(made).__name__}."
+        )
+    return made
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Any = (),
+        kwargs: Any = None,
+    ) -> Any:
+        given = kwargs or {}
+        return func(*args, **{**given, "device": "meta"} if func is torch.empty else given)
+
+
+def faked(
+    model: nn.Module, training: Training, mode: FakeTensorMode, device: torch.device
+) -> tuple[nn.Module, Training]:
+    """Copies without values, on a device; what is given stays as it is.
+
+    An optimizer over the model's parameters becomes one of its class and settings over the copies,
+    without state. A scheduler and a gradient scaler, which take no memory to speak of, are left
+    out.
+
+    Args:
+        model: Unwrapped; real, fake or on ``meta``.
+        training: How it trains.
+        mode: Of the copies.
+        device: Of the copies.
+    """
+    memo: dict[int, Any] = {}
+    with mode, FakeCopyMode(mode):
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.layout == torch.strided:
+                memo[id(tensor)] = _empty(tensor, device)
+        copied = copy.deepcopy(model, memo)
+        optimizer, loss = training.optimizer, training.loss
+        if isinstance(optimizer, Optimizer):
+            memo[id(optimizer.state)] = defaultdict(dict)
+            optimizer = copy.deepcopy(optimizer, memo)
+        if isinstance(loss, nn.Module):
+            loss = copy.deepcopy(loss, memo)
+    for parameter in copied.parameters():
+        parameter.grad = None
+    without = {"scheduler": None, "scaler": None, "learning_rate": None}
+    return copied, replace(training, optimizer=optimizer, loss=loss, **without)  # type: ignore[arg-type]
+
+
+def _empty(tensor: Tensor, device: torch.device) -> Tensor:
+    made = torch.empty_strided(
+        tensor.size(), tensor.stride(), dtype=tensor.dtype, device=device, requires_grad=False
+    )
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(made, requires_grad=tensor.requires_grad)
+    return made

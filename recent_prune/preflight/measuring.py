@@ -1,0 +1,77 @@
+"""A training step on a few real samples, where fake tensors do not go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from torch import nn
+
+from recent_prune.preflight.batch_sizes import resized
+from recent_prune.preflight.counting import MemoryCounter, block_of
+from recent_prune.preflight.limits import room_of
+from recent_prune.preflight.peaks import Counted
+from recent_prune.preflight.stepping import CountedSteps, peaks_of
+from recent_prune.preflight.trial import Trial
+from recent_prune.probe.batches.samples import count_of
+from recent_prune.probe.first_steps.trial import undone
+from recent_prune.probe.restoring.isolation import device_of
+
+SMALL = (2, 4)
+"""Samples of the real batches."""
+
+STATIC = 5
+"""Times the parameters that a real step takes at least: parameters, their copy, gradients, Adam."""
+
+
+def measured(trial: Trial, why: Exception, seed: int) -> Counted:
+    """Count real training steps of two small batches, and put everything back.
+
+    Args:
+        trial: What is asked.
+        why: Fake tensors did not go.
+        seed: Of everything random.
+
+    Raises:
+        Exception: ``why``, with a note, where the model has no values or is too large to be run
+            here; else whatever model, loss or optimizer raise.
+    """
+    model = _real(trial, why)
+    small, large = (resized(trial.batch, min(size, trial.size)) for size in SMALL)
+    counter = MemoryCounter(block_of(trial.device))
+    plain = replace(trial.training, scaler=None, scheduler=None, learning_rate=None)
+    with undone(model, plain, seed) as (optimizer, _):
+        loop = CountedSteps(model, replace(plain, optimizer=optimizer), counter)
+        if small is None or large is None or trial.size <= min(SMALL):
+            peaks = {trial.size: loop.step(trial.batch)}
+        else:
+            peaks = peaks_of(loop, large, count_of(large), count_of(small))
+    told = " ".join(f"{type(why).__name__}: {why}".split())[:300]
+    sizes = " and ".join(str(size) for size in sorted(peaks))
+    note = f"Fake tensors do not go ({told}), so real batches of {sizes} samples were counted."
+    return Counted(peaks, (note,))
+
+
+def _real(trial: Trial, why: Exception) -> nn.Module:
+    """The model, if it can be run here."""
+    model = trial.model
+    if not isinstance(model, nn.Module):
+        why.add_note(
+            "Raised without values: if it is for that, build the model and give it instead of the "
+            "function."
+        )
+        raise why
+    if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
+        why.add_note(
+            "Raised without values: if it is for that, build the model on another device than meta."
+        )
+        raise why
+    place = device_of(model)
+    room = room_of(place, model)
+    needed = STATIC * sum(p.numel() * p.element_size() for p in model.parameters())
+    if room is not None and needed > room.free:
+        why.add_note(
+            f"Raised without values; a real step would take at least {needed:,} bytes, and "
+            f"{room.free:,} are free on {place}."
+        )
+        raise why
+    return model

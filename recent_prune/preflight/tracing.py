@@ -1,0 +1,69 @@
+"""A training step on fake tensors, which have shapes and no values."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from recent_prune.preflight.counting import MemoryCounter, block_of
+from recent_prune.preflight.faking import built, faked
+from recent_prune.preflight.peaks import Counted
+from recent_prune.preflight.stepping import CountedSteps, peaks_of
+from recent_prune.preflight.trial import Trial, check_model
+from recent_prune.probe.first_steps.objective import arguments_of
+from recent_prune.probe.watching.modules import unwrapped
+
+
+def traced(trial: Trial) -> Counted:
+    """Count a training step of a trial with nothing allocated.
+
+    Raises:
+        Exception: Whatever model, loss or optimizer raise, above all where they ask for values.
+    """
+    available = _is_here(trial.device)
+    place = trial.device if available else torch.device("cpu")
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    given = trial.model
+    model = given if isinstance(given, nn.Module) else built(given, mode, place)
+    if model is not given:
+        model = unwrapped(model)
+        check_model(model)
+    arguments_of(model, trial.batch, trial.training)
+    model, training = faked(model, trial.training, mode, place)
+    counter = MemoryCounter(block_of(trial.device))
+    with mode, _quiet():
+        model.train()
+        loop = CountedSteps(model, training, counter, foreach=trial.device.type == "cuda")
+        peaks = peaks_of(loop, trial.batch, trial.size, _other_size(trial.size))
+    kind = trial.device.type
+    missing = f"There is no {kind} here: operations are those that a CPU would be given."
+    return Counted(peaks, () if available else (missing,))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a traceback in the log: what fails is raised, or measured instead."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+def _other_size(size: int) -> int:
+    # Smaller, since a batch that is too large is to be cut; but batch normalisation wants two.
+    return size // 4 if size >= 8 else 2 * size
+
+
+def _is_here(device: torch.device) -> bool:
+    if device.type == "cpu":
+        return True
+    module = getattr(torch, device.type, None)
+    available = getattr(module, "is_available", None)
+    return bool(available()) if callable(available) else False

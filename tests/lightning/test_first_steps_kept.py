@@ -1,0 +1,115 @@
+"""First steps leave no trace in module, trainer and logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import pytest
+import torch
+import torchmetrics
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import LambdaLR
+
+from recent_prune.lightning import ReconstructionEntropyCallback
+from tests.lightning.modules import QUIET, Classifier, judge, loader, new_trainer
+from tests.networks import Noisy, mlp
+
+pytestmark = pytest.mark.filterwarnings(*QUIET)
+
+
+class Thorough(Classifier):
+    """Does in its training step all that leaves a trace, and has a schedule with warm-up."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.right = torchmetrics.Accuracy("multiclass", num_classes=10)
+        self.outputs: list[Tensor] = []
+        self.seen = {"batches": 0}
+        self.count = 0
+
+    def training_step(self, batch: Any, index: int) -> Any:
+        logits = self(batch[0])
+        loss = cross_entropy(logits, batch[1])
+        self.steps.append(batch[1])
+        self.outputs.append(loss.detach())
+        self.seen["batches"] += 1
+        self.count += 1
+        self.right(logits, batch[1])
+        self.log("right", self.right, on_step=True, on_epoch=True)
+        self.log_dict({"loss": loss, "twice": 2 * loss}, on_step=True, prog_bar=True)
+        if self.logger is not None:
+            self.logger.log_metrics({"by hand": float(loss.detach())}, step=self.global_step)
+        return {"loss": loss, "logits": logits.detach()}
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), 1e-2, weight_decay=1e-4)
+        warm_up = LambdaLR(optimizer, lambda step: min((step + 1) / 3, 1.0))
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": warm_up, "interval": "step"},
+        }
+
+
+def test_a_kept_module_trains_bit_for_bit_as_without(tmp_path: Path) -> None:
+    """Adam, dropout, batch statistics, warm-up, clipping, metrics and logs."""
+    trained, told = [], []
+    for callback in (None, ReconstructionEntropyCallback(rule=judge)):
+        pl.seed_everything(0, verbose=False)
+        module = Thorough(Noisy())
+        logger = CSVLogger(tmp_path, version=str(callback is None))
+        trainer = new_trainer(
+            callback, max_epochs=2, logger=logger, log_every_n_steps=1, gradient_clip_val=0.5
+        )
+        trainer.fit(module, loader(shuffle=True), loader())
+        assert len(module.steps) == len(module.outputs) == module.count == 8
+        assert module.seen == {"batches": 8}
+        assert "log" not in vars(module)
+        trained.append((module, trainer))
+        lines = [
+            {k: v for k, v in row.items() if "/" not in k} for row in logger.experiment.metrics
+        ]
+        told.append([line for line in lines if set(line) != {"step"}])
+    (plain, before), (judged, after) = trained
+    assert callback is not None
+    assert callback.result is not None
+    assert callback.result.steps is not None
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, judged.state_dict()[name]), name
+    assert torch.equal(torch.stack(plain.outputs), torch.stack(judged.outputs))
+    assert before.callback_metrics == after.callback_metrics
+    assert told[0] == told[1]
+
+
+def test_nothing_stays_after_an_error() -> None:
+    class Failing(Thorough):
+        def training_step(self, batch: Any, index: int) -> Any:
+            if self.count == 9:  # in the second update
+                raise RuntimeError("in the ninth batch")
+            return super().training_step(batch, index)
+
+    module = Failing(mlp())
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+
+    class Look(pl.Callback):
+        def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            assert isinstance(pl_module, Failing)
+            assert (pl_module.count, pl_module.seen, pl_module.steps) == (0, {"batches": 0}, [])
+            assert "log" not in vars(pl_module)
+            assert not trainer.optimizers[0].state
+            assert trainer.callback_metrics == {}
+            for name, value in pl_module.state_dict().items():
+                assert torch.equal(value, before[name])
+            trainer.should_stop = True
+
+    callback = ReconstructionEntropyCallback(rule=judge)
+    trainer = new_trainer(
+        None, callbacks=[callback, Look()], min_epochs=0, enable_progress_bar=False
+    )
+    with pytest.warns(UserWarning, match="not judged, but its initialization alone: RuntimeError"):
+        trainer.fit(module, loader())
+    assert callback.result is not None
+    assert callback.result.steps is None

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from recent_prune.preflight.out_of_memory import is_out_of_memory
+
+
+def caused(cause: Exception) -> Exception:
+    try:
+        raise ValueError("the epoch failed") from cause
+    except ValueError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        caused(MemoryError()),
+    ],
+)
+def test_memory_ran_out(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+def test_the_cpus_own_error_is_known() -> None:
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator") as caught:
+        torch.empty(10**15)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("CUDA out of memory"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        caused(KeyError("x")),
+    ],
+)
+def test_other_errors(error: Exception) -> None:
+    assert not is_out_of_memory(error)
