@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from docutils import nodes  # type: ignore[import-untyped]
+from docutils.utils.math.latex2mathml import tex2mathml  # type: ignore[import-untyped]
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
+from sphinx.writers.html5 import HTML5Translator
 
 from recent_prune import __version__
 
@@ -17,8 +20,10 @@ language = "en"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3
+
+html_math_renderer = "mathml"
 
 html_theme = "furo"
 html_static_path = ["_static"]
@@ -58,6 +63,14 @@ def _last(name: str) -> str:
     return name.rpartition(".")[2]
 
 
+def formula(translator: HTML5Translator, node: nodes.math | nodes.math_block) -> None:
+    """A formula as MathML, which browsers draw without a script from elsewhere."""
+    block = isinstance(node, nodes.math_block)
+    translator.body.append(tex2mathml(node.astext(), as_block=block))
+    raise nodes.SkipNode
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.add_html_math_renderer("mathml", (formula, None), (formula, None))
     app.connect("missing-reference", short_name)

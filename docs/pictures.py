@@ -21,7 +21,7 @@ import recent_prune as rp
 from recent_prune.data import load_digits
 from recent_prune.report import StudyReport, plot_reconstructions, plot_trainability_map
 from recent_prune.trainability_map import Axis, trainability_map
-from tests.markdown import ran
+from tests.markdown import ran, whole
 
 HERE = Path(__file__).parent
 NETWORKS = {
@@ -35,19 +35,18 @@ NETWORKS = {
 def main() -> None:
     """Draw all of them."""
     torch.manual_seed(0)
-    model = _names_of("start_model.md")
+    model = _names_of("how_to_model.md")
     _save(_map(model["build"]), "map.png", 900, 560)
     shown = plot_reconstructions(model["shown"])
     _save(shown, "reconstructions.png", shown.layout.width, shown.layout.height)
     _save(_profiles(), "profiles.png", 900, 360)
-    _photograph(_names_of("start_optuna.md")["report"], "report.png")
+    _photograph(_names_of("how_to_optuna.md")["report"], "report.png")
 
 
 def _names_of(page: str) -> dict[str, Any]:
-    """What the code of a page defines."""
-    text = (HERE / page).read_text(encoding="utf-8")
+    """What the code of a page defines, with that of the page that it continues."""
     with tempfile.TemporaryDirectory() as folder:
-        *_, last = ran(text, Path(folder))
+        *_, last = ran(whole(HERE / page), Path(folder))
     return last.names
 
 

@@ -16,17 +16,20 @@ from ray import tune
 
 from recent_prune.cli import app
 from recent_prune.ray import probed_trials
-from tests.markdown import Ran, blocks, gist, ran
+from tests.markdown import CONTINUES, Ran, blocks, gist, ran, whole
 from tests.ray.session import local_ray_session
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
 RAY = "start_ray"
 """Needs a Ray."""
+CONTINUED = {found[1] for page in PAGES.values() if (found := CONTINUES.match(page))}
+"""They run with the pages that continue them."""
 RUNNABLE = [
     name
     for name, page in PAGES.items()
-    if name != RAY and any(b.language == "python" or b.commands for b in blocks(page))
+    if name not in {RAY, *CONTINUED}
+    and any(b.language == "python" or b.commands for b in blocks(page))
 ]
 PUBLIC = ("probe", "rules", "optuna", "ray", "report")
 """Sub-packages that are documented name by name."""
@@ -35,7 +38,7 @@ PUBLIC = ("probe", "rules", "optuna", "ray", "report")
 def run_page(name: str, folder: Path) -> dict[str, Any]:
     """Run a page, compare what it printed with what it shows, and return what it defines."""
     found: list[Ran] = []
-    for part in ran(PAGES[name], folder):
+    for part in ran(whole(DOCS / f"{name}.md"), folder):
         if part.block.shown is not None:
             assert gist(part.printed) == gist(part.block.shown), part.block.text
         found.append(part)
@@ -49,7 +52,8 @@ def test_code_runs_and_prints_what_is_shown(name: str, tmp_path: Path) -> None:
 
 
 def test_pages_with_code_are_known() -> None:
-    assert {"start_model", "start_optuna", "how_it_works", "choosing_a_rule"} <= set(RUNNABLE)
+    assert {"how_to_model", "how_to_optuna", "how_it_works", "choosing_a_rule"} <= set(RUNNABLE)
+    assert {"start_model", "start_optuna"} <= CONTINUED
     shown = [block for page in PAGES.values() for block in blocks(page) if block.shown]
     assert len(shown) > 8
 

@@ -7,7 +7,7 @@ search, ``keep=1/8``), replayed through the real Optuna. All configurations were
 that the end of those that the sweep did not train is known as well. No run was chosen for what it
 found.
 
-Writes ``everyday_sweep.csv``, a row a candidate.
+Writes ``everyday_sweep.csv``, a row a candidate, and ``everyday_sweep_environment.json``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial
 from benchmarks.compute_saved.optuna_replay import Ran, new_study, replay
 from benchmarks.compute_saved.rung_zero import CANDIDATES
 from benchmarks.compute_saved.table import Trained, load
+from benchmarks.environment import save_environment
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes
 
 FOLDER = Path(__file__).parent
@@ -66,6 +67,7 @@ def main() -> None:
     """Replay it and write it down."""
     optuna.logging.set_verbosity(logging.ERROR)
     rows(load(SPACE)).to_csv(FOLDER / f"{SPACE}_sweep.csv", index=False, float_format="%.6g")
+    save_environment(FOLDER / f"{SPACE}_sweep_environment.json")
 
 
 if __name__ == "__main__":

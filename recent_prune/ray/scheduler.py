@@ -65,7 +65,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 wrapped=tune.schedulers.ASHAScheduler(),
             )
             # The trainable gets the very model that was probed: build_probed_model(build_model, …)
-            tune.Tuner(train, tune_config=tune.TuneConfig(scheduler=scheduler, …), …).fit()
+            tune.Tuner(train, tune_config=tune.TuneConfig(scheduler=scheduler)).fit()
 
     Trials are held in the state PENDING, so Tune samples no further ahead than without the gate.
     HyperBand and synchronous PBT compare all trials that they know, so they get those that were
@@ -130,7 +130,8 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             (:func:`recent_prune.rules.rung_zero.turned_down`). Default 1: only condemned trials are
             not started.
         explore: Share of the others that is started all the same, at random, in [0, 1), so that
-            :func:`recent_prune.ray.audit` can say what the ranking was worth. Default 0.05.
+            :func:`recent_prune.ray.audit` can say what the ranking was worth. Default 0.05; at
+            ``keep`` = 1/8 these are a quarter of those that start.
         deadline_s: Seconds for which workers may be without a trial while candidates wait; then the
             best so far is started, whatever the share. Default 30.
 

@@ -20,8 +20,8 @@ EXPECTED = 0.8
 """Probability that a candidate among the best eighth ends better than another one, before anything
 is known of a sweep: 0.78 to 0.90 in the spaces of ``benchmarks/compute_saved``."""
 
-SPREAD = 0.25
-"""Standard deviation of that between sweeps; wide, so that a dozen trainings weigh as much."""
+SPREAD = 0.2
+"""Standard deviation of that between sweeps: wide, so that a few dozen trainings weigh as much."""
 
 ENOUGH = 0.65
 """Probability from which on the ranking is followed in full."""

@@ -1,0 +1,1 @@
+"""What the demo brings on a machine."""

@@ -1,0 +1,1 @@
+"""Figures in README and docs, put there from result files: ``python -m docs.figures``."""
