@@ -39,6 +39,7 @@ ALLOWED = {
         "pandas",
         "pyarrow",
         "recent_prune.audit",
+        "recent_prune.preflight",
         "recent_prune.probe",
         "recent_prune.rules",
         "recent_prune.ray",

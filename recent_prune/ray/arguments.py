@@ -5,6 +5,7 @@ from __future__ import annotations
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 from torch import nn
 
+from recent_prune.preflight import Limits
 from recent_prune.probe import Training
 from recent_prune.ray import tune_controller
 from recent_prune.ray.batches import takes_configuration
@@ -67,6 +68,23 @@ def check_rung(
         raise TypeError(
             f"`keep` is {keep!r}, and candidates are ranked by their first steps: give `training`, "
             "a function of a trial's model and configuration."
+        )
+
+
+def check_limits(limits: object, training: object) -> None:
+    """Refuse limits that are none.
+
+    Raises:
+        TypeError: If they are of another type, or there is no ``training``.
+    """
+    if limits is None:
+        return
+    if not isinstance(limits, Limits):
+        raise TypeError(f"`preflight` must be Limits or None, but got {limits!r}.")
+    if training is None:
+        raise TypeError(
+            "`preflight` is of a training step: give `training`, a function of a trial's model and "
+            "configuration."
         )
 
 

@@ -11,6 +11,7 @@ from ray import cloudpickle
 from ray.tune.utils import flatten_dict
 from torch import nn
 
+from recent_prune.preflight import Limits
 from recent_prune.probe import ProbeResult, Training, probe, probe_many
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
@@ -27,6 +28,7 @@ from recent_prune.ray.initialization import (
     trial_seed,
 )
 from recent_prune.ray.judging.outcome import Candidate, Outcome, finite
+from recent_prune.ray.preflight import Fit, fit
 from recent_prune.rules import Rule, Scalar, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.learned_score import probe_features
@@ -50,6 +52,7 @@ class ProbeSettings:
     training: MakeTraining | None = None
     call: Call | None = None
     ranks: bool = False
+    limits: Limits | None = None
 
     def load_inputs(self) -> Inputs | None:
         """What all trials are probed with, loaded where this is called if a function loads it.
@@ -99,10 +102,9 @@ def probe_batch(
         device: On which.
     """
     if settings.training is None and inputs is not None:
-        found = _probed_together(settings, inputs, candidates, device)
-    else:
-        found = {c.trial_id: _probed_alone(settings, inputs, c, device) for c in candidates}
-    return [_judged(settings.rule, c, found[c.trial_id], settings.ranks) for c in candidates]
+        together = _probed_together(settings, inputs, candidates, device)
+        return [_judged(settings, c, together[c.trial_id]) for c in candidates]
+    return [_probed_alone(settings, inputs, c, device) for c in candidates]
 
 
 def _probed_together(
@@ -136,22 +138,29 @@ def _probed_together(
 
 def _probed_alone(
     settings: ProbeSettings, inputs: Inputs | None, candidate: Candidate, device: str
-) -> ProbeResult | Exception:
-    """The result after the trial's first steps, where its training is known."""
+) -> Outcome:
+    """After the trial's first steps, where its training is known; before them, if it cannot fit."""
+    fits = None
     try:
         model = _built(settings.build_model, candidate, device)
         training = _training(settings.training, model, candidate)
-        return probe(
+        batches = _loaded(settings.inputs, candidate) if inputs is None else inputs
+        if settings.limits is not None and training is not None:
+            fits = fit(model, batches, training, settings.limits)
+        if fits is not None and not fits.verdict.trainable:
+            return Outcome(candidate.trial_id, summary=summary(None, fits.verdict))
+        result = probe(
             model,
-            _loaded(settings.inputs, candidate) if inputs is None else inputs,
+            batches,
             estimator=settings.estimator,
             layers=settings.layers,
             training=training,
             call=settings.call if training is None else None,
             rtol=settings.rtol,
         )
-    except Exception as error:
-        return light(error)  # or its model would be held until the batch is done
+    except Exception as error:  # light, or its model would be held until the batch is done
+        return _judged(settings, candidate, light(error))
+    return _judged(settings, candidate, result, fits)
 
 
 class _UsersError(Exception):
@@ -205,19 +214,21 @@ def _training(make: MakeTraining | None, model: nn.Module, candidate: Candidate)
 
 
 def _judged(
-    rule: Rule | CertifiedRule,
+    settings: ProbeSettings,
     candidate: Candidate,
     result: ProbeResult | Exception,
-    ranks: bool,
+    fits: Fit | None = None,
 ) -> Outcome:
     if isinstance(result, Exception):
         fault = str(result) if isinstance(result, _UsersError) else described(result)
         return Outcome(candidate.trial_id, fault=fault)
+    rule = settings.rule
     try:
         if isinstance(rule, CertifiedRule):
             return _prepared(candidate, result)
-        score = finite(score_of(rule, result)) if ranks else None
-        return Outcome(candidate.trial_id, summary=summary(result, rule(result)), score=score)
+        score = finite(score_of(rule, result)) if settings.ranks else None
+        verdict = rule(result) if fits is None else fits.verdict_after(result, rule(result))
+        return Outcome(candidate.trial_id, summary=summary(result, verdict), score=score)
     except Exception as error:
         return Outcome(candidate.trial_id, fault=described(error))
 

@@ -13,11 +13,12 @@ from ray.tune.schedulers import (
     TrialScheduler,
 )
 
+from recent_prune.preflight import Limits
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.ray import tune_controller
-from recent_prune.ray.arguments import check_rung, check_types
+from recent_prune.ray.arguments import check_limits, check_rung, check_types
 from recent_prune.ray.batches import LoadInputs, sendable
 from recent_prune.ray.gate import Gate, OnFault, Pool
 from recent_prune.ray.in_trial import CONDEMNED, METRICS, say_what_is_not_seen
@@ -132,6 +133,10 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         explore: Share of the others that is started all the same, at random, in [0, 1), so that
             :func:`recent_prune.ray.audit` can say what the ranking was worth. Default 0.05; at
             ``keep`` = 1/8 these are a quarter of those that start.
+        preflight: What a trial may take: before it is probed, the memory of a training step is
+            estimated, and after its first steps the time of all of them; one that is surely too
+            large or too slow is not started. Needs ``training``. Give the bytes of a worker's
+            device: ``"device"`` is what the probe actor has. Default: neither is looked at.
         deadline_s: Seconds for which workers may be without a trial while candidates wait; then the
             best so far is started, whatever the share. Default 30.
 
@@ -162,10 +167,12 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         keep: float = 1.0,
         explore: float = 0.05,
         deadline_s: float = 30.0,
+        preflight: Limits | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         check_types(build_model, inputs, training, rule, wrapped)
         check_rung(keep, explore, deadline_s, training, rule)
+        check_limits(preflight, training)
         if wrapped is not None and isinstance(
             tune_controller.innermost(wrapped), ReconstructionEntropyScheduler
         ):
@@ -189,7 +196,16 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 inputs = sendable(inputs, samples, trained=training is not None)
             rule = rule or TrainabilityRule()
             settings = ProbeSettings(
-                build_model, inputs, rule, estimator, layers, rtol, training, call, keep < 1
+                build_model,
+                inputs,
+                rule,
+                estimator,
+                layers,
+                rtol,
+                training,
+                call,
+                keep < 1,
+                preflight,
             )
             self._settings = pickled(settings)
         self._certified = rule if isinstance(rule, CertifiedRule) else None

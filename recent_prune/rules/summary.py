@@ -31,8 +31,12 @@ SUMMARY = (
 """Names of what `summary` gives."""
 
 
-def summary(result: ProbeResult, verdict: Verdict) -> dict[str, Scalar]:
+def summary(result: ProbeResult | None, verdict: Verdict) -> dict[str, Scalar]:
     """Result and verdict as plain scalars, which every storage and every logger takes.
+
+    Args:
+        result: Of the probe; None where a verdict was found before it, and all its numbers are.
+        verdict: On the trial.
 
     Returns:
         ``trainable`` and ``violation`` (graded, ≤ 0 where trainable); ``reason``, one sentence;
@@ -43,13 +47,18 @@ def summary(result: ProbeResult, verdict: Verdict) -> dict[str, Scalar]:
         ``cutoff``, the number of layers before the profile saturates; ``depth``, the number of
         probed layers; ``seconds`` of the probe.
     """
-    steps = result.steps
-    return {
+    told: dict[str, Scalar] = {
         "trainable": verdict.trainable,
         "violation": verdict.violation,
         "reason": verdict.reason,
         "cause": None if verdict.cause is None else str(verdict.cause),
         "advice": verdict.advice,
+    }
+    if result is None:
+        return {**dict.fromkeys(SUMMARY), **told}
+    steps = result.steps
+    return {
+        **told,
         "loss_before": None if steps is None else _rounded(steps.loss_before),
         "loss_after": None if steps is None else _rounded(steps.loss_after),
         "constant_loss": None if steps is None else _rounded(steps.constant_loss),
