@@ -13,6 +13,9 @@ from torch import Tensor
 DATA_ROOT_VARIABLE = "RECENT_PRUNE_DATA"
 """Environment variable with the default folder of data sets, in torchvision's layout."""
 
+AnyPath = str | os.PathLike[str]
+"""A path as people have them; ``~`` is the home folder."""
+
 
 @dataclass(frozen=True)
 class Images:
@@ -62,7 +65,7 @@ def load_digits() -> Images:
     return Images("digits", images[~test], labels[~test], images[test], labels[test])
 
 
-def load_mnist(root: Path | None = None) -> Images:
+def load_mnist(root: AnyPath | None = None) -> Images:
     """MNIST, 60,000 + 10,000 images (28 × 28), downloaded if it is not there yet.
 
     Args:
@@ -76,7 +79,7 @@ def load_mnist(root: Path | None = None) -> Images:
     return _load_idx("MNIST", "mnist", root)
 
 
-def load_fashion_mnist(root: Path | None = None) -> Images:
+def load_fashion_mnist(root: AnyPath | None = None) -> Images:
     """FashionMNIST, 60,000 + 10,000 images (28 × 28), or as many as are in ``root``.
 
     Args:
@@ -89,7 +92,7 @@ def load_fashion_mnist(root: Path | None = None) -> Images:
     return _load_idx("FashionMNIST", "fashion_mnist", root)
 
 
-def load_image_folder(folder: Path, *, grey: bool = False) -> Images:
+def load_image_folder(folder: AnyPath, *, grey: bool = False) -> Images:
     """Images of equal size in ``train/CLASS/…`` and ``test/CLASS/…``, in a seeded random order.
 
     Args:
@@ -103,18 +106,18 @@ def load_image_folder(folder: Path, *, grey: bool = False) -> Images:
     datasets = _torchvision()
     from torchvision.transforms.functional import pil_to_tensor
 
-    parts = []
+    parts, root = [], Path(folder).expanduser()
     for part in ("train", "test"):
         try:
-            found = datasets.ImageFolder(str(folder / part))
+            found = datasets.ImageFolder(str(root / part))
         except FileNotFoundError as error:
             raise RuntimeError(
-                f"No images in {folder / part} (a folder for each class): {error}"
+                f"No images in {root / part} (a folder for each class): {error}"
             ) from error
         images = [pil_to_tensor(image.convert("L" if grey else "RGB")) for image, _ in found]
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
         parts += [torch.stack(images)[order].float() / 255, torch.tensor(found.targets)[order]]
-    return Images(folder.name, *parts)
+    return Images(root.name, *parts)
 
 
 def white_noise(shape: tuple[int, ...], train: int, test: int) -> Images:
@@ -134,12 +137,12 @@ def white_noise(shape: tuple[int, ...], train: int, test: int) -> Images:
 def default_root() -> Path:
     """``RECENT_PRUNE_DATA``, or ``~/.cache/recent_prune``."""
     named = os.environ.get(DATA_ROOT_VARIABLE)
-    return Path(named) if named else Path.home() / ".cache" / "recent_prune"
+    return Path(named).expanduser() if named else Path.home() / ".cache" / "recent_prune"
 
 
-def _load_idx(dataset: str, name: str, root: Path | None) -> Images:
+def _load_idx(dataset: str, name: str, root: AnyPath | None) -> Images:
     load: Any = getattr(_torchvision(), dataset)
-    folder = root or default_root()
+    folder = default_root() if root is None else Path(root).expanduser()
     try:
         # torchvision's own check with download=True wants to write into a complete folder, which
         # fails where the folder is read-only.

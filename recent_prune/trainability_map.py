@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from recent_prune.probe import ProbeResult, probe_many
+from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.probe.restoring.devices import has_random_state
@@ -95,6 +96,7 @@ def trainability_map(
     inputs: Inputs,
     *,
     arguments: Mapping[str, Any] | None = None,
+    call: Call | None = None,
     rule: Rule | None = None,
     estimator: Estimator = "ridge",
     device: str | torch.device = "cpu",
@@ -112,6 +114,7 @@ def trainability_map(
         y: The second argument.
         inputs: As in :func:`recent_prune.probe.probe`.
         arguments: The factory's other arguments.
+        call: As in :func:`recent_prune.probe.probe`.
         rule: From a result to a verdict. Default: :class:`TrainabilityRule`.
         estimator: As in :func:`recent_prune.probe.probe`.
         device: Where the networks are probed.
@@ -141,7 +144,9 @@ def trainability_map(
             raise ValueError(f"{axis.name!r} must be an axis or one of `arguments`, but is both.")
     chosen = rule or TrainabilityRule()
     models = _Models(factory, x, y, dict(arguments or {}), torch.device(device), seed)
-    results = iter(probe_many(models, inputs, estimator=estimator, seed=seed, progress=progress))
+    results = iter(
+        probe_many(models, inputs, estimator=estimator, call=call, seed=seed, progress=progress)
+    )
     rows = []
     for place in models.places():
         key = (place[x.name], place[y.name])

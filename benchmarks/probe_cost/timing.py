@@ -13,23 +13,32 @@ import torch
 STATUS = Path("/proc/self/status")
 
 
-def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Wall clock of one call; a GPU is waited for before and after."""
+Clock = Callable[[], float]
+
+
+def seconds(
+    run: Callable[[], object], device: torch.device, clock: Clock = time.perf_counter
+) -> float:
+    """Wall clock of one call, or another clock's; a GPU is waited for before and after."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
-    start = time.perf_counter()
+    start = clock()
     run()
     if device.type != "cpu":
         torch.accelerator.synchronize(device)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def rounds(
-    calls: dict[str, Callable[[], object]], repeats: int, device: torch.device
+    calls: dict[str, Callable[[], object]],
+    repeats: int,
+    device: torch.device,
+    clock: Clock = time.perf_counter,
 ) -> list[dict[str, float]]:
     """Time all calls once in each of ``repeats`` rounds, in turn; a first round is not counted."""
     timed = [
-        {name: seconds(call, device) for name, call in calls.items()} for _ in range(repeats + 1)
+        {name: seconds(call, device, clock) for name, call in calls.items()}
+        for _ in range(repeats + 1)
     ]
     return timed[1:]
 

@@ -10,6 +10,7 @@ import typer
 from recent_prune.cli.console import console, errors_in_one_line, writable
 from recent_prune.cli.probe import (
     ArgOption,
+    CallOption,
     DataOption,
     DeviceOption,
     FactoryArgument,
@@ -33,6 +34,7 @@ def map_(
     data: DataOption,
     arg: ArgOption = None,
     data_root: RootOption = None,
+    call: CallOption = None,
     rule: RuleOption = RuleName.TRAINABILITY,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
@@ -69,6 +71,7 @@ def map_(
             up,
             inputs(data, data_root),
             arguments=arguments(arg or []),
+            call=None if call is None else named(call, "--call"),
             rule=rule.rule(),
             device=device,
             seed=seed,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:  # heavy, so only loaded where needed
     from torch import nn
 
     from recent_prune.probe import FirstSteps, ProbeResult, Training
+    from recent_prune.probe.batches.calling import Calling
     from recent_prune.rules import Rule, Verdict
 
 UNTRAINABLE = 3
@@ -73,7 +74,13 @@ RootOption = Annotated[
 RuleOption = Annotated[RuleName, typer.Option(help="What counts as untrainable.")]
 DeviceOption = Annotated[str, typer.Option(help="Where to probe, e.g. cpu or cuda.")]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**31, help="Of the initialization.")]
-
+CallOption = Annotated[
+    str | None,
+    typer.Option(
+        help="How the model is called with a batch, where the conventions do not fit: "
+        "module:name or file.py:name of a function of model and batch."
+    ),
+]
 
 LossOption = Annotated[
     str | None,
@@ -115,6 +122,7 @@ def probe(
         int | None,
         typer.Option(min=1, help="Steps of the full training; without it nothing is too slow."),
     ] = None,
+    call: CallOption = None,
     rule: RuleOption = RuleName.TRAINABILITY,
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
@@ -146,16 +154,20 @@ def probe(
         from recent_prune.cli.data import inputs
         from recent_prune.cli.factory import arguments, built, named
         from recent_prune.cli.training import training
-        from recent_prune.probe.probing import gathered, probe_samples, warn_of_noise
+        from recent_prune.probe.probing import calling_of, gathered, probe_samples, warn_of_noise
         from recent_prune.probe.reconstructing.ridge import Ridge
 
-        trained = None if optimizer is None else training(optimizer, **given)  # type: ignore[arg-type]
+        trained, how = None, None
+        if optimizer is not None:
+            trained = training(optimizer, call=call, **given)  # type: ignore[arg-type]
+        elif call is not None:
+            how = named(call, "--call")
         model = built(named(factory, "FACTORY"), arguments(arg or []), seed).to(device)
         known = inputs(data, data_root, labels=trained is not None)
         met = gathered(known, Ridge().samples, trained, seed)
-        epoch = _epoch_s(model, met.probed[0], trained)
+        epoch = _epoch_s(model, met.probed[0], trained, calling_of(trained, how))
         result = probe_samples(
-            model, met, Ridge(), layers=None, training=trained, rtol=RTOL, seed=seed
+            model, met, Ridge(), layers=None, training=trained, call=how, rtol=RTOL, seed=seed
         )
         warn_of_noise(result.redundancy)
         verdict = rule.rule()(result)
@@ -238,7 +250,9 @@ def _cost(result: ProbeResult, epoch: float | None) -> str:
     return f"{text}, {share:.2%} of a training epoch of {EPOCH:,} samples (about {epoch:.3g} s)."
 
 
-def _epoch_s(model: nn.Module, batch: Any, training: Training | None) -> float | None:
+def _epoch_s(
+    model: nn.Module, batch: Any, training: Training | None, calling: Calling
+) -> float | None:
     """Seconds of an epoch, from a batch that is really run; None if it cannot be trained like that.
 
     Such as a model that is frozen, wants labels in training mode, or gives no tensor.
@@ -246,16 +260,18 @@ def _epoch_s(model: nn.Module, batch: Any, training: Training | None) -> float |
     import torch
 
     from recent_prune.probe.batches.inputs import first_tensor
+    from recent_prune.probe.batches.moving import moved
+    from recent_prune.probe.batches.samples import count_of
 
     trained = copy.deepcopy(model).train()
     device = next(trained.parameters()).device
-    samples = first_tensor(batch)
-    assert samples is not None
-    batch = samples[:BATCH].to(device)
+    batch = moved(batch[:BATCH] if isinstance(batch, torch.Tensor) else batch, device)
 
     def seconds() -> float:
         before = time.perf_counter()
-        trained(batch).float().square().mean().backward()
+        output = first_tensor(calling(trained, batch))
+        assert output is not None
+        output.float().square().mean().backward()
         if optimizer is not None:
             optimizer.step()
         if device.type != "cpu":
@@ -266,6 +282,7 @@ def _epoch_s(model: nn.Module, batch: Any, training: Training | None) -> float |
         # PyTorch's first optimizer loads its compiler, so an epoch and its optimizer come first.
         make = None if training is None else training.optimizer
         optimizer = make(trained.parameters()) if callable(make) else None
-        return min([seconds() for _ in range(3)][1:]) * EPOCH / len(batch)  # the first warms up
+        each = min([seconds() for _ in range(3)][1:])  # the first warms up
+        return each * EPOCH / count_of(batch)
     except Exception:  # whatever a model of somebody's raises: the verdict stands without it
         return None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim import Optimizer
 
-from recent_prune.cli.factory import FORM, arguments, found_in
+from recent_prune.cli.factory import FORM, arguments, found_in, named
 from recent_prune.probe import Training
 from recent_prune.probe.first_steps.training import BATCH_SIZE, STEPS, Loss
 
@@ -27,6 +27,7 @@ def training(
     batch_size: int | None = None,
     steps: int | None = None,
     budget: int | None = None,
+    call: str | None = None,
 ) -> Training:
     """The training that the options describe.
 
@@ -39,6 +40,7 @@ def training(
         batch_size: As of :class:`Training`.
         steps: Default: as of :class:`Training`, and at most ``budget``.
         budget: As of :class:`Training`.
+        call: ``module:name`` of a function of model and batch. Default: the conventions.
 
     Raises:
         ValueError: If a name is unknown, or a number out of its range.
@@ -50,6 +52,7 @@ def training(
         steps=made,
         budget=budget,
         batch_size=batch_size or BATCH_SIZE,
+        call=None if call is None else named(call, "--call"),
     )
 
 

@@ -77,7 +77,9 @@ def probe(
             of residual blocks), or a :class:`Ridge` or :class:`Cascade` with settings of your own.
         layers: Names of the modules whose outputs are probed, or ``"input of NAME"``: any of
             those in ``result.layers`` but ``"output"``. Of a module that is called more than once
-            its name means all calls, ``"NAME#2"`` the second. Default: what arrives at each
+            its name means all calls, ``"NAME#2"`` the second. ``"NAME.steps"`` means each time
+            step of a module that gives sequences, such as an LSTM, or of a layer inside of it
+            (``"lstm.layer1.steps"``), ``"NAME.step3"`` the third. Default: what arrives at each
             weighted layer after the first, so the deepest is what arrives at the head.
         reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
             They pass through the model with the others, so where it has batch normalisation

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -100,8 +100,9 @@ class Profile:
 
     def _measured(self) -> Found:
         if self._alone is not None:
-            batch = torch.cat([self._alone, self._shown]).to(device_of(self.model))
             shown, count = len(self._shown), len(self._alone)
+            whole = torch.cat([self._alone, self._shown]) if shown else self._alone
+            batch = whole.to(device_of(self.model))
             found = self.estimator.measure(self.model, batch, shown, self.layers)
             return found, count, input_rms(batch[:count])
         assert isinstance(self.estimator, Ridge)
@@ -113,11 +114,11 @@ class Profile:
 
     def _again(self) -> Found | None:
         """As some models can only be called; None if this is none of them."""
-        calling = replace(self.calling, own_loss=True)
+        other = None if self.trained else self.calling.other(self.model, self.met.probed[0])
         try:
-            if not self.trained and calling.more(self.model, self.met.probed[0]):
+            if other is not None and not len(self._shown):  # which only one tensor alone can have
                 # Encoder-decoders, for one, make what their decoder gets of the target.
-                self.calling, self._alone = calling, None
+                self.calling, self._alone = other, None
                 return self._isolated(self._measured)
             if self.trained and self.calling.own_loss:
                 # Detectors, for one, have a loss in training mode only.

@@ -58,6 +58,15 @@ def test_networks_that_cannot_be_built_are_counted(tmp_path: Path) -> None:
     )
 
 
+def test_call_says_how_the_models_are_called(tmp_path: Path) -> None:
+    arguments = [a.replace("build", "scaled") for a in MAP]
+    html = ["--html", str(tmp_path / "map.html"), "--json"]
+    refused = CliRunner().invoke(app, [*arguments, *html])
+    assert "no network could be probed" in refused.stderr
+    run = CliRunner().invoke(app, [*arguments, *html, "--call", "tests.cli.factories:halving"])
+    assert {row["error"] for row in json.loads(run.stdout)} == {None}
+
+
 @pytest.mark.parametrize(
     ("extra", "message"),
     [

@@ -154,6 +154,29 @@ class TestFirstSteps:
         assert "needs --optimizer" in run.stderr or "to 1" in run.stderr
 
 
+class TestCall:
+    SCALED = ("probe", f"{MODULE}:scaled", "--data", "digits")
+
+    @pytest.mark.parametrize("options", [[], [*SGD, "--budget", "300"]])
+    def test_says_how_the_model_is_called(self, options: list[str]) -> None:
+        command = [*self.SCALED, *options, "--json"]
+        refused = CliRunner().invoke(app, command)
+        assert refused.exit_code == 1
+        assert "call=lambda model, batch: model(…)" in refused.stderr
+        run = CliRunner().invoke(app, [*command, "--call", f"{MODULE}:halving"])
+        assert run.exit_code == 0, run.output
+        known = json.loads(run.output)
+        assert known["epoch_seconds"] > 0
+        found = ProbeResult.from_dict(known["result"])
+        assert found.depth == 4
+        assert (found.steps is not None) == bool(options)
+
+    def test_that_is_no_function_is_refused(self) -> None:
+        run = CliRunner().invoke(app, [*self.SCALED, "--call", f"{MODULE}:LIMIT"])
+        assert run.exit_code == 1
+        assert "--call must name a function, but tests.cli.factories:LIMIT is int" in run.stderr
+
+
 def test_json_for_scripts() -> None:
     run = CliRunner().invoke(app, [*BUILD, "-a", "depth=60", "-a", "gain=0.3", "--json"])
     assert run.exit_code == 3

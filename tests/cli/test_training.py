@@ -43,6 +43,11 @@ def test_losses_by_name() -> None:
         assert isinstance(training("sgd", loss=name).loss, nn.CrossEntropyLoss)
 
 
+def test_a_call_by_name() -> None:
+    assert training("sgd", call=f"{MODULE}:halving").call is factories.halving
+    assert training("sgd").call is None
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

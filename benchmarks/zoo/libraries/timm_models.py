@@ -29,7 +29,7 @@ _MODERN = (
     "poolformer_s12 poolformerv2_s12 mambaout_femto starnet_s1 inception_next_atto "
     "efficientvit_b0 efficientvit_m0 mobilevit_xxs mobilevitv2_050 pvt_v2_b0 rdnet_tiny "
     "convmixer_768_32 caformer_s18 convformer_s18 test_convnext nextvit_small shvit_s1 "
-    "mobilenetv4_hybrid_medium lambda_resnet26t davit_tiny "
+    "mobilenetv4_hybrid_medium lambda_resnet26t davit_tiny efficientformer_l1 "
 )
 _OF_SIZE: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16_224": {"patch_size": 8},
@@ -112,6 +112,8 @@ _SIDES = {
     "efficientvit_m0": 64,
     "legacy_seresnet18": 64,
     "mobilenetv4_hybrid_medium": 64,
+    "halonet26t": 64,
+    "efficientformer_l1": 224,  # its positions are of that size alone
 }
 _UNSIZED = {"focalnet_tiny_srf", "tiny_vit_5m_224"}
 _SMALL = {
@@ -156,4 +158,6 @@ ENTRIES = [
     *(_entry(name, "convolutional") for name in _CONVOLUTIONAL.split()),
     *(_entry(name, "modern") for name in _MODERN.split()),
     *(_entry(name, "transformer", **more) for name, more in _OF_SIZE.items()),
+    # Blocks of 8 positions need larger images.
+    _entry("halonet26t", "transformer", self_attn_kwargs={"block_size": 2, "halo_size": 1}),
 ]

@@ -224,5 +224,6 @@ ENTRIES = [
         rpn_post_nms_top_n_test=50,
         box_detections_per_img=5,
     ),
-    *(_video(name, _FLAT) for name in ("r3d_18", "mc3_18")),
+    _detector("retinanet_resnet50_fpn", detection.retinanet_resnet50_fpn, min_size=64, max_size=64),
+    *(_video(name, _FLAT) for name in ("r3d_18", "mc3_18", "r2plus1d_18")),
 ]

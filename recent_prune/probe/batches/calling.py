@@ -14,7 +14,10 @@ The conventions, of which the first that fits is taken:
 - a tensor, a packed sequence, or any other object that holds tensors (a graph): the one argument;
   the target is the object's attribute of such a name.
 
-Where the model returns its own loss, the target goes in with the rest.
+Where the model returns its own loss, the target goes in with the rest: of a tuple or list as one
+argument, where ``forward`` takes no other and calls it so as above. Without a loss a model of one
+argument that raises on the inputs alone gets the whole tuple or list: it may take its batches apart
+itself.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -97,14 +100,20 @@ class Calling:
     Attributes:
         call: A function of the user's, or None: by the conventions.
         own_loss: Whether the model returns its own loss, and so gets the target too.
+        whole: Whether it gets each batch as it is.
     """
 
     call: Call | None = None
     own_loss: bool = False
+    whole: bool = False
 
     def arguments(self, model: nn.Module, batch: Any) -> Arguments | None:
         """What goes in; None where a function of the user's calls it."""
-        return None if self.call else arguments(model, batch, own_loss=self.own_loss)
+        if self.call is not None:
+            return None
+        if self.whole:
+            return Arguments((batch,), {}, target_of(batch))
+        return arguments(model, batch, own_loss=self.own_loss)
 
     def single(self, model: nn.Module, batch: Any) -> Tensor | None:
         """What goes in, where it is one tensor alone."""
@@ -112,12 +121,15 @@ class Calling:
         parts = [] if given is None else [*given.args, *given.kwargs.values()]
         return parts[0] if len(parts) == 1 and isinstance(parts[0], Tensor) else None
 
-    def more(self, model: nn.Module, batch: Any) -> bool:
-        """Whether more goes in with the target than without, by name."""
-        if self.call is not None or not isinstance(batch, Mapping):
-            return False
-        without = arguments(model, batch)
-        return len(arguments(model, batch, own_loss=True).kwargs) > len(without.kwargs)
+    def other(self, model: nn.Module, batch: Any) -> Calling | None:
+        """How else a model may be called that could not be called so; None if in no other way."""
+        if self.call is not None:
+            return None
+        if isinstance(batch, Mapping):
+            given = [arguments(model, batch, own_loss=own).kwargs for own in (False, True)]
+            return replace(self, own_loss=True) if len(given[1]) > len(given[0]) else None
+        several = isinstance(batch, (tuple, list)) and len(batch) > 1
+        return replace(self, whole=True) if several and _capacity(model)[1] == 1 else None
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
         """The model's output."""
@@ -160,6 +172,8 @@ def _from_mapping(model: nn.Module, batch: Mapping[str, Any], own_loss: bool) ->
 def _from_sequence(model: nn.Module, batch: Any, own_loss: bool) -> Arguments:
     least, most = _capacity(model)
     count, first = len(batch), batch[0]
+    if own_loss and most == 1 < count and _takes_whole(model):
+        return Arguments((batch,), {}, target_of(batch))
     if own_loss or count == 1:
         return Arguments(tuple(batch), {}, target_of(batch))
     if count == 2 and isinstance(first, Mapping) and _known(model, first):

@@ -182,7 +182,13 @@ def _leaves(model: nn.Module, batch: Any, arguments: Arguments | None) -> Iterat
     for name, value in [*zip(names, arguments.args, strict=True), *arguments.kwargs.items()]:
         is_target = value is arguments.target and not _like_the_first(value, arguments.args)
         if name not in LABEL_NAMES and not is_target:
-            yield from _inside(name, value)
+            yield from _inside(name, _without_target(value, arguments.target))
+
+
+def _without_target(value: Any, target: Any) -> Any:
+    """Of a batch that goes in whole, as one argument, what stands before the target."""
+    whole = isinstance(value, (tuple, list)) and len(value) > 1 and not _is_single(value)
+    return value[:-1] if whole and value[-1] is target else value
 
 
 def _like_the_first(value: Any, args: tuple[Any, ...]) -> bool:

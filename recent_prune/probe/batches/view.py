@@ -59,6 +59,31 @@ class View:
         second = tensor.dim() > 2 and tensor.shape[1] == self.count
         return tensor.transpose(0, 1) if second else None
 
+    def steps(self, value: Any, tensor: Tensor) -> dict[int, Tensor]:
+        """Activations at each time step of sequences, [n, d] each, by its number from 1 on.
+
+        Args:
+            value: What a module gave or got.
+            tensor: The first tensor in it.
+
+        Returns:
+            The steps that all samples have, without those that are padding in any of them; none of
+            what are no sequences [n, t, d].
+        """
+        packed = next(_packed(value), None)
+        if packed is not None:
+            sequences, lengths = pad_packed_sequence(packed, batch_first=True)
+            real = torch.arange(sequences.shape[1]) < lengths.min()
+        else:
+            found = self.of(value, tensor)
+            if found is None or found.dim() != 3:
+                return {}
+            sequences, real = found, torch.ones(found.shape[1], dtype=torch.bool)
+            if self.mask is not None and self.mask.shape[1] == len(real):
+                real = self.mask.all(dim=0)
+        places: list[int] = real.nonzero().flatten().tolist()
+        return {place + 1: sequences[:, place] for place in places}
+
     def merged(self, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
         """Activations [k · n, …], in which another axis is merged with that of the samples.
 

@@ -102,10 +102,13 @@ def make_steps(
     return trace
 
 
+WAITED_FOR = ("cuda", "xpu", "mps")
+"""Devices that work on while Python goes on; other backends may be unable to wait."""
+
+
 def _now(device: torch.device) -> float:
-    """Seconds, when what was launched has run; elsewhere PyTorch cannot wait for it."""
-    known = torch.accelerator.current_accelerator()
-    if known is not None and known.type == device.type:
+    """Seconds, when what was launched has run."""
+    if device.type in WAITED_FOR:
         torch.accelerator.synchronize(device)
     return time.perf_counter()
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import nn
 
 from recent_prune.probe.quantities.moves import Move
@@ -64,6 +65,7 @@ class LayerWeights:
         handles = [
             module.register_forward_pre_hook(lambda *_, n=name: self._called.append(n))
             for name, module in self._modules.items()
+            if not isinstance(module, torch.jit.ScriptModule)  # which takes no hooks
         ]
         try:
             yield

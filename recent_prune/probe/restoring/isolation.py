@@ -138,7 +138,7 @@ def accelerators(model: nn.Module) -> list[torch.device]:
 def modules_restored(model: nn.Module) -> Iterator[None]:
     """Put back the modes of all modules and all buffers: identity, and the values of dense ones."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(module, dict(module._buffers)) for module in model.modules()]
+    buffers = [(module, dict(module._buffers)) for module in eager_modules(model)]
     # An embedding with a maximal norm scales its weights down in its forward pass.
     scaled = [p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()]
     everything = (*model.buffers(), *scaled)
@@ -157,6 +157,11 @@ def modules_restored(model: nn.Module) -> Iterator[None]:
             for (tensor, value), changed in zip(values, _changed(values), strict=True):
                 if changed:
                     tensor.copy_(value)
+
+
+def eager_modules(model: nn.Module) -> list[nn.Module]:
+    """All modules but scripted ones, whose parameters and buffers cannot be exchanged."""
+    return [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
 
 
 def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:

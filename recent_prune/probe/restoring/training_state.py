@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from recent_prune.probe.restoring.isolation import eager_modules
+
 LARGEST_ON_DEVICE = 2**28
 """Bytes of parameters: of a larger model an accelerator holds no second copy."""
 
@@ -31,7 +33,7 @@ def parameters_restored(model: nn.Module) -> Iterator[Values]:
         The former values.
     """
     parameters = list(model.parameters())
-    owned = [(module, dict(module._parameters)) for module in model.modules()]
+    owned = [(module, dict(module._parameters)) for module in eager_modules(model)]
     flags = [p.requires_grad for p in parameters]
     gradients = [p.grad for p in parameters]
     values = _copied(parameters)

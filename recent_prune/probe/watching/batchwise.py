@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -18,7 +18,12 @@ from recent_prune.probe.batches.view import differ
 from recent_prune.probe.quantities.gram import Seen, feature_rows
 from recent_prune.probe.restoring.isolation import device_of
 from recent_prune.probe.watching.activations import run_called
-from recent_prune.probe.watching.observation import Observation, random_states, reduced
+from recent_prune.probe.watching.observation import (
+    Observation,
+    Reduction,
+    kept_on,
+    random_states,
+)
 from recent_prune.probe.watching.perturbation import with_perturbed_copies
 
 MOST_FEATURES = 1024
@@ -103,14 +108,16 @@ def observe_called(
         collected.append(seen)
     drawn = not all(map(torch.equal, before, random_states(device)))
     most = count if samples is None else min(samples, count)
-    names, rows = _together([c.layers for c in collected], most, copies)
-    _check_layers(model, layers, names)
-    grams = reduced([_seen(r, most) for r in rows], 0, copies)
     met = [name for c in collected for name in c.layers if not name.endswith(OTHER_WAY)]
+    names, reduction = [], Reduction(0, copies, kept_on(device))
+    for name, rows in _together([c.layers for c in collected], most, copies):
+        names.append(name)
+        reduction.add(_seen(rows, most))
+    _check_layers(model, layers, names)
     lost = [name for name in met if name not in names]
     observation = Observation(
         names,
-        grams,
+        reduction.grams(),
         largest=max(c.largest for c in collected),
         stochastic=drawn,
         constant_output=_constant([c.outputs for c in collected if c.outputs is not None]),
@@ -179,21 +186,21 @@ def _called(model: nn.Module, batch: Any, calling: Calling, number: int) -> Any:
 
 def _together(
     parts: Sequence[dict[str, tuple[Tensor, ...]]], samples: int, copies: int
-) -> tuple[list[str], list[Tensor]]:
-    """Rows of all batches, [samples + copies, d], of what has as many features in each."""
-    names, rows = [], []
-    for name, first in parts[0].items():
-        if not all(name in part for part in parts):
+) -> Iterator[tuple[str, Tensor]]:
+    """Rows of all batches, [samples + copies, d], of what has as many features in each.
+
+    The parts are taken out as they are put together, so that nothing is held twice.
+    """
+    for name in list(parts[0]):
+        every = [part.pop(name, ()) for part in parts]
+        if not all(every):
             continue
-        for way in range(len(first)):
-            several = [part[name][way] for part in parts]
-            if len({r.shape[1] for r in several}) == 1:
+        for several in zip(*every, strict=False):
+            if len({rows.shape[1] for rows in several}) == 1:
                 own = len(several[0]) - copies
                 whole = torch.cat([several[0][:own], *several[1:]])[:samples]
-                names.append(name)
-                rows.append(torch.cat([whole, several[0][own:]]))
+                yield name, torch.cat([whole, several[0][own:]])
                 break
-    return names, rows
 
 
 def _seen(rows: Tensor, samples: int) -> Seen:
@@ -219,13 +226,13 @@ def _inputs(
         if len(known) == len(parts) and len({row.shape[1:] for row in known}) == 1:
             found[name] = torch.cat(known)[:samples]
     floating = tuple(found)
-    names, stand_ins = _together([c.inputs for c in collected], samples, copies)
-    for name, rows in zip(names, stand_ins, strict=True):
+    stand_ins = dict(_together([c.inputs for c in collected], samples, copies))
+    for name, rows in stand_ins.items():
         ids = [one.extremes[name] for one in collected if name in one.extremes]
         if not ids or differ(ids):
             found[name] = rows[:samples]
     varied = {k: v for k, v in found.items() if not bool((v == v[:1]).all())}
-    if not found and not names:
+    if not found and not stand_ins:
         raise ValueError(
             "`inputs` must hold something to reconstruct, a floating tensor with an axis of "
             "samples or tokens that go into a module of their own, but nothing of the kind was "

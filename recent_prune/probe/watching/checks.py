@@ -8,15 +8,20 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
-from recent_prune.probe.watching.modules import named_modules
-from recent_prune.probe.watching.names import inner_name, input_of, without_number
+from recent_prune.probe.watching.modules import is_quantized, is_sharded, named_modules
+from recent_prune.probe.watching.names import (
+    inner_name,
+    input_of,
+    name_of_steps,
+    without_number,
+)
 
 
 def check_model(model: nn.Module) -> None:
     """Refuse what cannot be probed at all.
 
     Raises:
-        TypeError: If ``model`` is not a module, or compiled by TorchScript.
+        TypeError: If ``model`` is not a module, compiled by TorchScript, or sharded.
         ValueError: If it has no parameters, or parameters that are not initialized yet.
     """
     if not isinstance(model, nn.Module):
@@ -26,11 +31,17 @@ def check_model(model: nn.Module) -> None:
             f"`model` must be an eager torch.nn.Module, but got {type(model).__name__}: probe it "
             "before torch.jit.script."
         )
+    if any(map(is_sharded, model.modules())):
+        raise TypeError(
+            f"`model` ({type(model).__name__}) must have its parameters whole, but they are "
+            "sharded: probe it before fully_shard (it comes back as it was)."
+        )
     parameters = dict(model.named_parameters())
     if not parameters:
+        packed = any(map(is_quantized, model.modules()))
         raise ValueError(
             f"`model` ({type(model).__name__}) has no parameters, so there is no "
-            "initialization to probe."
+            f"initialization to probe{': probe it before its quantization' if packed else ''}."
         )
     if any(parameter.is_meta for parameter in parameters.values()):
         raise ValueError("`model` must have values, but has parameters on the meta device.")
@@ -69,9 +80,10 @@ def check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
     stacks = {n: m.num_layers for n, m in named_modules(model) if isinstance(m, nn.RNNBase)}
     inner = {inner_name(name, i) for name, count in stacks.items() for i in range(1, count)}
     known = {*names, *map(input_of, names), *inner}
-    unknown = [name for name in layers if without_number(name) not in known]
+    plain = {name: without_number(name) for name in layers}
+    unknown = [n for n in layers if not {plain[n], name_of_steps(plain[n])} & known]
     if not layers or unknown:
         raise ValueError(
-            "`layers` must name modules of the model (or 'input of NAME'), but got "
+            "`layers` must name modules of the model (or 'input of NAME', 'NAME.steps'), but got "
             f"{unknown or list(layers)}; there are {names}."
         )

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.utils.parametrize import is_parametrized
 
@@ -15,6 +15,9 @@ _NORMALIZATION_NAME = re.compile("[Nn]orm(?!al(?!i[sz]))")
 
 SCALED_DOWN = 1e-3
 """Parameters that scale a branch and start all at this or less do so on purpose."""
+
+BEGINNING = 1024
+"""Numbers of a parameter that are looked at first."""
 
 _NORMALIZATIONS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
 
@@ -51,8 +54,28 @@ def is_normalization(module: nn.Module) -> bool:
 
 
 def is_weighted(module: nn.Module) -> bool:
-    """Whether a module owns a parameter with two or more axes and is no normalisation."""
-    return not is_normalization(module) and bool(own_weights(module))
+    """Whether a module owns a parameter with two or more axes and is no normalisation.
+
+    Or a quantized weight, which is no parameter.
+    """
+    return not is_normalization(module) and (bool(own_weights(module)) or is_quantized(module))
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Whether a module keeps its weight packed, as those of ``torch.ao`` do after quantization."""
+    packed = callable(getattr(module, "weight", None))
+    return packed and ".quantized" in type(module).__module__
+
+
+def is_sharded(module: nn.Module) -> bool:
+    """Whether its parameters lie in parts on several processes: ``fully_shard``, FSDP, DTensors.
+
+    FSDP exchanges and frees the parameters of its modules as they run.
+    """
+    kinds = {kind.__name__ for kind in type(module).__mro__}
+    own = module.parameters(recurse=False)
+    sharding = bool(kinds & {"FSDPModule", "FullyShardedDataParallel"})
+    return sharding or any(hasattr(parameter, "full_tensor") for parameter in own)
 
 
 def own_weights(module: nn.Module) -> list[nn.Parameter]:
@@ -73,7 +96,8 @@ def starts_at_zero(model: nn.Module) -> bool:
     """
     if _any_scaled_down(model):
         return True
-    weighted = [own_weights(m) for _, m in named_modules(model) if is_weighted(m)]
+    of_modules = [own_weights(m) for _, m in named_modules(model) if is_weighted(m)]
+    weighted = [own for own in of_modules if own]
     # All at once: on a GPU every answer is waited for.
     found = iter(_nonzero([weight for own in weighted for weight in own]))
     of_layers = [[next(found) for _ in own] for own in weighted]
@@ -102,7 +126,19 @@ def _nonzero(tensors: list[nn.Parameter]) -> list[bool]:
     """Which of them hold anything but zeros."""
     if not tensors:
         return []
-    flags = [tensor.detach().any() for tensor in tensors]
+    # Most do at their beginning; to read large ones to their end takes a share of a forward pass.
+    known = [tensor.detach() for tensor in tensors]
+    answers = _any([tensor.flatten()[:BEGINNING] for tensor in known])
+    places = [place for place, answer in enumerate(answers) if not answer]
+    for place, answer in zip(places, _any([known[place] for place in places]), strict=True):
+        answers[place] = answer
+    return answers
+
+
+def _any(tensors: list[Tensor]) -> list[bool]:
+    if not tensors:
+        return []
+    flags = [tensor.any() for tensor in tensors]
     answers: list[bool] = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist()
     return answers
 

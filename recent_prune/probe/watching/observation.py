@@ -63,7 +63,7 @@ def observe(
         perturbed: How many samples at the end are the first ones, slightly perturbed.
         models: How many are in the stack.
     """
-    kept = KEPT.get(batch.device.type, KEPT["cpu"]) // models
+    kept = kept_on(batch.device) // models
     tokens = not (batch.is_floating_point() or batch.is_complex())
     reducer = _Reducer(shown, perturbed, tokens=tokens, kept=kept)
     before = random_states(batch.device)
@@ -79,18 +79,63 @@ def random_states(device: torch.device) -> list[Tensor]:
     return [*states, random_state(device)] if has_random_state(device) else states
 
 
-class _Reducer:
-    """Lets a few layers wait, and reduces those of one shape together."""
+class Reduction:
+    """Lets a few layers wait, and reduces those of one shape together.
 
-    def __init__(self, shown: int, perturbed: int, tokens: bool, kept: int) -> None:
+    Args:
+        shown: As of :func:`layer_grams`.
+        perturbed: As of :func:`layer_grams`.
+        kept: Bytes of activations that wait at most.
+    """
+
+    def __init__(self, shown: int, perturbed: int, kept: int) -> None:
         self._shown = shown
         self._perturbed = perturbed
-        self._tokens = tokens
         self._kept = kept
-        self._names: list[str] = []
+        self._count = 0
         self._grams: dict[int, LayerGram] = {}
-        self._waiting: list[tuple[int, Seen]] = []
+        self._waiting: dict[int, Seen] = {}
         self._waiting_bytes = 0
+
+    def waits(self, layer: Seen) -> bool:
+        """Whether it would not be reduced at once."""
+        return self._waiting_bytes + _bytes(layer.rows) < self._kept
+
+    def add(self, layer: Seen) -> None:
+        """One more layer."""
+        at_once = not self.waits(layer)
+        self._waiting[self._count] = layer
+        self._waiting_bytes += _bytes(layer.rows)
+        self._count += 1
+        if at_once:
+            self._reduce()
+
+    def grams(self) -> list[LayerGram]:
+        """Of all layers, as they were added."""
+        self._reduce()
+        return [self._grams[place] for place in range(self._count)]
+
+    def _reduce(self) -> None:
+        groups: dict[tuple[torch.Size, torch.dtype], list[int]] = {}
+        for place, layer in self._waiting.items():
+            groups.setdefault((layer.rows.shape, layer.low.dtype), []).append(place)
+        for group in groups.values():
+            layers = [self._waiting[place] for place in group]
+            grams = layer_grams(layers, self._shown, self._perturbed)
+            self._grams.update(zip(group, grams, strict=True))
+        self._waiting.clear()
+        self._waiting_bytes = 0
+
+
+class _Reducer:
+    """Reduces activations as they pass."""
+
+    def __init__(self, shown: int, perturbed: int, tokens: bool, kept: int) -> None:
+        self._others = shown + perturbed
+        self._perturbed = perturbed
+        self._tokens = tokens
+        self._names: list[str] = []
+        self._reduction = Reduction(shown, perturbed, kept)
         self._embedding: Tensor | None = None
         self._largest = 0
         self._constant = torch.tensor(False)
@@ -102,50 +147,30 @@ class _Reducer:
         self._largest = max(self._largest, _bytes(activation))
         if self._tokens:
             activation = _over_positions(activation)
-        layer = seen(activation, len(activation) - self._shown - self._perturbed, MAX_FEATURES)
-        self._waiting_bytes += _bytes(layer.rows)
-        full = self._waiting_bytes >= self._kept
-        if not full and _bytes(layer.rows) == _bytes(activation):
+        layer = seen(activation, len(activation) - self._others, MAX_FEATURES)
+        if self._reduction.waits(layer) and _bytes(layer.rows) == _bytes(activation):
             # The model may go on to change its activations in place.
             layer = layer._replace(rows=layer.rows.clone())
-        self._waiting.append((len(self._names), layer))
         self._names.append(name)
-        if full:
-            self._reduce()
+        self._reduction.add(layer)
 
     def on_output(self, output: Tensor) -> None:
         rows = output[: len(output) - self._perturbed]
         self._constant = (rows == rows[:1]).all()
 
     def observation(self) -> Observation:
-        self._reduce()
-        grams = [self._grams[place] for place in range(len(self._names))]
         return Observation(
             self._names,
-            grams,
+            self._reduction.grams(),
             self._embedding,
             self._largest,
             constant_output=self._constant,
         )
 
-    def _reduce(self) -> None:
-        places = [place for place, _ in self._waiting]
-        grams = reduced([layer for _, layer in self._waiting], self._shown, self._perturbed)
-        self._grams.update(zip(places, grams, strict=True))
-        self._waiting.clear()
-        self._waiting_bytes = 0
 
-
-def reduced(layers: Sequence[Seen], shown: int, perturbed: int) -> list[LayerGram]:
-    """Gram matrices of layers, those of one shape together."""
-    groups: dict[tuple[torch.Size, torch.dtype], list[int]] = {}
-    for place, layer in enumerate(layers):
-        groups.setdefault((layer.rows.shape, layer.low.dtype), []).append(place)
-    found: dict[int, LayerGram] = {}
-    for group in groups.values():
-        grams = layer_grams([layers[place] for place in group], shown, perturbed)
-        found.update(zip(group, grams, strict=True))
-    return [found[place] for place in range(len(layers))]
+def kept_on(device: torch.device) -> int:
+    """Bytes of activations that wait to be reduced together, at most."""
+    return KEPT.get(device.type, KEPT["cpu"])
 
 
 def _bytes(tensor: Tensor) -> int:
