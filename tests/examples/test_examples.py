@@ -31,6 +31,7 @@ def run(name: str, *options: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "printed"),
     [
@@ -47,6 +48,7 @@ def test_runs(name: str, options: list[str], printed: str) -> None:
     assert printed in done.stdout
 
 
+@pytest.mark.slow
 def test_what_diverges_is_not_trained() -> None:
     vision = run("vision", "--learning-rate", "30")
     assert vision.returncode == 1
