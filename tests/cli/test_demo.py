@@ -128,7 +128,7 @@ def test_demo_survives_being_ended(end: signal.Signals, tmp_path: Path) -> None:
     process.send_signal(end)
     _, errors = process.communicate(timeout=120)
     if end == signal.SIGINT:
-        assert process.returncode == 130
+        assert process.returncode == 130, errors
         assert "Interrupted: what ran is in sqlite" in errors
         assert "Traceback" not in errors
     before = finished(storage)
