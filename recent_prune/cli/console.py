@@ -31,17 +31,24 @@ def errors_in_one_line(debug: bool, interrupted: str = "nothing was changed") ->
     try:
         yield
     except KeyboardInterrupt:
-        errors.print(f"Interrupted: {interrupted}.", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
+        raise _interruption(interrupted) from None
     except typer.Exit:
         raise
     except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):
+            # Optuna 5 raises an error of its own over a Ctrl-C while it tells a trial's value.
+            raise _interruption(interrupted) from None
         if debug:
             raise
         told = str(error) or type(error).__name__
         message = " ".join(" ".join([told, *getattr(error, "__notes__", [])]).split())
         errors.print(f"[bold]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from None
+
+
+def _interruption(interrupted: str) -> typer.Exit:
+    errors.print(f"Interrupted: {interrupted}.", highlight=False, soft_wrap=True)
+    return typer.Exit(130)
 
 
 def rich_table(table: pd.DataFrame, title: str) -> Table:

@@ -13,7 +13,7 @@ from recent_prune.optuna import attributes
 from recent_prune.probe import ProbeResult
 from recent_prune.rules import Verdict
 from recent_prune.rules.certified import CertifiedRule, FittedScore, PastTrial
-from recent_prune.rules.learned_score import probe_features
+from recent_prune.rules.certified.learned_score import probe_features
 from recent_prune.rules.verdict import nonfinite_verdict
 
 # Below Optuna's own, for its handler and verbosity: others would not be shown.

@@ -31,7 +31,7 @@ from recent_prune.ray.judging.outcome import Candidate, Outcome, finite
 from recent_prune.ray.preflight import Fit, fit
 from recent_prune.rules import Rule, Scalar, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
-from recent_prune.rules.learned_score import probe_features
+from recent_prune.rules.certified.learned_score import probe_features
 from recent_prune.rules.rung_zero import score_of
 from recent_prune.rules.verdict import nonfinite_verdict
 

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+import typer
 from rich.console import Console
 
-from recent_prune.cli.console import rich_table, without_password
+from recent_prune.cli.console import errors_in_one_line, rich_table, without_password
 
 
 @pytest.mark.parametrize(
@@ -29,3 +30,20 @@ def test_brackets_are_shown_as_they_are() -> None:
     console.print(rich_table(pd.DataFrame({"[lr]": ["[/v2]"]}, index=["[bold]"]), "exp [/x]"))
     text = console.export_text()
     assert all(part in text for part in ("[lr]", "[/v2]", "[bold]", "exp [/x]"))
+
+
+def masked() -> None:
+    """What Optuna does where Ctrl-C comes while it tells a trial's value."""
+    try:
+        raise KeyboardInterrupt
+    finally:
+        raise UnboundLocalError("cannot access local variable")
+
+
+def test_an_interruption_is_none_the_less_one_where_an_error_covers_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(typer.Exit, match="130") as raised, errors_in_one_line(debug=False):
+        masked()
+    assert raised.value.exit_code == 130
+    assert capsys.readouterr().err == "Interrupted: nothing was changed.\n"

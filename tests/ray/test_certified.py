@@ -29,7 +29,7 @@ from recent_prune.ray.judging.certified import Judge, past_trials
 from recent_prune.ray.judging.ending import Ending
 from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.rules.certified import CertifiedRule, FittedScore, PastTrial
-from recent_prune.rules.learned_score import learn_score
+from recent_prune.rules.certified.learned_score import learn_score
 from tests.ray.simulated_actors import Log, Report
 from tests.ray.simulation import SimulatedGate, SimulatedPool, simulated, tuner
 from tests.ray.sweeps import pbt

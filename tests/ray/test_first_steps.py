@@ -28,7 +28,7 @@ from recent_prune.ray.in_trial import say_what_is_not_seen
 from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.ray.probing import ProbeSettings, pickled, probe_batch
 from recent_prune.rules import SUMMARY, Cause, Verdict
-from recent_prune.rules.learned_score import probe_features
+from recent_prune.rules.certified.learned_score import probe_features
 from tests.networks import mlp
 from tests.ray.simulation import SimulatedPool, simulated, tuner
 

@@ -51,7 +51,8 @@ class Outcome:
         summary: The probe's numbers and the verdict, see :func:`recent_prune.rules.summary`; empty
             where the trial could not be probed.
         fault: Why it could not be probed, or None.
-        features: What a certified rule looks at, see :func:`rules.learned_score.probe_features`;
+        features: What a certified rule looks at, see
+            :func:`recent_prune.rules.certified.learned_score.probe_features`;
             empty under another rule, and for a network that is not finite.
         parameters: Likewise: numbers, texts and truth values of the configuration.
         score: That a certified rule gave it, None while it watches; or by which it is ranked.

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from recent_prune.rules.certified import CertifiedRule, FittedScore, Judgement, PastTrial
-from recent_prune.rules.learned_score import learn_score
+from recent_prune.rules.certified.learned_score import learn_score
 
 Draws = list[tuple[dict[str, float], float]]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
-from recent_prune.rules.certificate import (
+from recent_prune.rules.certified.certificate import (
     Record,
     calibrated_threshold,
     calibration_trials,

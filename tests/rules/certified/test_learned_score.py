@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from recent_prune.rules.learned_score import FEATURES, learn_score, probe_features
+from recent_prune.rules.certified.learned_score import FEATURES, learn_score, probe_features
 from tests.rules.results import result
 
 Trials = tuple[list[dict[str, float]], list[dict[str, Any]], list[bool]]
