@@ -160,7 +160,8 @@ def _summary(
         (
             "a first ranked one is better with probability",
             _told(found.superiority),
-            f"0.5 where the ranking says nothing, then ± {_told(found.error)}",
+            "0.5 where the ranking says nothing"
+            + (f", then ± {found.error:.3g}" if math.isfinite(found.error) else ""),
         ),
         ("share that is kept now", f"{trials[-1].keep:.3g}", "rises where the ranking fails"),
         ("seconds spent on probes", f"{sum(t.probe_seconds for t in trials):.1f}", "wall clock"),
