@@ -52,7 +52,7 @@ def train(config: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    ray.init(num_cpus=2, include_dashboard=False)
+    ray.init("local", num_cpus=2, include_dashboard=False)
     space = {"width": 32, "layers": tune.randint(1, 4), "lr": tune.loguniform(1e-6, 100)}
     scheduler = ReconstructionEntropyScheduler(build_model, waves(), training=training)  # added
     settings = tune.TuneConfig(metric="loss", mode="min", num_samples=6, scheduler=scheduler)

@@ -75,6 +75,10 @@ def train(config: dict[str, Any]) -> None:
         )
 
 
+PATIENT_S = 400.0
+"""For an actor to start on a busy machine."""
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     ray.shutdown()  # that of other modules
@@ -159,7 +163,9 @@ def sweep(
 ) -> tuple[Path, tune.ResultGrid, ReconstructionEntropyScheduler]:
     """One that was run, and where it lies."""
     folder = tmp_path_factory.mktemp("sweep")
-    scheduler = ReconstructionEntropyScheduler(build, digits, probe_resources={"GPU": 0.25})
+    scheduler = ReconstructionEntropyScheduler(
+        build, digits, probe_resources={"GPU": 0.25}, start_timeout_s=PATIENT_S
+    )
     results, _ = fit(folder, scheduler, 4)
     return folder, results, scheduler
 
@@ -177,7 +183,11 @@ def test_doomed_trials_never_start_under_pbt(
     cluster: Cluster, digits: Tensor, tmp_path: Path
 ) -> None:
     scheduler = ReconstructionEntropyScheduler(
-        build, digits, wrapped=SCHEDULERS["pbt"](), probe_resources={"GPU": 0.25}
+        build,
+        digits,
+        wrapped=SCHEDULERS["pbt"](),
+        probe_resources={"GPU": 0.25},
+        start_timeout_s=PATIENT_S,
     )
     results, started = fit(tmp_path, scheduler)
     check(results, started)
