@@ -126,8 +126,10 @@ def certificate(records: Iterable[Record], tolerance: float, confidence: float) 
         tolerance: α, the share of good trials that may be lost.
         confidence: 1 − δ.
     """
-    *_, last = certificates(records, tolerance, confidence)
-    return last
+    tally = _Tally(tolerance, confidence)
+    for record in records:
+        tally.add(record)
+    return tally.certificate()
 
 
 def certificates(
@@ -140,33 +142,39 @@ def certificates(
         tolerance: Likewise.
         confidence: Likewise.
     """
-    check_rates(tolerance, confidence)
-    level = (1 - confidence) / 2
-    good = found = pruned = written_off = lost = 0
-    weights: list[float] = []  # of trials pruned in this phase
-
-    def state() -> Certificate:
-        return Certificate(
-            good=good,
-            found=found,
-            pruned=pruned,
-            lost=written_off + lost,
-            budget=tolerance / (1 - tolerance) * good - written_off,
-            level=level,
-        )
-
-    yield state()
+    tally = _Tally(tolerance, confidence)
+    yield tally.certificate()
     for record in records:
-        good += bool(record.good)
-        if record.share is not None and not record.ran:
-            pruned += 1
-            insort(weights, -math.log1p(-record.share))
-            lost = _lost_at_most(weights, level)
-        elif record.share is not None and record.good and record.share < 1:
-            found += 1
-            written_off += lost
-            weights, level, lost = [], level / 2, 0
-        yield state()
+        tally.add(record)
+        yield tally.certificate()
+
+
+class _Tally:
+    """Counts records, one after the other."""
+
+    def __init__(self, tolerance: float, confidence: float) -> None:
+        check_rates(tolerance, confidence)
+        self._tolerance = tolerance
+        self._level = (1 - confidence) / 2
+        self._good = self._found = self._pruned = self._written_off = 0
+        self._weights: list[float] = []  # of trials pruned in this phase, the smallest first
+
+    def add(self, record: Record) -> None:
+        self._good += bool(record.good)
+        if record.share is None:
+            return
+        if not record.ran:
+            self._pruned += 1
+            insort(self._weights, -math.log1p(-record.share))
+        elif record.good and record.share < 1:
+            self._found += 1
+            self._written_off += _lost_at_most(self._weights, self._level)
+            self._weights, self._level = [], self._level / 2
+
+    def certificate(self) -> Certificate:
+        lost = self._written_off + _lost_at_most(self._weights, self._level)
+        budget = self._tolerance / (1 - self._tolerance) * self._good - self._written_off
+        return Certificate(self._good, self._found, self._pruned, lost, budget, self._level)
 
 
 def _lost_at_most(weights: Sequence[float], level: float) -> int:
