@@ -10,7 +10,7 @@ RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --m
 
 help:
 	@echo "make demo   set up, then run an Optuna study with and without the pruner (2 min)"
-	@echo "make test   set up, then lint, type check and test (6 min)"
+	@echo "make test   set up, then lint, type check and test (a quarter of an hour)"
 	@echo "make test-all  as well what is slow, and more examples of random tests"
 	@echo "make docs   set up, then build the documentation: docs/_build/html/index.html"
 	@echo "make figures  set up, then write the figures in README and docs anew, from the result files"

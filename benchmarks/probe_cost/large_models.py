@@ -40,6 +40,7 @@ from torch import Tensor, nn
 
 import recent_prune as rp
 from benchmarks.probe_cost.networks import mlp, samples
+from benchmarks.probe_cost.tables import markdown, megabytes
 from benchmarks.probe_cost.timing import peak_memory, ratio, rounds
 
 FOLDER = Path(__file__).parent
@@ -181,13 +182,13 @@ def cost(case: Large, device: torch.device, repeats: int) -> Row:
         "forward pass": f"{median(r['forward'] for r in timed):.2f} s",
         "probe": f"{median(r['probe'] for r in timed):.2f} s",
         "in forward passes": f"{ratio(timed, 'probe', 'forward'):.2f}",
-        "parameters": _mb(size),
-        "forward pass adds": _mb(whole[0]),
-        "probe adds": _mb(whole[1]),
+        "parameters": megabytes(size),
+        "forward pass adds": megabytes(whole[0]),
+        "probe adds": megabytes(whole[1]),
         "ratio": f"{whole[1] / whole[0]:.2f}",
         "with the model": f"{(size + whole[1]) / (size + whole[0]):.2f}",
-        f"in batches of {BATCH}: forward pass adds": _mb(parts[0]),
-        "probe adds ": _mb(parts[1]),
+        f"in batches of {BATCH}: forward pass adds": megabytes(parts[0]),
+        "probe adds ": megabytes(parts[1]),
         "with the model ": f"{(size + parts[1]) / (size + parts[0]):.2f}",
     }
 
@@ -212,22 +213,12 @@ def main() -> None:
             f"# Cost of the default probe of large models on {device.type}",
             f"Medians of {given.repeats} rounds. {name}, {torch.get_num_threads()} threads, Python "
             f"{platform.python_version()}, torch {torch.__version__}.",
-            _markdown(rows),
+            markdown(rows),
         ]
     )
     if not given.only:
         (FOLDER / f"large_models_{device.type}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:,.0f} MB"
-
-
-def _markdown(rows: list[Row]) -> str:
-    header = list(rows[0])
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

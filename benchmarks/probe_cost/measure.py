@@ -44,6 +44,7 @@ from benchmarks.probe_cost.curves import measure_curves, save_curves
 from benchmarks.probe_cost.networks import CASES, Case, mlp, samples
 from benchmarks.probe_cost.plain_cascade import plain_fit
 from benchmarks.probe_cost.precision import precision_table
+from benchmarks.probe_cost.tables import markdown, megabytes
 from benchmarks.probe_cost.timing import peak_memory, ratio, rounds
 from recent_prune.probe.reconstructing.chain import Chain
 from recent_prune.probe.reconstructing.fitting import fit
@@ -174,13 +175,13 @@ def costs(case: Case, device: torch.device, repeats: int) -> tuple[Row, Row]:
     step = {name: _peak(case, name, device) for name in begun}
     memory = {
         "network": case.name,
-        "model": _mb(parameters),
-        "forward pass": _mb(forward),
-        "probe": _mb(probe),
+        "model": megabytes(parameters),
+        "forward pass": megabytes(forward),
+        "probe": megabytes(probe),
         "(model + probe) / (2 × model + forward pass)": (
             f"{(parameters + probe) / (2 * parameters + forward):.2f}"
         ),
-        "first steps, Adam": _mb(begun["Adam"]),
+        "first steps, Adam": megabytes(begun["Adam"]),
         **{
             f"(model + first steps) / (model + training step), {name}": (
                 f"{(parameters + begun[name]) / (parameters + step[name]):.2f}"
@@ -258,28 +259,18 @@ def main() -> None:
             f"# Cost of the default probe on {device.type}",
             f"Medians of {repeats} rounds. {name}, {torch.get_num_threads()} threads, Python "
             f"{platform.python_version()}, torch {torch.__version__}.",
-            _markdown([times for times, _ in rows]),
+            markdown([times for times, _ in rows]),
             "Peak memory, beyond the model and its inputs:",
-            _markdown([memory for _, memory in rows]),
+            markdown([memory for _, memory in rows]),
             "Many initializations at once (`probe_many`):",
-            _markdown(together),
+            markdown(together),
             f"How the cost grows: [{figure.name}]({figure.name}).",
             "Precision, retained share at the deepest layer of a tanh MLP 50 × 784:",
-            _markdown(precision_table(device)),
+            markdown(precision_table(device)),
         ]
     )
     (FOLDER / f"results_{device.type}.md").write_text(text + "\n", encoding="utf-8")
     print(text)
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:,.0f} MB"
-
-
-def _markdown(rows: list[Row]) -> str:
-    header = list(rows[0])
-    lines = [header, ["---"] + ["---:"] * (len(header) - 1), *(list(row.values()) for row in rows)]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ PREDICTORS = {
     "after 50": "accuracy after 50 steps of real training",
     "after the first epoch": "accuracy after an epoch of real training (22 steps)",
 }
-OURS, LOSS = "first steps and profile (the score)", "loss after the same steps"
+OURS, LOSS = "first steps and profile (the verdict)", "loss after the same steps"
 STEPS = "the steps alone"
 
 

@@ -7,15 +7,13 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
 from torch import nn
 
-from recent_prune.optuna import attributes
+from recent_prune.optuna import attributes, rung_zero
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
 from recent_prune.optuna.storing import caller, store
 from recent_prune.probe import ProbeResult, Training, probe_many
@@ -24,7 +22,15 @@ from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
-from recent_prune.rules.rung_zero import Key, check_shares, drawn, score_of
+from recent_prune.rules.rung_zero import (
+    Key,
+    Place,
+    check_shares,
+    drawn,
+    is_stopped,
+    score_of,
+    stored,
+)
 
 Build = Callable[[Trial], tuple[nn.Module, Training]]
 """From a trial to its model and how it trains; suggests all parameters."""
@@ -190,7 +196,7 @@ def _built(
 def _verdict(judge: Rule, result: ProbeResult | Exception) -> Verdict:
     if isinstance(result, ProbeResult):
         return judge(result)
-    fault = attributes.one_line(f"{type(result).__name__}: {result}")
+    fault = _fault(result)
     warnings.warn(
         f"The probe failed, so the candidate ranks in the middle: {fault}", stacklevel=caller()
     )
@@ -212,15 +218,15 @@ def _chosen(study: Study, tried: Sequence[_Tried], judge: Rule, explore: float) 
         chosen = fine[int(drawn(study.study_name, trials[0].number, "which") * len(fine))]
     for index, one in enumerate(tried):
         by_chance = explore / len(fine) if index in fine else 0.0
-        rung = {
-            "rank": 1 + sum(key > keys[index] for key in keys),
-            "of": len(tried),
-            "keep": float(f"{1 / len(tried):.6g}"),
-            "best": index == first and chosen == first,
-            "explored": index == chosen and chosen != first,
-            "share": by_chance + (1 - explore if index == first else 0.0),
-        }
-        _tell(study, one, scores[index], rung, trained=index == chosen)
+        place = Place(
+            rank=1 + sum(key > keys[index] for key in keys),
+            of=len(tried),
+            keep=stored(1 / len(tried)),
+            best=index == first and chosen == first,
+            explored=index == chosen and chosen != first,
+            share=by_chance + (1 - explore if index == first else 0.0),
+        )
+        _tell(study, one, scores[index], place)
     return None if chosen is None else tried[chosen].asked
 
 
@@ -236,20 +242,16 @@ def _scores(tried: Sequence[_Tried], judge: Rule) -> list[float]:
     return [-math.inf if math.isnan(score) else score for score in scores]
 
 
-def _tell(
-    study: Study, one: _Tried, score: float, rung: Mapping[str, Any], *, trained: bool
-) -> None:
+def _tell(study: Study, one: _Tried, score: float, place: Place) -> None:
     trial, verdict = one.asked.trial, one.asked.verdict
-    ranked = {
-        attributes.RANK_SCORE: float(f"{score:.6g}") if math.isfinite(score) else None,
-        attributes.RUNG_ZERO: dict(rung),
-        attributes.STOPPED: not trained,
-    }
     if isinstance(one.result, ProbeResult):
         known = attributes.to_attributes(trial.number, one.result, verdict)
     else:
-        fault = attributes.one_line(f"{type(one.result).__name__}: {one.result}")
-        known = attributes.of_failure(trial.number, fault, verdict, 0.0)
-    store(trial, verdict, {**ranked, **known})
-    if not trained:
-        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        known = attributes.of_failure(trial.number, _fault(one.result), verdict, 0.0)
+    store(trial, verdict, {**rung_zero.of_place(score, place), **known})
+    if is_stopped(place):
+        study.tell(trial, state=TrialState.PRUNED)
+
+
+def _fault(error: Exception) -> str:
+    return attributes.one_line(f"{type(error).__name__}: {error}")

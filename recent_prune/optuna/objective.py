@@ -27,7 +27,7 @@ from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
-from recent_prune.rules.rung_zero import score_of
+from recent_prune.rules.rung_zero import reason, score_of
 
 # Below Optuna's own, for its handler and verbosity: others would not be shown.
 logger = optuna.logging.get_logger(f"optuna.{__name__}")
@@ -169,7 +169,9 @@ def _judged(
         verdict, timed = early.after(result, verdict)
     ranked = _ranked(trial, chosen, result)
     if ranked and verdict.trainable:
-        verdict = replace(verdict, reason=f"{rung_zero.reason(ranked)} {verdict.reason}")
+        verdict = replace(
+            verdict, reason=f"{reason(ranked[attributes.RUNG_ZERO])} {verdict.reason}"
+        )
     known = attributes.to_attributes(trial.number, result, verdict)
     store(trial, verdict, {**timed, **ranked, **known}, written)
     if not verdict.trainable:

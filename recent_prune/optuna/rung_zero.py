@@ -13,11 +13,15 @@ from recent_prune.optuna import attributes
 from recent_prune.rules.rung_zero import (
     Key,
     Order,
+    Place,
     Worth,
     constraint,
     drawn,
     goes_on,
+    is_stopped,
     standing,
+    stored,
+    stored_score,
     turned_down,
     worth,
 )
@@ -42,17 +46,26 @@ def judged(study: Study, number: int, score: float, keep: float, explore: float)
     place = standing(_key(study, number, score), keys, gone_on, due)
     best = goes_on(place, share)
     explored = not best and drawn(study.study_name, number, "explore") < explore
+    chance = 1.0 if best else explore
+    return of_place(
+        score,
+        Place(
+            rank=place.rank,
+            of=place.of,
+            keep=stored(share),
+            best=best,
+            explored=explored,
+            share=chance,
+        ),
+    )
+
+
+def of_place(score: float, place: Place) -> dict[str, Any]:
+    """The user attributes of a candidate."""
     return {
-        attributes.RANK_SCORE: float(f"{score:.6g}") if math.isfinite(score) else None,
-        attributes.RUNG_ZERO: {
-            "rank": place.rank,
-            "of": place.of,
-            "keep": float(f"{share:.6g}"),
-            "best": best,
-            "explored": explored,
-            "share": 1.0 if best else explore,
-        },
-        attributes.STOPPED: not (best or explored),
+        attributes.RANK_SCORE: stored_score(score),
+        attributes.RUNG_ZERO: dict(place),
+        attributes.STOPPED: is_stopped(place),
     }
 
 
@@ -106,17 +119,6 @@ def order_of(trial: FrozenTrial, maximize: bool) -> Order | None:
     return float(step), -math.inf if math.isnan(value) else sign * value
 
 
-def reason(known: dict[str, Any]) -> str:
-    """What these attributes say, in a sentence."""
-    rung = known[attributes.RUNG_ZERO]
-    place = f"Rank {rung['rank']} of {rung['of']} candidates so far by its first steps"
-    share = f"the best {rung['keep']:.3g} of them are trained"
-    if known[attributes.STOPPED]:
-        return f"{place}; {share}."
-    told = "and it goes on at random, to see what the ranking is worth" if rung["explored"] else ""
-    return f"{place}; {share}{', ' if told else ''}{told}."
-
-
 def _score(trial: FrozenTrial) -> float:
     score = trial.user_attrs[attributes.RANK_SCORE]
     return -math.inf if score is None else float(score)
@@ -124,5 +126,5 @@ def _score(trial: FrozenTrial) -> float:
 
 def _key(study: Study, number: int, score: float) -> Key:
     # As it is stored, so that a candidate is compared as its peers will compare it.
-    rounded = float(f"{score:.6g}") if math.isfinite(score) else -math.inf
-    return rounded, drawn(study.study_name, number, "ties")
+    known = stored_score(score)
+    return -math.inf if known is None else known, drawn(study.study_name, number, "ties")

@@ -18,9 +18,10 @@ from recent_prune.audit import (
 from recent_prune.ray import tune_controller
 from recent_prune.ray.judging.certified import past_trials
 from recent_prune.ray.judging.ending import Ending
-from recent_prune.ray.judging.outcome import Outcome, Place
+from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.ledger import recorded_study
 from recent_prune.rules.certified import CertifiedRule, PastTrial
+from recent_prune.rules.rung_zero import Place
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,12 @@ from recent_prune.ray.initialization import (
     build_probed_model,
     trial_seed,
 )
-from recent_prune.ray.judging.outcome import Candidate, Outcome, finite
+from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.ray.preflight import Fit, fit
 from recent_prune.rules import Rule, Scalar, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.certified.learned_score import probe_features
-from recent_prune.rules.rung_zero import score_of
+from recent_prune.rules.rung_zero import score_of, stored_score
 from recent_prune.rules.verdict import nonfinite_verdict
 
 LARGEST = 1e100
@@ -226,7 +226,7 @@ def _judged(
     try:
         if isinstance(rule, CertifiedRule):
             return _prepared(candidate, result)
-        score = finite(score_of(rule, result)) if settings.ranks else None
+        score = stored_score(score_of(rule, result)) if settings.ranks else None
         verdict = rule(result) if fits is None else fits.verdict_after(result, rule(result))
         return Outcome(candidate.trial_id, summary=summary(result, verdict), score=score)
     except Exception as error:

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import copy
 import gc
-import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,55 +12,13 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.functional import cross_entropy, mse_loss
 from torch.optim import Optimizer
 from torch.utils.checkpoint import checkpoint
-from torch.utils.data import DataLoader, TensorDataset
 
 import recent_prune as rp
-from recent_prune.preflight import Room, estimating, measuring
+from recent_prune.preflight import estimating
 from recent_prune.preflight.counting import MemoryCounter
 from recent_prune.preflight.stepping import CountedSteps
+from tests.preflight.trials import BYTES, Unrolled, X, Y, adam, estimate, mlp, sgd
 from tests.probe.first_steps.trials import DENSE, model_state, random_states
-
-X, Y = torch.randn(128, 256), torch.randint(10, (128,))
-WIDE, BYTES = 1024, 4
-
-
-def sgd(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    return torch.optim.SGD(parameters, 0.1, momentum=0.9)
-
-
-def adam(parameters: Iterable[nn.Parameter]) -> Optimizer:
-    return torch.optim.Adam(parameters, 1e-3)
-
-
-def mlp(depth: int = 3, width: int = WIDE) -> nn.Sequential:
-    sizes = [256, *[width] * depth]
-    layers: list[nn.Module] = []
-    for inputs, outputs in itertools.pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Linear(width, 10))
-
-
-def estimate(model: Any, optimizer: Any = sgd, batch: Any = (X, Y), **other: Any) -> Any:
-    loss = other.pop("loss", cross_entropy)
-    device = other.pop("device", None)
-    training = rp.Training(loss, optimizer, batch_size=128, **other)
-    return rp.preflight(model, [batch], training, device=device)
-
-
-class Unrolled(nn.Module):
-    """How often it runs its layer depends on values: fake tensors do not go."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Linear(256, 256)
-        self.norm = nn.BatchNorm1d(256)
-        self.head = nn.Linear(256, 10)
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(2 + int((x.sum() > 1e9).item())):
-            x = torch.relu(self.layer(x))
-        out: Tensor = self.head(self.norm(x))
-        return out
 
 
 class TestByHand:
@@ -318,117 +275,6 @@ def test_a_gpu_that_is_not_here() -> None:
     # All parameters are updated at once, which holds more.
     assert there.memory.value > here.memory.value
     assert there.memory.low / there.memory.value < here.memory.low / here.memory.value
-
-
-def test_the_model_returns_its_own_loss() -> None:
-    class Own(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body = mlp()
-
-        def forward(self, x: Tensor, y: Tensor) -> dict[str, Tensor]:
-            return {"loss": cross_entropy(self.body(x), y)}
-
-    own = estimate(Own(), loss=None)
-    assert own.memory.value == estimate(mlp()).memory.value
-
-
-def test_called_as_the_loop_calls_it() -> None:
-    training = rp.Training(cross_entropy, sgd)
-
-    def call(model: nn.Module, batch: Any) -> Any:
-        return model(batch["pixels"])
-
-    batches = [{"pixels": X, "labels": Y}]
-    result = rp.preflight(mlp(), batches, training, call=call)
-    assert result.memory.value == estimate(mlp()).memory.value
-    given = rp.Training(cross_entropy, sgd, call=call)
-    with pytest.raises(ValueError, match="`call` must be None where `training` has one"):
-        rp.preflight(mlp(), batches, given, call=call)
-
-
-def test_tensors_side_by_side_and_loaders() -> None:
-    training = rp.Training(cross_entropy, sgd, batch_size=64)
-    loader = DataLoader(TensorDataset(X, Y), batch_size=64, shuffle=True)
-    model, before = mlp(), random_states()
-    results = [rp.preflight(model, inputs, training) for inputs in ((X, Y), loader)]
-    assert results[0] == results[1]
-    assert results[0].batch_size == 64
-    assert random_states() == before
-
-
-def test_a_model_for_one_batch_size_has_no_other() -> None:
-    class Fixed(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.head = nn.Linear(256, 10)
-
-        def forward(self, x: Tensor) -> Tensor:
-            out: Tensor = self.head(x.reshape(128, 256))
-            return out
-
-    result = estimate(Fixed())
-    assert result.method == "traced"
-    assert result.per_sample is None
-    assert result.largest_batch(1e9) is None
-
-
-def test_errors_of_the_trial_are_its_own() -> None:
-    wrong = nn.Sequential(nn.Linear(3, 3))
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        estimate(wrong)
-
-
-def test_what_cannot_be_done_without_values_says_what_to_do() -> None:
-    with pytest.raises(Exception, match=r".*") as caught:
-        estimate(lambda: Unrolled())
-    assert "build the model and give it instead of the function" in caught.value.__notes__[-1]
-    with torch.device("meta"):
-        model = Unrolled()
-    with pytest.raises(Exception, match=r".*") as caught:
-        estimate(model)
-    assert "build the model on another device than meta" in caught.value.__notes__[-1]
-
-
-def test_what_is_too_large_for_a_real_step_is_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "room_of", lambda *_: Room(1000, 1000))
-    with pytest.raises(Exception, match=r".*") as caught:
-        estimate(Unrolled())
-    assert "and 1,000 are free on cpu" in caught.value.__notes__[-1]
-
-
-@pytest.mark.parametrize(
-    ("model", "training", "device", "kind", "message"),
-    [
-        (mlp(), "adam", None, TypeError, "`training` must be a Training, but got str"),
-        (nn.Linear, None, None, TypeError, "`model` must be a module or a function that builds"),
-        (3, None, None, TypeError, "`model` must be a module or a function that builds"),
-        (lambda: 3, None, None, TypeError, "a function that builds one, but built a int"),
-        (mlp(), None, "gpu", ValueError, "`device` must be a device such as 'cuda', but got 'gpu'"),
-        (mlp(), None, "meta", ValueError, "`device` must be where it will train, but got 'meta'"),
-        (nn.ReLU(), None, None, ValueError, r"`model` \(ReLU\) has no parameters"),
-        (nn.LazyLinear(3), None, None, ValueError, "`model` has uninitialized parameters"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:Lazy modules")
-def test_bad_input(model: Any, training: Any, device: Any, kind: Any, message: str) -> None:
-    plain = rp.Training(cross_entropy, sgd)
-    with pytest.raises(kind, match=message):
-        rp.preflight(model, [(X, Y)], training or plain, device=device)
-
-
-def test_an_optimizer_of_another_model() -> None:
-    with pytest.raises(ValueError, match=r"`optimizer` .* must be over parameters of `model`"):
-        estimate(mlp(), adam(mlp().parameters()))
-    with pytest.raises(TypeError, match="must be a function from parameters to an optimizer where"):
-        estimate(mlp, adam(mlp().parameters()))
-
-
-def test_no_target_and_no_batch() -> None:
-    with pytest.raises(ValueError, match="`loss` needs a target"):
-        estimate(mlp(), batch=X)
-    with pytest.raises(ValueError, match="must yield at least one batch"):
-        rp.preflight(mlp(), [], rp.Training(cross_entropy, sgd))
 
 
 def test_a_step_at_a_time_is_what_two_whole_steps_take() -> None:

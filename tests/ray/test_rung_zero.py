@@ -102,7 +102,7 @@ class TestSweeps:
         worst = told.sort_values("recent_prune/rank_score")
         assert worst["recent_prune/reason"].iloc[0] == (
             "Rank 32 of 32 candidates so far by its first steps; the best 0.125 of them are "
-            "started. As told."
+            "trained. As told."
         )
         probes = probed_trials(results).set_index("trial_id")
         assert probes["stopped"].sum() == 28

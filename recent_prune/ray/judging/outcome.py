@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self, TypedDict
+from typing import Any, Self
 
 from recent_prune.ray.initialization import Config
 from recent_prune.rules import Scalar
-from recent_prune.rules.rung_zero import constraint
+from recent_prune.rules.rung_zero import Place, constraint, is_stopped, reason
 
 RANKED = ("rank_score", "stopped")
 """What is shown of a trial beside its summary, where candidates are ranked."""
@@ -20,26 +19,6 @@ class Candidate:
 
     trial_id: str
     config: Config = field(repr=False)
-
-
-class Place(TypedDict):
-    """Where a candidate stood, as in the attribute ``recent_prune:rung_zero`` of an Optuna study.
-
-    Attributes:
-        rank: Among all candidates so far, when it was decided on; 1 is the best.
-        of: How many these were.
-        keep: Share that was to be started then.
-        best: Whether it was started because it ranked first.
-        explored: Whether it was started at random.
-        share: The probability with which it was to be.
-    """
-
-    rank: int
-    of: int
-    keep: float
-    best: bool
-    explored: bool
-    share: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +56,7 @@ class Outcome:
     @property
     def stopped(self) -> bool:
         """Whether it stood too low at rung zero."""
-        return self.rung is not None and not (self.rung["best"] or self.rung["explored"])
+        return self.rung is not None and is_stopped(self.rung)
 
     @property
     def passes(self) -> bool:
@@ -101,11 +80,10 @@ class Outcome:
         """What is shown of it: the summary, and where it stood at rung zero."""
         if self.rung is None:
             return self.summary
-        reason = str(self.summary.get("reason", ""))
-        told = reason if self.condemned else f"{_told(self.rung)} {reason}"
+        told = str(self.summary.get("reason", ""))
         return {
             **self.summary,
-            "reason": told,
+            "reason": told if self.condemned else f"{reason(self.rung)} {told}",
             "rank_score": self.score,
             "stopped": self.stopped and not self.condemned,
         }
@@ -118,19 +96,3 @@ class Outcome:
     def from_dict(cls, known: dict[str, Any]) -> Self:
         """The reverse of :meth:`to_dict`."""
         return cls(**known)
-
-
-def finite(score: float) -> float | None:
-    """A score as it is kept: six digits, None if it is not finite."""
-    return float(f"{score:.6g}") if math.isfinite(score) else None
-
-
-def _told(place: Place) -> str:
-    """Where a candidate stood, in a sentence."""
-    told = (
-        f"Rank {place['rank']} of {place['of']} candidates so far by its first steps; the best "
-        f"{place['keep']:.3g} of them are started"
-    )
-    if place["explored"]:
-        return f"{told}, and it is one at random, to see what the ranking is worth."
-    return f"{told}."

@@ -13,9 +13,9 @@ from dataclasses import replace
 from typing import Any
 
 from recent_prune.ray.judging.ending import Ending
-from recent_prune.ray.judging.outcome import Outcome, Place
+from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.judging.situation import Situation
-from recent_prune.rules.rung_zero import Key, Order, Worth, drawn, turned_down, worth
+from recent_prune.rules.rung_zero import Key, Order, Place, Worth, drawn, stored, turned_down, worth
 from recent_prune.rules.rung_zero.standing import ROUNDING
 
 
@@ -138,7 +138,7 @@ class RungZero:
         place = Place(
             rank=self._rank(outcome),
             of=len(self._keys),
-            keep=float(f"{self._share:.6g}"),
+            keep=stored(self._share),
             best=best,
             explored=explored,
             share=1.0 if best else self._explore,

@@ -6,12 +6,17 @@ holds, `telling` what samplers hear of it.
 
 from recent_prune.rules.rung_zero.standing import (
     Key,
+    Place,
     Standing,
     check_shares,
     drawn,
     goes_on,
+    is_stopped,
+    reason,
     score_of,
     standing,
+    stored,
+    stored_score,
 )
 from recent_prune.rules.rung_zero.telling import constraint
 from recent_prune.rules.rung_zero.worth import Order, Worth, turned_down, worth
@@ -19,14 +24,19 @@ from recent_prune.rules.rung_zero.worth import Order, Worth, turned_down, worth
 __all__ = [
     "Key",
     "Order",
+    "Place",
     "Standing",
     "Worth",
     "check_shares",
     "constraint",
     "drawn",
     "goes_on",
+    "is_stopped",
+    "reason",
     "score_of",
     "standing",
+    "stored",
+    "stored_score",
     "turned_down",
     "worth",
 ]

@@ -12,7 +12,7 @@ import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 
@@ -56,6 +56,52 @@ class Standing:
     of: int
     gone_on: int
     due: float
+
+
+class Place(TypedDict):
+    """Where a candidate stood, as it is stored.
+
+    Attributes:
+        rank: Among all candidates so far, when it was decided on; 1 is the best.
+        of: How many these were.
+        keep: Share that was to be trained then.
+        best: Whether it is trained because it ranked first.
+        explored: Whether it is trained at random.
+        share: The probability with which it was to be.
+    """
+
+    rank: int
+    of: int
+    keep: float
+    best: bool
+    explored: bool
+    share: float
+
+
+def is_stopped(place: Place) -> bool:
+    """Whether it stood too low."""
+    return not (place["best"] or place["explored"])
+
+
+def reason(place: Place) -> str:
+    """Where a candidate stood, in a sentence."""
+    told = (
+        f"Rank {place['rank']} of {place['of']} candidates so far by its first steps; the best "
+        f"{place['keep']:.3g} of them are trained"
+    )
+    if place["explored"]:
+        return f"{told}, and it is one at random, to see what the ranking is worth."
+    return f"{told}."
+
+
+def stored(number: float) -> float:
+    """A number as it is stored: six digits."""
+    return float(f"{number:.6g}")
+
+
+def stored_score(score: float) -> float | None:
+    """A score as it is stored: six digits, None if it is not finite."""
+    return stored(score) if math.isfinite(score) else None
 
 
 def score_of(rule: Rule, result: ProbeResult) -> float:
