@@ -13,17 +13,6 @@ def megabytes(size: float) -> str:
 def markdown(rows: Sequence[Mapping[str, object]]) -> str:
     """Rows with the same columns, the first of which is text."""
     first, *others = rows[0]
-    rule = ["---", *["---:"] * len(others)]
-    lines: list[Sequence[object]] = [[first, *others], rule, *(list(row.values()) for row in rows)]
-    return f"{size / 1e6:,.0f} MB"
-
-
-def markdown(rows: Sequence[Mapping[str, object]]) -> str:
-    """Rows with the same columns, the first of which is text."""
-    header: list[object] = list(rows[0])
-    lines: list[list[object]] = [
-        header,
-        ["---"] + ["---:"] * (len(header) - 1),
-        *(list(row.values()) for row in rows),
-    ]
+    lines: list[list[object]] = [[first, *others], ["---", *("---:" for _ in others)]]
+    lines += [list(row.values()) for row in rows]
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines)

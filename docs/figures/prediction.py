@@ -46,6 +46,7 @@ PREDICTORS = {
 }
 OURS, LOSS = "first steps and profile (the verdict)", "loss after the same steps"
 STEPS = "the steps alone"
+RANKED = "first steps and profile (the score)"
 
 
 def _said(path: str) -> str:

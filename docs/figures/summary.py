@@ -31,7 +31,7 @@ def _row(question: str, ours: str, alternative: str) -> dict[str, str]:
 
 def _predictions() -> list[dict[str, str]]:
     scores = table(prediction.HELD_OUT, "score")["AUROC"]
-    rivals = scores.drop([prediction.OURS, prediction.STEPS])
+    rivals = scores.drop([prediction.OURS, prediction.RANKED, prediction.STEPS])
     best = str(rivals.map(lambda cell: float(first(cell))).idxmax())
     lost, caught = (prediction.held_out_verdicts(column) for column in ("lost", "caught"))
     curves, others = prediction.initialization, "regression on the hyperparameters"
