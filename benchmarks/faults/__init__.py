@@ -1,0 +1,1 @@
+"""What goes wrong where processes die, storages fail and models misbehave, counted."""

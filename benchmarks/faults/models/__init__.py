@@ -1,0 +1,1 @@
+"""Random models, data and trainings, of which most go wrong."""
