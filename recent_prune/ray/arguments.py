@@ -7,8 +7,8 @@ from torch import nn
 
 from recent_prune.preflight import Limits
 from recent_prune.probe import Training
-from recent_prune.ray import tune_controller
 from recent_prune.ray.batches import takes_configuration
+from recent_prune.ray.schedulers import innermost
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.rung_zero import check_shares
 
@@ -44,6 +44,19 @@ def check_types(
             "`wrapped` must be a Tune scheduler (an instance, not a class) or None, but got "
             f"{wrapped!r}."
         )
+
+
+def check_wrapped(wrapped: TrialScheduler | None, own: type[TrialScheduler], on_fault: str) -> None:
+    """Refuse a gate behind a gate, and what a gate cannot do where a probe fails.
+
+    Raises:
+        TypeError: If the scheduler is wrapped in another one of its type.
+        ValueError: If ``on_fault`` is neither.
+    """
+    if wrapped is not None and isinstance(innermost(wrapped), own):
+        raise TypeError("`wrapped` must be another scheduler, but got this one twice.")
+    if on_fault not in ("run", "reject"):
+        raise ValueError(f"`on_fault` must be 'run' or 'reject', but got {on_fault!r}.")
 
 
 def check_rung(
@@ -110,7 +123,7 @@ def _check_certified(build_model: object, wrapped: object) -> None:
     if build_model is None:
         raise TypeError("CertifiedRule needs `build_model` and `inputs`: it judges at the gate.")
     if isinstance(wrapped, TrialScheduler) and isinstance(
-        tune_controller.innermost(wrapped), PopulationBasedTraining
+        innermost(wrapped), PopulationBasedTraining
     ):
         raise TypeError(
             "CertifiedRule cannot be used with population based training: what a trial comes to "

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any
 
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import (
-    FIFOScheduler,
-    TrialScheduler,
-)
+from ray.tune.schedulers import TrialScheduler
 
 from recent_prune.preflight import Limits
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
-from recent_prune.probe.probing import Estimator, resolved
-from recent_prune.ray import tune_controller
-from recent_prune.ray.arguments import check_limits, check_rung, check_types
-from recent_prune.ray.batches import LoadInputs, sendable
+from recent_prune.probe.probing import Estimator
+from recent_prune.ray import schedulers, tune_controller
+from recent_prune.ray.arguments import check_limits, check_rung, check_types, check_wrapped
+from recent_prune.ray.batches import LoadInputs
 from recent_prune.ray.gate import Gate, OnFault, Pool
 from recent_prune.ray.in_trial import CONDEMNED, METRICS, say_what_is_not_seen
 from recent_prune.ray.initialization import BuildModel, MakeTraining
@@ -27,16 +23,14 @@ from recent_prune.ray.judging.choosing import decisions_of
 from recent_prune.ray.judging.situation import Decisions
 from recent_prune.ray.limits import PoolLimits
 from recent_prune.ray.pool import ProbePool
-from recent_prune.ray.probing import ProbeSettings, pickled
+from recent_prune.ray.probing import pickled, settings_of
 from recent_prune.ray.run import Run
 from recent_prune.ray.tune_controller import ControllerView
-from recent_prune.rules import Rule, TrainabilityRule
+from recent_prune.rules import Rule
 from recent_prune.rules.certified import CertifiedRule
 
-logger = logging.getLogger(__name__)
 
-
-class ReconstructionEntropyScheduler(TrialScheduler):
+class ReconstructionEntropyScheduler(schedulers.Wrapping):
     """Start only trials that can train, judged by their first steps; schedule those as usual.
 
     A trial that Tune samples is held, without a worker or a placement group, until a probe actor
@@ -169,16 +163,11 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         deadline_s: float = 30.0,
         preflight: Limits | None = None,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__(wrapped)
         check_types(build_model, inputs, training, rule, wrapped)
         check_rung(keep, explore, deadline_s, training, rule)
         check_limits(preflight, training)
-        if wrapped is not None and isinstance(
-            tune_controller.innermost(wrapped), ReconstructionEntropyScheduler
-        ):
-            raise TypeError("`wrapped` must be another scheduler, but got this one twice.")
-        if on_fault not in ("run", "reject"):
-            raise ValueError(f"`on_fault` must be 'run' or 'reject', but got {on_fault!r}.")
+        check_wrapped(wrapped, type(self), on_fault)
         self._limits = PoolLimits(
             actors=probe_actors,
             resources={"CPU": 0.0} if probe_resources is None else dict(probe_resources),
@@ -191,54 +180,16 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         if build_model is not None and inputs is not None:
             if training is None:
                 say_what_is_not_seen(type(self).__name__, "a function of model and configuration")
-            samples = resolved(estimator).samples
-            if not callable(inputs):
-                inputs = sendable(inputs, samples, trained=training is not None)
-            rule = rule or TrainabilityRule()
-            settings = ProbeSettings(
-                build_model,
-                inputs,
-                rule,
-                estimator,
-                layers,
-                rtol,
-                training,
-                call,
-                keep < 1,
-                preflight,
-            )
-            self._settings = pickled(settings)
+            how = (rule, estimator, layers, rtol, training, call, keep < 1, preflight)
+            self._settings = pickled(settings_of(build_model, inputs, *how))
         self._certified = rule if isinstance(rule, CertifiedRule) else None
-        self._metric: str | None = None
-        self._mode: str | None = None
         self._on_fault: OnFault = on_fault
         self._keep, self._explore, self._deadline_s = keep, explore, deadline_s
-        self._wrapped: TrialScheduler = wrapped or FIFOScheduler()
         self._run = Run()
-
-    def __repr__(self) -> str:
-        """With the wrapped scheduler."""
-        return f"ReconstructionEntropyScheduler(wrapped={type(self._wrapped).__name__})"
 
     def __getstate__(self) -> dict[str, Any]:
         """What was given at construction; a restored run finds its verdicts on file."""
         return {**vars(self), "_run": Run()}
-
-    @property
-    def metric(self) -> str | None:
-        """Of the wrapped scheduler."""
-        metric: str | None = self._wrapped.metric
-        return metric
-
-    @property
-    def supports_buffered_results(self) -> bool:
-        """As the wrapped scheduler does."""
-        return bool(self._wrapped.supports_buffered_results)
-
-    def set_search_properties(self, metric: str | None, mode: str | None, **spec: Any) -> bool:
-        """Hand metric and mode of ``TuneConfig`` to the wrapped scheduler."""
-        self._metric, self._mode = metric, mode
-        return self._wrapped.set_search_properties(metric, mode, **spec)
 
     def on_trial_add(self, controller: Any, trial: Trial) -> None:
         """Hold a new trial; hand on one that ran before, or that passed already."""
@@ -250,7 +201,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             self._run.known.add(trial.trial_id)
             self._wrapped.on_trial_add(self._view(controller), trial)
             return
-        if tune_controller.completes_configurations(self._wrapped):
+        if schedulers.completes_configurations(self._wrapped):
             self._wrapped.on_trial_add(self._view(controller), trial)
         gate.hold(trial)
 
@@ -285,17 +236,17 @@ class ReconstructionEntropyScheduler(TrialScheduler):
 
     def choose_trial_to_run(self, controller: Any) -> Trial | None:
         """Act on the verdicts that have come, then let the wrapped scheduler choose."""
-        if self._run.gate is not None:
-            for trial in self._run.gate.step():
-                self._run.known.add(trial.trial_id)
-                if not tune_controller.completes_configurations(self._wrapped):
-                    self._wrapped.on_trial_add(self._view(controller), trial)
-                tune_controller.let_go(self._run.controller, trial)
-            if self._run.gate.undecided and tune_controller.would_halve_too_early(
-                self._wrapped, self._view(controller)
-            ):
-                return None
-        return self._wrapped.choose_trial_to_run(self._view(controller))
+        view, gate = self._view(controller), self._run.gate
+        for trial in [] if gate is None else gate.step():
+            self._run.known.add(trial.trial_id)
+            if not schedulers.completes_configurations(self._wrapped):
+                self._wrapped.on_trial_add(view, trial)
+            tune_controller.let_go(self._run.controller, trial)
+        undecided = gate is not None and gate.undecided
+        if undecided and schedulers.would_halve_too_early(self._wrapped, view):
+            return None
+        schedulers.go_on_with_forgotten(self._wrapped, view)
+        return self._wrapped.choose_trial_to_run(view)
 
     def debug_string(self) -> str:
         """Of the wrapped scheduler, and how many trials the gate let pass."""
@@ -305,14 +256,6 @@ class ReconstructionEntropyScheduler(TrialScheduler):
         if self._run.condemned:
             lines.append(f"{len(self._run.condemned)} condemned by a probe within the trial")
         return "\n".join(lines)
-
-    def save(self, checkpoint_path: str) -> None:
-        """Of the wrapped scheduler; verdicts are kept with the experiment."""
-        self._wrapped.save(checkpoint_path)
-
-    def restore(self, checkpoint_path: str) -> None:
-        """Of the wrapped scheduler."""
-        self._wrapped.restore(checkpoint_path)
 
     def _enter(self, controller: Any) -> None:
         """Begin with a new gate where a run begins."""
@@ -327,7 +270,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
                 pool,
                 decisions=self._make_decisions(),
                 on_fault=self._on_fault,
-                cohorts=tune_controller.waits_for_all(self._wrapped),
+                cohorts=schedulers.waits_for_all(self._wrapped),
                 patience_s=self._limits.idle_s,
                 deadline_s=self._deadline_s,
             )
@@ -346,7 +289,7 @@ class ReconstructionEntropyScheduler(TrialScheduler):
             self._keep,
             self._explore,
             self._metric or self.metric,
-            self._mode or tune_controller.mode_of(self._wrapped),
+            self._mode or schedulers.mode_of(self._wrapped),
             self._wrapped,
         )
 

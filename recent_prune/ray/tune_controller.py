@@ -1,9 +1,9 @@
 """All that this package uses of Ray Tune beyond its documented interface, and why.
 
 Tune has no way to hold a trial before it is started, so a scheduler that does must reach into the
-`TuneController`. Every such use is in this module; ``tests/ray/test_tune_controller.py`` checks
-each against the installed version, so that a new Ray that changes one fails there. Tested with
-Ray 2.60.
+`TuneController`. Every such use is in this module, or, where it is of a wrapped scheduler, in
+`schedulers`; ``tests/ray/test_tune_controller.py`` and ``test_schedulers.py`` check each against
+the installed version, so that a new Ray that changes one fails there. Tested with Ray 2.60.
 
 ==================================  ===============================================================
 used                                why
@@ -28,9 +28,6 @@ used                                why
 ``OptunaSearch._ot_trials``         the Optuna trial to which the graded violation is told
 ``OptunaSearch._ot_study``,         where a trial of several objectives is pruned: Tune would tell
 ``_completed_trials``               Optuna a list of missing values, which it refuses
-``PopulationBasedTraining._synch``  whether it waits for all trials
-``_base_scheduler``                 what a ``ResourceChangingScheduler`` wraps
-``_mode`` of a scheduler            whether more is better, where the scheduler was told so
 ``_trial_to_actor``,                whether a pending trial waits for resources or for its worker
 ``_actor_manager``                  to start, for which it has them
 ``ResultGrid._experiment_analysis`` the trials with their states, and the metric, which the grid
@@ -48,12 +45,6 @@ from typing import Any
 from ray.tune import ResultGrid
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
-from ray.tune.schedulers import (
-    HyperBandForBOHB,
-    HyperBandScheduler,
-    PopulationBasedTraining,
-    TrialScheduler,
-)
 from ray.tune.search.optuna import optuna_search
 
 logger = logging.getLogger(__name__)
@@ -176,11 +167,6 @@ def metric_of(experiment: ResultGrid) -> str | None:
     return metric
 
 
-def mode_of(scheduler: TrialScheduler) -> str | None:
-    """``"max"`` or ``"min"``, where a scheduler was told."""
-    return getattr(innermost(scheduler), "_mode", None)
-
-
 def storage_of(trial: Trial) -> tuple[Any, str]:
     """The filesystem (pyarrow's) and the folder of the experiment."""
     storage: Any = trial.storage
@@ -190,44 +176,6 @@ def storage_of(trial: Trial) -> tuple[Any, str]:
 def has_run(trial: Trial) -> bool:
     """Whether the trial was ever started, in this run or in the one that is restored."""
     return trial.run_metadata.start_time is not None
-
-
-def innermost(scheduler: TrialScheduler) -> TrialScheduler:
-    """What schedulers that wrap schedulers wrap."""
-    while isinstance(base := getattr(scheduler, "_base_scheduler", None), TrialScheduler):
-        scheduler = base
-    return scheduler
-
-
-def waits_for_all(scheduler: TrialScheduler) -> bool:
-    """Whether a scheduler compares all trials that it knows, so that they must come together."""
-    scheduler = innermost(scheduler)
-    if isinstance(scheduler, PopulationBasedTraining):
-        return bool(scheduler._synch)
-    # BOHB fills its brackets in time: it must only not be asked too early.
-    return isinstance(scheduler, HyperBandScheduler) and not is_bohb(scheduler)
-
-
-def is_bohb(scheduler: TrialScheduler) -> bool:
-    """Whether a scheduler halves what it has as soon as nothing runs."""
-    return isinstance(innermost(scheduler), HyperBandForBOHB)
-
-
-def completes_configurations(scheduler: TrialScheduler) -> bool:
-    """Whether a scheduler samples what the model may be built from."""
-    return isinstance(innermost(scheduler), PopulationBasedTraining)
-
-
-def would_halve_too_early(scheduler: TrialScheduler, controller: Any) -> bool:
-    """Whether nothing runs or waits, which BOHB takes for a bracket that will not be filled.
-
-    Args:
-        scheduler: That is wrapped.
-        controller: As it sees it.
-    """
-    live = controller.get_live_trials()
-    busy = any(trial.status in (Trial.RUNNING, Trial.PENDING) for trial in live)
-    return is_bohb(scheduler) and not busy
 
 
 def tell_optuna(controller: Any, trial_id: str, violation: float) -> None:

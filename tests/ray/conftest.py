@@ -23,10 +23,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("ignore:Consider boosting PBT"))
 
 
+def collect() -> None:
+    """Collect Tune's open files and Ray's processes here, not in whatever test comes next."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 @pytest.fixture(scope="package")
 def _ray_ends() -> Iterator[None]:
     yield
     ray.shutdown()
+    collect()
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +45,5 @@ def local_ray(_ray_ends: None) -> None:
 
 @pytest.fixture(autouse=True)
 def _collected() -> Iterator[None]:
-    """Collect Tune's open files here, not in whatever test comes next."""
     yield
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    collect()

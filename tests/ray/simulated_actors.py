@@ -1,7 +1,8 @@
 """Tune's workers on virtual time, in place of its manager of real ones.
 
 A trial takes a slot, starts after `START_S`, and reports an iteration every `epoch_s`; what it
-reports is a function of its configuration.
+reports is a function of its configuration. It may die on the way. Where nothing happens any more
+though trials are left, a real run would hang; here it fails.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import tempfile
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,12 +19,20 @@ from typing import Any
 
 import ray
 from ray.air.execution._internal.tracked_actor import TrackedActor
+from ray.exceptions import RayActorError
 from ray.train._internal.session import _TrainingResult
 from ray.tune import Checkpoint
 from ray.tune.experiment import Trial
 
 START_S = 4.0
 """Seconds from asking for a worker to its first work, as measured for a trivial trainable."""
+
+HANGS_S = 3.0
+"""Real seconds in which nothing happens, after which a run hangs: more than any patience of the
+tests' gates."""
+
+Dies = Callable[[dict[str, Any], int], bool]
+"""From a configuration and an iteration to whether the worker dies in place of reporting."""
 
 Report = Callable[[dict[str, Any], int], dict[str, Any]]
 """From a configuration and an iteration, counted from 1, to what the trial reports."""
@@ -58,8 +68,10 @@ class _Resolver:
 class SimulatedActors:
     """In place of Tune's RayActorManager."""
 
-    def __init__(self, slots: int, report: Report, log: Log, epoch_s: float) -> None:
+    def __init__(self, slots: int, report: Report, log: Log, epoch_s: float, dies: Dies) -> None:
         self._slots, self._report, self._log, self._epoch_s = slots, report, log, epoch_s
+        self._dies = dies
+        self._last_event = time.monotonic()
         self.now = 0.0
         self._events: list[tuple[float, int, Any, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -78,6 +90,8 @@ class SimulatedActors:
         self.clear_actor_task_futures(tracked_actor)
         if tracked_actor in self._pending:
             self._pending.remove(tracked_actor)
+            return False
+        if tracked_actor not in self._busy:  # it died
             return False
         self._at(0.0, tracked_actor, lambda: self._stopped(tracked_actor))
         return True
@@ -102,6 +116,10 @@ class SimulatedActors:
         if method_name == "train":
             trial = self._trial(tracked_actor)
             iteration = self._iteration[tracked_actor] = self._iteration[tracked_actor] + 1
+            if self._dies(trial.config, iteration):
+                died = partial(self._died, tracked_actor, on_error)
+                self._at(self._epoch_s, tracked_actor, died)
+                return None
             self._log.iterations.append((trial.config.get("index"), iteration))
             result = {
                 "training_iteration": iteration,
@@ -139,7 +157,9 @@ class SimulatedActors:
             self._busy[actor] = self.now
             self._at(START_S, actor, partial(self._started, actor))
         if not self._events:
+            assert time.monotonic() - self._last_event < HANGS_S, "nothing happens any more"
             return False
+        self._last_event = time.monotonic()
         self.now, _, _, event = heapq.heappop(self._events)
         self._log.makespan_s = self.now
         event()
@@ -199,3 +219,11 @@ class SimulatedActors:
         self._log.worker_s += self.now - self._busy.pop(actor)
         if actor._on_stop:
             actor._on_stop(actor)
+
+    def _died(self, actor: TrackedActor, on_error: Any) -> None:
+        """As Tune's manager tells it: first of the actor, then of its task."""
+        error = RayActorError()
+        self._live_actors_to_ray_actors_resources.pop(actor)
+        self._log.worker_s += self.now - self._busy.pop(actor)
+        actor._on_error(actor, error)  # type: ignore[misc]
+        on_error(actor, error)

@@ -22,7 +22,7 @@ from recent_prune.ray.gate import Pool
 from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.ray.pool import FIRST_BATCH
 from recent_prune.rules import Scalar
-from tests.ray.simulated_actors import START_S, Log, Report, SimulatedActors
+from tests.ray.simulated_actors import START_S, Dies, Log, Report, SimulatedActors
 
 
 def improving(config: dict[str, Any], iteration: int) -> dict[str, Any]:
@@ -41,6 +41,7 @@ def simulated(
     seed: int = 0,
     epoch_s: float = 1.0,
     tensorboard: bool = False,
+    dies: Dies = lambda config, iteration: False,
 ) -> Iterator[Log]:
     """Within, `Tuner.fit` runs on simulated actors, and writes for TensorBoard only if told to."""
     log = Log()
@@ -48,7 +49,7 @@ def simulated(
     np.random.seed(seed)
 
     def make(resource_manager: Any) -> SimulatedActors:
-        log.actors = SimulatedActors(slots, report, log, epoch_s)
+        log.actors = SimulatedActors(slots, report, log, epoch_s, dies)
         return log.actors
 
     with ExitStack() as patches:

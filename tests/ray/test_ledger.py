@@ -3,11 +3,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pyarrow.fs import LocalFileSystem
+from torch import nn
+from torch.nn.functional import relu
 
 from recent_prune.ray import probed_trials
 from recent_prune.ray.judging.outcome import RANKED, Outcome
@@ -58,18 +63,19 @@ def test_functions_and_objects_in_a_configuration_are_known_in_another_process(
 ) -> None:
     code = """
 import sys, torch
-from tests.ray.test_ledger import GOOD, Path, ledger
-config = {"f": torch.tanh, "g": torch.nn.functional.relu, "h": torch.nn.Tanh, "i": object()}
+from tests.ray.test_ledger import Path, ledger, with_objects
 book = ledger(Path(sys.argv[1]))
-print(book.find("a", config) == GOOD)
-book.record([(GOOD, config)])
+print(book.find("b", with_objects(torch.sigmoid)), book.find("a", with_objects(torch.tanh)))
 """
+    outcomes = [GOOD, replace(GOOD, trial_id="b")]
+    ledger(tmp_path).record((outcome, with_objects(torch.tanh)) for outcome in outcomes)
     command = [sys.executable, "-c", code, str(tmp_path)]
-    printed = [
-        subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.strip()
-        for _ in range(2)
-    ]
-    assert printed == ["False", "True"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == f"None {GOOD}"
+
+
+def with_objects(function: Any) -> dict[str, Any]:
+    return {"f": function, "g": relu, "h": nn.Tanh, "i": object()}
 
 
 def test_table_of_probes(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from tests.ray.simulation import (
     tuner,
 )
 from tests.ray.sweeps import Make, each, inner
+from tests.ray.test_first_steps import Gate as InProcess
 
 pytestmark = pytest.mark.usefixtures("local_ray")
 
@@ -198,27 +199,22 @@ def training(model: nn.Module, config: dict[str, Any]) -> rp.Training:
     return rp.Training(nn.CrossEntropyLoss(), adam, steps=4, budget=200)
 
 
-def train(config: dict[str, Any]) -> None:
-    tune.report({"score": -abs(math.log10(config["lr"]) + 2)})
+def near_a_hundredth(config: dict[str, Any], iteration: int) -> dict[str, Any]:
+    return {"score": -abs(math.log10(config["lr"]) + 2), "done": True}
 
 
 def test_with_real_probes(tmp_path: Path) -> None:
     digits = load_digits()
     rates = [1e-7, 3e-3, 1e-6, 1e-2, 3e-7, 1e-3, 2e-6, 5e-7]
-    gate = ReconstructionEntropyScheduler(
+    gate = InProcess(
         build,
         (digits.train, digits.train_labels),
         training=training,
         keep=1 / 4,
         explore=0.0,
-        deadline_s=600.0,  # other tests run beside it
     )
-    results = tune.Tuner(
-        tune.with_resources(train, {"cpu": 1}),
-        param_space={"lr": tune.grid_search(rates)},
-        tune_config=tune.TuneConfig(metric="score", mode="max", scheduler=gate),
-        run_config=tune.RunConfig(storage_path=str(tmp_path), name="run", verbose=0),
-    ).fit()
+    with simulated(report=near_a_hundredth):
+        results = tuner(tmp_path, gate, {"lr": tune.grid_search(rates)}, 1).fit()
     assert results.num_errors == 0
     found = audit(results)
     assert isinstance(found, RankingAudit)

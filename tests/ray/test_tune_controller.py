@@ -14,18 +14,10 @@ import pytest
 from ray import tune
 from ray.tune.execution.tune_controller import TrialRunnerWrapper, TuneController
 from ray.tune.experiment import Trial
-from ray.tune.schedulers import (
-    ASHAScheduler,
-    FIFOScheduler,
-    HyperBandForBOHB,
-    HyperBandScheduler,
-    MedianStoppingRule,
-    PopulationBasedTraining,
-    ResourceChangingScheduler,
-)
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from recent_prune.ray import tune_controller
+from recent_prune.ray import schedulers, tune_controller
 from tests.ray.simulation import simulated, tuner
 
 pytestmark = pytest.mark.usefixtures("local_ray")
@@ -57,18 +49,18 @@ def test_versions_that_are_tested_are_stated() -> None:
     assert version("ray").startswith(f"{stated[1]}.")
 
 
-def test_every_private_use_is_in_the_one_module_and_in_its_table() -> None:
+def test_every_private_use_is_in_the_two_modules_and_in_their_tables() -> None:
     """Names of Ray with a leading underscore occur nowhere else."""
     folder = Path(tune_controller.__file__).parent
-    private = re.compile(r"(?:controller|trial|scheduler|searcher|callbacks)\w*\.(_[a-z]\w*)")
-    used = set(private.findall((folder / "tune_controller.py").read_text()))
-    used |= set(re.findall(r"_callbacks\.(_\w+)", (folder / "tune_controller.py").read_text()))
-    table = tune_controller.__doc__ or ""
-    assert used
-    for name in used:
-        assert name in table, name
+    private = re.compile(r"(?:controller|trial|scheduler|searcher|_callbacks)\w*\.(_[a-z]\w*)")
+    for module in (tune_controller, schedulers):
+        used = set(
+            private.findall((folder / f"{module.__name__.rpartition('.')[2]}.py").read_text())
+        )
+        assert used
+        assert [name for name in used if name not in (module.__doc__ or "")] == []
     for file in folder.glob("*.py"):
-        if file.name != "tune_controller.py":
+        if file.name not in ("tune_controller.py", "schedulers.py"):
             assert not private.findall(file.read_text()), file
 
 
@@ -186,20 +178,6 @@ def test_a_result_grid_has_its_trials(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "scheduler", [ASHAScheduler, HyperBandScheduler, HyperBandForBOHB, MedianStoppingRule]
-)
-def test_mode_of_a_scheduler(scheduler: Any) -> None:
-    assert tune_controller.mode_of(scheduler(metric="loss", mode="min")) == "min"
-    assert tune_controller.mode_of(scheduler()) is None
-
-
-def test_innermost_scheduler() -> None:
-    asha = ASHAScheduler()
-    assert tune_controller.innermost(ResourceChangingScheduler(asha)) is asha
-    assert tune_controller.innermost(asha) is asha
-
-
 def test_optuna_trial_takes_the_violation(tmp_path: Path) -> None:
     search = OptunaSearch()
 
@@ -219,17 +197,3 @@ def test_other_searchers_are_told_nothing(tmp_path: Path) -> None:
 
     results, _ = look_into_a_run(tmp_path, look)
     assert results.num_terminated == 2
-
-
-def test_schedulers_that_compare_all_trials_are_recognised() -> None:
-    def pbt(synch: bool) -> PopulationBasedTraining:
-        return PopulationBasedTraining(
-            synch=synch, hyperparam_mutations={"lr": tune.uniform(0.0, 1.0)}
-        )
-
-    together = (HyperBandScheduler(), pbt(True), ResourceChangingScheduler(pbt(True)))
-    assert all(map(tune_controller.waits_for_all, together))
-    alone = (ASHAScheduler(), pbt(False), HyperBandForBOHB())
-    assert not any(map(tune_controller.waits_for_all, alone))
-    assert tune_controller.is_bohb(HyperBandForBOHB())
-    assert not tune_controller.is_bohb(HyperBandScheduler())

@@ -28,7 +28,8 @@ class Row:
         errors: 1 if its driver raised.
         lost: Trials that did not end well, or were never sampled.
         twice: Trials that ran in two processes at a time, or again after they had finished.
-        repeated: Of those, ones that Tune had not saved as finished when its driver was killed.
+        repeated: Trials that ran again because Tune, which saves its state every ten seconds or
+            so, had not saved that they had finished when its driver was killed.
         condemned_launched: Trials that started though a verdict against them stood.
         held: Trials that the gate held in the end.
         kept_resources: 1 if not all was free again.
@@ -59,23 +60,24 @@ def counted(ran: Ran) -> Row:
     """The faults of a sweep."""
     marks = marks_in(ran.folder)
     sweep, ended = ran.sweep, ran.ended
-    hung, raised = not ended, "error" in ended
+    hung, raised = ran.hung or not ended, "error" in ended
     states = ended.get("trials")
     well = list(states.values()).count("TERMINATED") if isinstance(states, dict) else 0
     verdicts = probed_trials(ran.folder / "run").set_index("trial_id")
     condemned = set(verdicts.index[verdicts["trainable"].eq(False) & verdicts["fault"].isna()])
     again = finished_again(marks)
+    restored = any(kill.victim == "driver" for kill, *_ in ran.killed)
     return Row(
         number=sweep.number,
         gated=sweep.gated,
         scheduler=sweep.scheduler,
         drawn=_told(ran),
-        killed=", ".join(f"{kill.victim} after {kill.after}" for _, kill in ran.killed),
+        killed=", ".join(f"{kill.victim} after {kill.after}" for kill, *_ in ran.killed),
         hangs=int(hung),
         errors=int(raised),
         lost=0 if hung or raised else sweep.trials - well,
-        twice=len(again | at_a_time(marks)),
-        repeated=len(again) if any(kill.victim == "driver" for _, kill in ran.killed) else 0,
+        twice=len(at_a_time(marks) | (set() if restored else again)),
+        repeated=len(again) if restored else 0,
         condemned_launched=len(condemned & {m.trial for m in marks if m.what == "started"}),
         held=_held(ran.folder),
         kept_resources=int(bool(ended.get("held"))),
@@ -104,12 +106,17 @@ def at_a_time(marks: Sequence[Mark]) -> set[str]:
 
 
 def recoveries(ran: Ran, marks: Sequence[Mark]) -> list[float]:
-    """Seconds from each kill to the first sign of life of a process that was not there before."""
+    """Seconds from each kill until a new process gives a sign of life.
+
+    Of the same trial, where one was killed; a probe after a probe; else whatever it works for.
+    """
     found = []
-    for moment, _ in ran.killed:
-        before = {mark.pid for mark in marks if mark.time <= moment}
-        after = [m.time for m in marks if m.time > moment and m.pid not in before]
-        found += [after[0] - moment] if after else []
+    for kill, moment, pid in ran.killed:
+        before = {mark.pid: mark.trial for mark in marks if mark.time <= moment}
+        new = [mark for mark in marks if mark.time > moment and mark.pid not in before]
+        if kill.victim in ("trial", "probe"):
+            new = [mark for mark in new if mark.trial == before.get(pid)]
+        found += [new[0].time - moment] if new else []
     return found
 
 

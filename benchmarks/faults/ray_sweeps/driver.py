@@ -32,7 +32,7 @@ from benchmarks.faults.ray_sweeps.trial import ITERATIONS, build, space, train, 
 from recent_prune.data import load_digits
 from recent_prune.ray import ReconstructionEntropyScheduler
 
-PROBE_TIMEOUT_S = 15.0
+PROBE_TIMEOUT_S = 30.0
 GIVEN_BACK_S = 30.0
 """For what is held to be counted as free again: nodes tell each other once in a while."""
 
@@ -63,7 +63,7 @@ def scheduler_of(sweep: Sweep, lane: str) -> TrialScheduler:
         keep=sweep.keep,
         timeout_s=PROBE_TIMEOUT_S,
         batch_size=2,
-        probe_resources={"CPU": 0, lane: 0.1},
+        probe_resources={"CPU": 0, lane: 1},
         deadline_s=5.0,
     )
 
@@ -86,7 +86,7 @@ class _States(tune.Callback):
 
 def tuner_of(sweep: Sweep, folder: Path, lane: str) -> tune.Tuner:
     """The tuner of a sweep, restored where there is something to restore."""
-    trainable = tune.with_resources(train, {"cpu": 1, lane: 1})
+    trainable = tune.with_resources(train, {"cpu": 1, lane: 10})
     if tune.Tuner.can_restore(str(folder / "run")):
         return tune.Tuner.restore(str(folder / "run"), trainable=trainable)
     scheduler = scheduler_of(sweep, lane)
@@ -127,14 +127,15 @@ def drive(sweep: Sweep, folder: Path, address: str, lane: str) -> None:
     log = os.open(folder / "driver.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
-    faulthandler.register(signal.SIGUSR1, (folder / "stacks-driver").open("w"), all_threads=True)
+    faulthandler.register(signal.SIGUSR2, (folder / "stacks-driver").open("w"), all_threads=True)
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     random.seed(sweep.seed)
     np.random.seed(sweep.seed)
     ended: dict[str, Any] = {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         results = tuner_of(sweep, folder, lane).fit()
-        trials: list[Any] = results._experiment_analysis.trials  # type: ignore[union-attr]
+        trials: list[Any] = results._experiment_analysis.trials
         ended["trials"] = {trial.trial_id: trial.status for trial in trials}
         ended["held"] = not_given_back(lane)
     except BaseException:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-_stacks: list[object] = []  # files that are written to on SIGUSR1, once a process
+_stacks: list[object] = []  # files that are written to on SIGUSR2, once a process
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class Mark:
 
 
 def marking(folder: str, node: str, trial: str = "") -> Callable[..., None]:
-    """A function that leaves marks; from here on SIGUSR1 writes all stacks of this process."""
+    """A function that leaves marks; from here on SIGUSR2 writes all stacks of this process."""
     if not _stacks:
         stacks = Path(folder, f"stacks-{os.getpid()}").open("w")  # noqa: SIM115
         _stacks.append(stacks)
-        faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
+        faulthandler.register(signal.SIGUSR2, stacks, all_threads=True)
 
     def mark(what: str, iteration: int = 0) -> None:
         left = Mark(what, trial, os.getpid(), node, iteration, time.time())

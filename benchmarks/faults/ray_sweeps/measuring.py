@@ -17,16 +17,19 @@ import pandas as pd
 from benchmarks.faults.counted import Counted
 from benchmarks.faults.ray_sweeps.cluster import Lane, lanes
 from benchmarks.faults.ray_sweeps.counting import Row, counted
-from benchmarks.faults.ray_sweeps.plan import drawn
+from benchmarks.faults.ray_sweeps.plan import Sweep, drawn
 from benchmarks.faults.ray_sweeps.running import Running
 
 RUNS = Path(__file__).parent / "runs.csv"
-LANES = 2
+LANES = 3
+EACH_PLAIN = 3
+"""Of the sweeps; not a divisor of the number of schedulers, so that each comes in turn."""
 FAULTS = {
     "hangs": "hangs",
     "errors": "sweeps that raised",
     "lost": "trials lost",
     "twice": "trials run twice",
+    "repeated": "trials run again after a restore, not saved as finished",
     "condemned_launched": "condemned trials launched",
     "held": "held trials never released",
     "kept_resources": "resources not given back",
@@ -50,7 +53,7 @@ def measured(
     with lanes(lane_count) as free:
         numbers = itertools.count() if sweeps is None else range(sweeps)
         drawn_ones = (drawn(seed, number) for number in numbers)
-        waiting = (arm for sweep in drawn_ones for arm in (sweep, sweep.plain))
+        waiting = (arm for sweep in drawn_ones for arm in arms(sweep))
         running: dict[Lane, Running] = {}
         while True:
             for lane in free:
@@ -60,7 +63,7 @@ def measured(
                         del running[lane]
                         rows.append(row := counted(ran))
                         print(row, flush=True)
-                        pd.DataFrame([asdict(row) for row in rows]).to_csv(runs, index=False)
+                        table(rows).to_csv(runs, index=False)
                         if not any(getattr(row, fault) for fault in FAULTS):
                             shutil.rmtree(ran.folder)
                 elif time.monotonic() < until and lane.is_free():
@@ -71,8 +74,18 @@ def measured(
                     else:
                         until = 0.0
             if not running and time.monotonic() >= until:
-                return figures(pd.DataFrame([asdict(row) for row in rows]))
+                return figures(table(rows))
             time.sleep(0.2)
+
+
+def table(rows: list[Row]) -> pd.DataFrame:
+    """One line a sweep."""
+    return pd.DataFrame([asdict(row) for row in rows])
+
+
+def arms(sweep: Sweep) -> list[Sweep]:
+    """With our scheduler, and one of `EACH_PLAIN` by the wrapped one alone."""
+    return [sweep, *([] if sweep.number % EACH_PLAIN else [sweep.plain])]
 
 
 def figures(runs: pd.DataFrame) -> list[Counted]:
@@ -84,11 +97,11 @@ def figures(runs: pd.DataFrame) -> list[Counted]:
         note = f"{killed} of them with kills"
         for column, what in FAULTS.items():
             if gated or column not in ("condemned_launched", "held"):
-                goal = "0" if gated else ""
+                goal = "0" if gated and column != "repeated" else ""
                 found.append(Counted(case, what, int(arm[column].sum()), len(arm), goal, note))
             note = ""
         seconds = [s for row in arm["recovery_s"] for s in json.loads(row)]
         for share, name in {50: "median", 100: "longest"}.items():
-            value = float(np.percentile(seconds, share)) if seconds else float("nan")
+            value = round(float(np.percentile(seconds, share)), 1) if seconds else float("nan")
             found.append(Counted(case, f"seconds to recovery, {name}", value, len(seconds)))
     return found

@@ -72,6 +72,7 @@ def drawn(seed: int, number: int) -> Sweep:
         number: Of the sweep, from 0.
     """
     numbers = random.Random(f"{seed} {number}")
+    scheduler = SCHEDULERS[number % len(SCHEDULERS)]
     first_steps = numbers.random() < 0.5
     keep = 0.5 if first_steps and numbers.random() < 0.5 else 1.0
     victims = numbers.choice([[], *([[v] for v in VICTIMS] * 2), numbers.sample(VICTIMS, 2)])
@@ -79,9 +80,9 @@ def drawn(seed: int, number: int) -> Sweep:
     return Sweep(
         number=number,
         gated=True,
-        scheduler=SCHEDULERS[number % len(SCHEDULERS)],
-        optuna=numbers.random() < 0.4,
-        trials=numbers.randint(4, 6),
+        scheduler=scheduler,
+        optuna=numbers.random() < 0.4 and scheduler != "PBT",  # which refuses a searcher
+        trials=numbers.choice([3, 4]),
         first_steps=first_steps,
         keep=keep,
         probes=numbers.choice([0.0, 0.0, 0.0, 1.0, 1.0, None]),

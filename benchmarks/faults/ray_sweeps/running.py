@@ -22,10 +22,11 @@ FORKED = multiprocessing.get_context("forkserver")
 """Drivers are forked from a process that has imported what they need, which takes seconds."""
 FORKED.set_forkserver_preload(["benchmarks.faults.ray_sweeps.driver"])
 
-QUIET_S = 90.0
-"""Without a sign of life for so long, a sweep hangs."""
+QUIET_S = 240.0
+"""Without a sign of life for so long, a sweep hangs: more than the time-out of a stuck probe and
+the start of the next actor take on a machine that is far too busy (108 s were seen)."""
 
-LONGEST_S = 420.0
+LONGEST_S = 900.0
 """A sweep that takes longer hangs as well, whatever signs it gives."""
 
 
@@ -36,15 +37,17 @@ class Ran:
     Attributes:
         sweep: That was run.
         folder: Where it lies.
-        ended: What its driver wrote down in the end; empty if it hung.
-        killed: Each kill, by the time at which it was done.
+        hung: Whether it had to be ended.
+        ended: What its driver wrote down in the end.
+        killed: Each kill, with the time and, of a process, its id.
         seconds: That it took.
     """
 
     sweep: Sweep
     folder: Path
+    hung: bool = False
     ended: dict[str, object] = field(default_factory=dict)
-    killed: list[tuple[float, Kill]] = field(default_factory=list)
+    killed: list[tuple[Kill, float, int]] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -74,6 +77,7 @@ class Running:
         driver = FORKED.Process(
             target=drive,
             args=(self._sweep, self._folder, self._lane.address, self._lane.name),
+            daemon=True,
         )
         driver.start()
         return driver
@@ -102,7 +106,7 @@ class Running:
     def _kill(self, marks: list[Mark]) -> bool:
         """Whether there was something to kill."""
         kill = self._kills[0]
-        moment = time.time()
+        moment, pid = time.time(), 0
         if kill.victim == "node":
             self._lane.kill(self._numbers)
             self._lane.add()
@@ -118,17 +122,22 @@ class Running:
             alive = sorted(pid for pid in pids if is_alive(pid))
             if not alive:
                 return False
+            pid = self._numbers.choice(alive)
             with suppress(ProcessLookupError):
-                os.kill(self._numbers.choice(alive), signal.SIGKILL)
-        self._ran.killed.append((moment, self._kills.pop(0)))
+                os.kill(pid, signal.SIGKILL)
+        self._ran.killed.append((self._kills.pop(0), moment, pid))
         return True
 
     def _give_up(self, marks: list[Mark]) -> None:
-        """Have all processes write their stacks, and end the driver, with which its actors go."""
+        """Have all processes write their stacks, and end the driver, with which its actors go.
+
+        Not by SIGUSR1, by which Tune is asked to end a run.
+        """
+        self._ran.hung = True
         alive = [pid for pid in {mark.pid for mark in marks} if is_alive(pid)]
         for pid in [*alive, self._driver.pid]:
             with suppress(ProcessLookupError):
-                os.kill(pid or 0, signal.SIGUSR1)
+                os.kill(pid or 0, signal.SIGUSR2)
         time.sleep(2.0)
         self._driver.kill()
         self._driver.join()

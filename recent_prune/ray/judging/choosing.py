@@ -7,10 +7,10 @@ import logging
 from ray.tune.result import DEFAULT_METRIC
 from ray.tune.schedulers import TrialScheduler
 
-from recent_prune.ray import tune_controller
 from recent_prune.ray.judging.certified import Draws, Judge
 from recent_prune.ray.judging.rung_zero import RungZero
 from recent_prune.ray.judging.situation import Decisions
+from recent_prune.ray.schedulers import waits_for_all
 from recent_prune.rules.certified import CertifiedRule
 
 logger = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def decisions_of(
             "CertifiedRule needs one metric and its mode, in TuneConfig or of the wrapped "
             f"scheduler, but got {metric!r} and {mode!r}."
         )
-    if tune_controller.waits_for_all(wrapped):
+    if waits_for_all(wrapped):
         logger.warning(
             "recent_prune: %s wants all trials at once, before any has shown whether it is "
             "good, so CertifiedRule will have all condemned ones run.",
