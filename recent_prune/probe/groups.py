@@ -23,6 +23,7 @@ from recent_prune.probe.reconstructing.targets import Targets
 from recent_prune.probe.restoring.isolation import device_of, isolated, plain_arithmetic
 from recent_prune.probe.restoring.memory import free_memory
 from recent_prune.probe.restoring.tracebacks import light
+from recent_prune.probe.restoring.training_state import model_restored
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.watching.checks import check_model
 from recent_prune.probe.watching.modules import has_normalization, starts_at_zero
@@ -133,7 +134,7 @@ class Stacked:
         with plain_arithmetic(device_of(models[0])):
             batch = self._batch(models[0])
             if len(models) == 1:
-                with isolated(models[0], seed):
+                with model_restored(models[0]), isolated(models[0], seed):
                     seen = observe(
                         models[0], batch.everything, 0, layers, perturbed=batch.perturbed
                     )

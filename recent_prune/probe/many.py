@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 
@@ -12,13 +12,15 @@ from torch import nn
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.first_steps.training import Training
-from recent_prune.probe.groups import LARGEST_STACK, Group, OneByOne, Outcome, Stacked
+from recent_prune.probe.groups import Group, OneByOne, Outcome, Stacked
 from recent_prune.probe.probing import Estimator, gathered, resolved, warn_of_noise
 from recent_prune.probe.reconstructing.ridge import Ridge
+from recent_prune.probe.restoring.isolation import device_of
+from recent_prune.probe.restoring.memory import free_memory
 from recent_prune.probe.result import ProbeResult
 from recent_prune.probe.watching.checks import check_layers, check_model
 from recent_prune.probe.watching.modules import unwrapped
-from recent_prune.probe.watching.stack import architecture
+from recent_prune.probe.watching.stack import architecture, held_bytes
 
 
 def probe_many(
@@ -31,6 +33,7 @@ def probe_many(
     call: Call | None = None,
     rtol: float = 0.005,
     seed: int = 0,
+    waiting: int | None = None,
     progress: bool | None = None,
 ) -> list[Outcome]:
     """Probe many initializations on the same inputs.
@@ -46,7 +49,7 @@ def probe_many(
 
     Args:
         models: On one device or several. None of them is changed. A generator is drawn from as
-            needed: at most 64 models wait for others of their architecture.
+            needed.
         inputs: As in :func:`probe`, gathered once.
         estimator: As in :func:`probe`.
         layers: As in :func:`probe`.
@@ -55,6 +58,9 @@ def probe_many(
         call: As in :func:`probe`.
         rtol: As in :func:`probe`.
         seed: As in :func:`probe`.
+        waiting: Bytes of models that wait for others of their architecture, at most, ≥ 0; the
+            largest group is probed when they are more. Default: a quarter of what is free on the
+            first model's device: to stack them takes as much again, and their run the rest.
         progress: Whether to show a progress bar (needs ``rich``). Default: if standard error is a
             terminal.
 
@@ -80,6 +86,8 @@ def probe_many(
     ):
         raise TypeError(f"`models` must be a list of models, but got {type(models).__name__}.")
     check_layers(layers)
+    if waiting is not None and (not isinstance(waiting, int) or waiting < 0):
+        raise ValueError(f"`waiting` must be a number of bytes, ≥ 0, but got {waiting!r}.")
     chosen = resolved(estimator)
     met = gathered(inputs, chosen.samples, _longest(models, training), seed)
     one_by_one = OneByOne(met, chosen, layers, training, rtol, seed, call)
@@ -88,7 +96,7 @@ def probe_many(
         probing = Stacked(one_by_one, chosen)
     outcomes: dict[int, Outcome] = {}
     with _progress(progress, len(models) if isinstance(models, Sized) else None) as advance:
-        for group in _grouped(models, probing.size):
+        for group in _grouped(models, probing.size, waiting):
             outcomes.update(probing.outcomes(group))
             advance(len(group))
     found = [o.redundancy for o in outcomes.values() if isinstance(o, ProbeResult)]
@@ -119,25 +127,34 @@ def _longest(
     return max(training, key=lambda one: one.steps * one.accumulate, default=None)
 
 
-def _grouped(models: Iterable[nn.Module], size: Callable[[nn.Module], int]) -> Iterator[Group]:
+def _grouped(
+    models: Iterable[nn.Module], size: Callable[[nn.Module], int], most: int | None
+) -> Iterator[Group]:
     """Models of one architecture, each with its place, in groups of a size that suits it.
 
-    Never do more than ``LARGEST_STACK`` models wait for others of their kind.
+    Those that wait for others of their kind hold ``most`` bytes at most, see `probe_many`.
     """
     waiting: dict[Hashable, Group] = defaultdict(list)
+    held: Counter[Hashable] = Counter()
     for index, model in enumerate(models):
         try:
             check_model(model)
             inner = unwrapped(model)
-            key, enough = architecture(inner), size(inner)
+            key, enough, size_of_it = architecture(inner), size(inner), held_bytes(inner)
         except Exception:
             yield [(index, model)]  # alone it will say what is wrong with it
             continue
+        if most is None:
+            most = free_memory(device_of(inner)) // 4
         waiting[key].append((index, inner))
+        held[key] += size_of_it
         if len(waiting[key]) >= enough:
+            del held[key]
             yield waiting.pop(key)
-        elif sum(map(len, waiting.values())) >= LARGEST_STACK:
-            yield waiting.pop(max(waiting, key=lambda k: len(waiting[k])))
+        while held.total() > most:
+            ((largest, _),) = held.most_common(1)
+            del held[largest]
+            yield waiting.pop(largest)
     yield from waiting.values()
 
 

@@ -22,10 +22,8 @@ from recent_prune.probe.profiling import Profile
 from recent_prune.probe.quantities.cutoff import check_tolerance
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
-from recent_prune.probe.restoring.isolation import (
-    accelerators,
-    forked_random_states,
-)
+from recent_prune.probe.restoring.isolation import accelerators, forked_random_states
+from recent_prune.probe.restoring.training_state import model_restored
 from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult
 from recent_prune.probe.watching.checks import check_model, check_names
 from recent_prune.probe.watching.modules import unwrapped
@@ -190,10 +188,14 @@ def probe_samples(
 
 
 def _probed(profile: Profile, training: Training | None, start: float) -> ProbeResult:
-    if training is None:
-        return profile(start)
     model, met, seed = profile.model, profile.met, profile.seed
-    before = profile(start) if training.before else None
+    if training is None:
+        with model_restored(model):
+            return profile(start)
+    before = None
+    if training.before:
+        with model_restored(model):
+            before = profile(start)
     with after_first_steps(model, met, training, seed) as (steps, gradients):
         after = profile(start)
     steps = advised(model, met, training, seed, steps)

@@ -10,6 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from recent_prune.notebook import result_html
 from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.json_types import from_json, to_json
 from recent_prune.probe.quantities.cutoff import saturation_cutoff
@@ -128,6 +129,8 @@ class ProbeResult:
     inputs: tuple[str, ...] = ()
     retained_by_input: tuple[tuple[float, ...], ...] = ()
     notes: tuple[str, ...] = ()
+
+    _repr_html_ = result_html
 
     def __repr__(self) -> str:
         """The gist; the profiles are in the attributes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal
@@ -119,6 +120,17 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
     certain = _certain(result, steps)
     if certain is not None:
         return certain
+    verdict = _by_forest(result, steps, least)
+    broken = [
+        *([] if math.isfinite(steps.loss_before) else ["the loss before the steps"]),
+        *([] if result.nonfinite_layer is None else [f"activations of {result.nonfinite_layer!r}"]),
+    ]
+    if not broken:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason} Not finite: {', '.join(broken)}.")
+
+
+def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
     if not steps.repeatable:
         return _kept("The model does not say the same twice, so that its first steps say nothing.")
     if not math.isfinite(steps.constant_loss):

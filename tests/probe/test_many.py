@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import tracemalloc
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,12 @@ from torch import Tensor, nn
 
 import recent_prune as rp
 from recent_prune.probe import groups, many
-from recent_prune.probe.watching.stack import observe_stacked, state_bytes
+from recent_prune.probe.watching.stack import (
+    OF_A_MODULE,
+    held_bytes,
+    observe_stacked,
+    state_bytes,
+)
 from tests.networks import Noisy, Tokens, mlp
 from tests.probe.many_models import BUILDERS, TRAINING, Broken, assert_close
 
@@ -241,8 +247,12 @@ def test_lazy_models_have_their_error(digits: Tensor) -> None:
     assert "uninitialized parameter" in str(bad)
 
 
-def test_few_models_of_a_generator_wait(digits: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(many, "LARGEST_STACK", 4)
+@pytest.mark.parametrize("given", [True, False])
+def test_few_models_of_a_generator_wait(
+    digits: Tensor, monkeypatch: pytest.MonkeyPatch, given: bool
+) -> None:
+    most_bytes = 4 * held_bytes(mlp(width=18))
+    monkeypatch.setattr(many, "free_memory", lambda _: 0 if given else 4 * most_bytes)
     alive: set[int] = set()
     most = 0
 
@@ -256,8 +266,33 @@ def test_few_models_of_a_generator_wait(digits: Tensor, monkeypatch: pytest.Monk
             yield model
             del model
 
-    assert len(rp.probe_many(models(), digits)) == 20
-    assert most <= 6
+    waiting = most_bytes if given else None
+    assert len(rp.probe_many(models(), digits, waiting=waiting)) == 20
+    assert 4 <= most <= 8
+
+
+def test_a_model_larger_than_what_may_wait_is_probed_at_once(digits: Tensor) -> None:
+    alone = rp.probe_many([mlp(seed=0), mlp(seed=1)], digits, waiting=0)
+    together = rp.probe_many([mlp(seed=0), mlp(seed=1)], digits)
+    for one, other in zip(alone, together, strict=True):
+        assert isinstance(other, rp.ProbeResult)
+        assert_close(one, other)
+
+
+@pytest.mark.parametrize("waiting", [-1, 0.5])
+def test_refuses_bytes_that_are_none(digits: Tensor, waiting: Any) -> None:
+    with pytest.raises(ValueError, match=f"`waiting` must be a number of bytes, .*got {waiting}"):
+        rp.probe_many([mlp()], digits, waiting=waiting)
+
+
+def test_python_holds_about_as_much_of_a_module_as_is_counted() -> None:
+    models = [mlp(width=1)]  # what is loaded once
+    count = sum(1 for _ in models[0].modules())
+    tracemalloc.start()
+    models += [mlp(width=1, seed=seed) for seed in range(20)]
+    held = tracemalloc.get_traced_memory()[0] / 20 / count
+    tracemalloc.stop()
+    assert OF_A_MODULE / 4 < held < OF_A_MODULE
 
 
 @pytest.mark.parametrize("models", [mlp(), {"one": mlp()}])

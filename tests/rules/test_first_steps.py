@@ -105,6 +105,15 @@ def test_a_plateau_is_waited_for() -> None:
     assert required_reach(missing, 0.9, 0.12) == 0.12
 
 
+def test_what_is_not_finite_and_condemns_nobody_is_told() -> None:
+    verdict = rule(result([0.7, 0.6], steps=steps(loss_before=math.nan)))
+    assert verdict.trainable
+    assert verdict.reason.endswith("Not finite: the loss before the steps.")
+    blown_up = result([0.7, 0.0], steps=steps(), nonfinite_layer="fc")
+    assert rule(blown_up).reason.endswith("Not finite: activations of 'fc'.")
+    assert "not finite" not in rule(result([0.7, 0.6], steps=steps())).reason.lower()
+
+
 def test_condemns_what_is_not_finite_with_the_step() -> None:
     verdict = rule(result([0.7, 0.6], steps=steps(nonfinite_step=2, loss_after=math.nan)))
     assert (verdict.cause, verdict.violation) == (Cause.NONFINITE, 1.0)

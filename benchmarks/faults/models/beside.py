@@ -68,7 +68,7 @@ def beside(what: str) -> Iterator[Callable[[], str]]:
     if not what:
         yield lambda: ""
         return
-    expected, found = alone(what), []
+    expected, found = alone(what), list[object]()
 
     def work() -> None:
         try:

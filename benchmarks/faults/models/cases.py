@@ -1,4 +1,4 @@
-"""One case: a drawn model with its data, its training and what goes wrong; and what it must leave."""
+"""One case: a drawn model with its data, its training, and what goes wrong."""
 
 from __future__ import annotations
 
@@ -94,18 +94,19 @@ def drawn_case(seed: int, number: int) -> Case:
         own = (case.quirks, case.fuse) if place == 0 else (frozenset(), Fuse())
         model = Drawn(random.Random(architecture), case.kind, width, *own)
         case.models.append(model)
-    _give_data(case, draw, width, count)
+    inputs = drawn_samples(draw, case.kind, width, count)
+    case.parts = flawed(inputs, torch.randint(0, CLASSES, (count,)), case.flaw)
     _give_types(case, draw)
-    if case.form != "inputs alone" and draw.random() < 0.75:
+    _give_batches(case, width)
+    trainable = case.form != "inputs alone" and "no parameters" not in case.quirks
+    if trainable and draw.random() < 0.75:
         case.trainings = [drawn_training(draw, m, m.fuse) for m in case.models]  # type: ignore[arg-type]
     if draw.random() < 0.3:
         case.models[0].eval()
     return case
 
 
-def _give_data(case: Case, draw: random.Random, width: int, count: int) -> None:
-    inputs = drawn_samples(draw, case.kind, width, count)
-    case.parts = flawed(inputs, torch.randint(0, CLASSES, (count,)), case.flaw)
+def _give_batches(case: Case, width: int) -> None:
     size = 1 if case.flaw == "single sample" else 8
     case.inputs = in_form(case.parts, case.form, size, case.kind, case.fuse)
     given: dict[str, Any] = {"no batch": [], "text": ["a", "b"], "empty": [torch.zeros(0, width)]}
@@ -113,16 +114,16 @@ def _give_data(case: Case, draw: random.Random, width: int, count: int) -> None:
 
 
 def _give_types(case: Case, draw: random.Random) -> None:
-    """A tenth in another type, models and data alike; lazy parameters one forward pass, some."""
+    """Lazy parameters one forward pass, some; a tenth another type than the data."""
+    if "lazy, run" in case.quirks and case.kind in ("vector", "two", "mapping"):
+        with torch.no_grad():
+            case.models[0].stem(case.parts[0].float())  # type: ignore[operator]
     if draw.random() < 0.1 and case.kind != "complex":
         dtype = draw.choice(DTYPES)
         for model in case.models:
             model.to(dtype)
-    if "lazy, run" in case.quirks and isinstance(case.parts[0], torch.Tensor):
-        with torch.no_grad():
-            stem: Any = case.models[0].stem
-            if case.kind in ("vector", "two", "mapping"):
-                stem(case.parts[0].to(torch.float32))
+        if draw.random() < 0.8:  # the data as well
+            case.parts = tuple(p.to(dtype) if p.is_floating_point() else p for p in case.parts)
 
 
 @contextmanager
@@ -188,8 +189,8 @@ class Ran:
 def run(case: Case) -> Ran:
     """Probe it, and look what is as it was."""
     with hooked(case), ExitStack() as stack:
-        other = stack.enter_context(beside(case.beside))
         before = state(case)
+        other = stack.enter_context(beside(case.beside))
         with warnings.catch_warnings(record=True) as caught, case.fuse.lit():
             warnings.simplefilter("always")
             outcomes = _outcomes(case)
@@ -226,4 +227,3 @@ def left(watched: list[tuple[str, Callable[[], object]]]) -> list[str]:
     if any(reference() is not None for _, reference in watched):
         gc.collect()
     return [name for name, reference in watched if reference() is not None]
-

@@ -75,6 +75,8 @@ def _looked_at(seed: int, number: int):  # type: ignore[no-untyped-def]
     outcome = "judged" if isinstance(first, rp.ProbeResult) else "refused"
     if outcome == "refused" and fuse.raised is not None:
         outcome = "raised"
+    # A fuse in a graph, and an error in it whose frames hold the graph: no collector sees through.
+    fuse.raised = None
     return told, details, witnesses(case), outcome, fault
 
 
@@ -102,7 +104,9 @@ def _of_result(
     if fuse is not None and fuse.raised is not None and fuse.counted and not verdict.trainable:
         yield What.SILENT, f"condemned though {fuse!r} was raised: {verdict.reason}"
     spoilt = fuse is not None and fuse.error is None and fuse.counted
-    said = verdict.cause is Cause.NONFINITE or "finite" in told
+    said = verdict.cause is Cause.NONFINITE or any(
+        part in told for part in ("finite", "by inf times", "same twice")
+    )
     if (spoilt or not _is_finite(result)) and not said:
         yield What.SILENT, f"not finite, but it says: {verdict.reason}"
 
@@ -119,18 +123,23 @@ def _is_finite(result: rp.ProbeResult) -> bool:
 
 def _of_error(case: Case, error: Outcome, place: int) -> Iterator[tuple[What, str]]:
     assert isinstance(error, BaseException)
-    own = case.fuse.raised if place == 0 or not case.many else None
-    chain = list(_chain(error))
+    own, chain = case.fuse.raised if place == 0 else None, list(_chain(error))
+    own = own if case.fuse.counted else None  # else it was no error of the trial's
+    if case.fuse.place == "global hook":  # of all models
+        own = error if isinstance(error, type(case.fuse.raised)) else None
     gist = f"{type(error).__name__}: {str(error)[:120]}"
     if own is not None and not any(link is own for link in chain):
         yield What.FOREIGN, f"{own!r} came out as {gist}"
-    elif place and case.fuse.raised in chain:
+    elif place and case.fuse.place != "global hook" and case.fuse.raised in chain:
         yield What.FOREIGN, f"{case.fuse.raised!r} came out at model {place}"
     if not isinstance(error, Exception):
         return
     notes = "\n".join(getattr(error, "__notes__", []))
+    if isinstance(error.__cause__, StopIteration) and "raised StopIteration" in str(error):
+        # What Python makes of it within a generator.
+        notes += "\n".join(getattr(error.__cause__, "__notes__", []))
     frames = notes + "".join(traceback.format_tb(error.__traceback__))
-    if "Raised in" not in notes:
+    if "Raised " not in notes:
         ours = isinstance(error, (ValueError, TypeError)) and "`" in str(error)
         if not ours and error is not own:
             yield What.UNNAMED, f"{gist}, of no documented type, without a note"

@@ -69,7 +69,8 @@ class Fuse:
 
     Attributes:
         fired: How often.
-        counted: How often where a verdict rests on it: not in what is for advice alone.
+        counted: How often in what a verdict rests on: not where the probe asks for a critical rate,
+            or a loss about a constant prediction, neither of which is the trial's.
         raised: The error that was raised last.
     """
 
@@ -101,7 +102,7 @@ class Fuse:
         burnt = self.calls == self.number or (self.lasting and self.calls > self.number)
         if burnt:
             self.fired += 1
-            self.counted += not _is_advice(sys._getframe())
+            self.counted += not _is_aside(sys._getframe())
         return burnt
 
     def raising(self, place: str) -> None:
@@ -131,10 +132,10 @@ class Fuse:
             sys.settrace(before)
             self.armed = False
 
-    def _entered(self, frame: FrameType, event: str, _: object) -> Any:
+    def _entered(self, frame: FrameType, *_: object) -> Any:
         return self._line if "/recent_prune/probe/" in frame.f_code.co_filename else None
 
-    def _line(self, frame: FrameType, event: str, _: object) -> Any:
+    def _line(self, frame: FrameType, event: str, *_: object) -> Any:
         """Interrupt as Ctrl-C does: by whatever handles the signal then."""
         if event == "line" and self.burns("line"):
             handler = signal.getsignal(signal.SIGINT)
@@ -147,10 +148,10 @@ class Fuse:
         return self._line
 
 
-def _is_advice(frame: FrameType | None) -> bool:
-    """Whether the probe looks for a critical rate, with parameters that are not the trial's."""
+def _is_aside(frame: FrameType | None) -> bool:
+    """Whether the probe asks about what is not the trial's."""
     while frame is not None:
-        if frame.f_code.co_name == "advised":
+        if frame.f_code.co_name in ("advised", "constant_loss"):
             return True
         frame = frame.f_back
     return False
@@ -166,7 +167,7 @@ class Burning(torch.autograd.Function):
         return tensor.view_as(tensor)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """As it is, if the fuse does not burn."""
         ctx.fuse.raising("backward")
         return ctx.fuse.spoiled("backward", gradient), None

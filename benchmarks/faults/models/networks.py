@@ -41,6 +41,8 @@ class Drawn(nn.Module):
         fuse: Of the case.
     """
 
+    count: Tensor
+
     def __init__(
         self, draw: random.Random, kind: str, width: int, quirks: frozenset[str], fuse: Fuse
     ) -> None:
@@ -72,12 +74,16 @@ class Drawn(nn.Module):
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
         hidden = hidden.mean(dim=1) if hidden.dim() == 3 else hidden
         self.fuse.raising("forward")
+        counted = self.fuse.counted
         hidden = self.fuse.spoiled("forward", hidden)
         if self.fuse.place == "backward" and hidden.requires_grad:
-            hidden = Burning.apply(hidden, self.fuse)  # type: ignore[no-untyped-call]
+            hidden = Burning.apply(hidden, self.fuse)
         for layer in self.layers:
             hidden = hidden + layer(hidden) if self.residual else layer(hidden)
-        return self._told(self.head(hidden), y)
+        output = self.head(hidden)
+        if bool(output.isfinite().all()):  # as behind a ReLU: nobody has seen it
+            self.fuse.counted = counted
+        return self._told(output, y)
 
     def _told(self, output: Tensor, target: Any) -> Any:
         output = output.abs() if output.is_complex() else output
@@ -140,11 +146,6 @@ def _scaled(model: Drawn, factor: float) -> None:
         parameter.mul_(factor)
 
 
-def _frozen(model: Drawn, modules: list[nn.Module]) -> None:
-    for module in modules:
-        module.requires_grad_(False)
-
-
 def _tied(model: Drawn) -> None:
     linear = [m for m in model.layers if isinstance(m, nn.Linear)]
     if len(linear) > 1:
@@ -174,8 +175,8 @@ def _sparse(model: Drawn) -> None:
 
 AT_FIRST: dict[str, Callable[[Drawn], object]] = {
     "tied": _tied,
-    "frozen": lambda model: _frozen(model, [model.stem]),
-    "all frozen": lambda model: _frozen(model, [model]),
+    "frozen": lambda model: model.stem.requires_grad_(False),
+    "all frozen": lambda model: model.requires_grad_(False),
     "parts in evaluation": lambda model: [layer.eval() for layer in model.layers],
     "spectral norm": lambda model: nn.utils.spectral_norm(model.head),
     "weight norm": lambda model: nn.utils.parametrizations.weight_norm(model.head),
@@ -212,7 +213,7 @@ def _add_buffer(model: Drawn, _: Any) -> None:
     model.register_buffer("late", torch.ones(2))
 
 
-def _draw_numbers(model: Drawn, _: Any) -> None:
+def _draw_numbers(*_: object) -> None:
     torch.rand(3), np.random.rand(), random.random()
 
 
@@ -255,4 +256,6 @@ def drawn_quirks(draw: random.Random) -> frozenset[str]:
     quirks = frozenset(draw.sample(QUIRKS, draw.choice((0, 0, 0, 1, 1, 2, 3))))
     if "no parameters" in quirks:
         return frozenset({"no parameters"})
+    if quirks & {"lazy", "lazy, run"}:  # which have nothing yet to be frozen
+        quirks -= {"frozen", "all frozen"}
     return quirks - {"weight norm"} if "spectral norm" in quirks else quirks

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as global_hooks
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.optim import Optimizer
 
 State = dict[str, object]
@@ -21,7 +21,7 @@ State = dict[str, object]
 
 def bits(tensor: Tensor) -> object:
     """Type, shape and all values: −0 is not 0, and NaN is NaN."""
-    if isinstance(tensor, UninitializedTensorMixin) or tensor.is_meta:
+    if isinstance(tensor, (UninitializedParameter, UninitializedBuffer)) or tensor.is_meta:
         return str(tensor.dtype)
     tensor = tensor.detach()
     if tensor.layout != torch.strided:
@@ -100,7 +100,10 @@ def state_of_python() -> State:
     hooks = {name: value for name, value in vars(global_hooks).items() if "_hooks" in name}
     return {
         "random state of Python": random.getstate(),
-        "random state of NumPy": repr(np.random.get_state()),
+        "random state of NumPy": [
+            part.tobytes() if isinstance(part, np.ndarray) else part
+            for part in np.random.get_state()
+        ],
         "random state of PyTorch": bits(torch.get_rng_state()),
         "gradients recorded": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),

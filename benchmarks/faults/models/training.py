@@ -14,7 +14,10 @@ import recent_prune as rp
 from benchmarks.faults.models.fuses import Fuse
 from benchmarks.faults.models.networks import CLASSES, Drawn
 
-LOSSES = ("classes", "classes", "classes", "squares", "learns", "vector", "number", "negative")
+LOSSES = (
+    *("classes", "classes", "classes", "classes", "squares", "squares", "learns", "learns"),
+    *("vector", "number", "negative"),
+)
 """Cross-entropy, squared error, one with a parameter and a buffer of its own, one that forgets the
 mean, one that returns a plain number, and one without a lower bound."""
 
@@ -32,6 +35,8 @@ RATES = (1e-4, 1e-2, 0.1, 1.0, 1e3, 1e30)
 
 class Loss(nn.Module):
     """A fuse in a loss, which may learn and count itself."""
+
+    calls: Tensor
 
     def __init__(self, kind: str, fuse: Fuse) -> None:
         super().__init__()
@@ -112,7 +117,7 @@ def drawn_training(draw: random.Random, model: Drawn, fuse: Fuse) -> rp.Training
         "batch_size": 8,
     }
     if draw.random() < 0.2 or fuse.place == "scheduler":
-        chosen["scheduler"] = _schedule(optimizer, fuse)
+        chosen |= {"scheduler": _schedule(optimizer, fuse), "budget": 50}
     loss = None if own_loss else Loss(draw.choice(LOSSES), fuse)
     return rp.Training(loss, optimizer, **chosen)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -13,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader
+
+from recent_prune.probe.restoring.interrupts import putting_back
 
 MINIMUM_SAMPLES = 16
 """Fewer samples leave nothing to fit on and nothing to hold out."""
@@ -128,7 +129,7 @@ def check_samples(samples: Tensor) -> None:
         raise ValueError(
             f"`inputs` must have features, [n, …], but got shape {tuple(samples.shape)}."
         )
-    if samples.is_floating_point() and not bool(torch.isfinite(samples).all()):
+    if not bool(torch.isfinite(samples).all()):
         bad = int((~torch.isfinite(samples)).flatten(1).any(dim=1).sum())
         raise ValueError(
             f"`inputs` must be finite, but {bad} of {len(samples)} samples hold NaN or infinity."
@@ -139,7 +140,7 @@ def check_samples(samples: Tensor) -> None:
         )
 
 
-@contextmanager
+@putting_back
 def loader_restored(loader: object) -> Iterator[None]:
     """Leave a data loader as it was.
 

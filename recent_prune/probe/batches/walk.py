@@ -127,17 +127,21 @@ def _collected(batches: Iterable[Any], steps: int, samples: int | None) -> _Coll
     met: list[Any] = []
     further = 0
     times: list[float] = []
-    with loader_restored(batches):
-        start = time.perf_counter()
-        for batch in batches:
-            times.append(time.perf_counter() - start)
-            check_batch(batch, len(met))
-            met.append(batch)
-            if len(met) > steps:
-                further += count_of(batch)
-            if len(met) >= steps and samples is not None and further >= samples:
-                break
+    try:
+        with loader_restored(batches):
             start = time.perf_counter()
+            for batch in batches:
+                times.append(time.perf_counter() - start)
+                check_batch(batch, len(met))
+                met.append(batch)
+                if len(met) > steps:
+                    further += count_of(batch)
+                if len(met) >= steps and samples is not None and further >= samples:
+                    break
+                start = time.perf_counter()
+    except Exception as error:
+        error.add_note(f"Raised as batch {len(met)} of `inputs` was asked for.")
+        raise
     if not met:
         raise ValueError("`inputs` must yield at least one batch, but it is empty.")
     # The first one waits for workers and caches.

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.first_steps.objective import Answer, Objective, raising
+from recent_prune.probe.batches.raising import raising
+from recent_prune.probe.first_steps.objective import Answer, Objective
 from recent_prune.probe.first_steps.reference import (
     Count,
     Right,

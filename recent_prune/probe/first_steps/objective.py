@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from recent_prune.probe.batches.calling import Arguments, arguments, target_of, way_out
 from recent_prune.probe.batches.inputs import first_tensor
 from recent_prune.probe.batches.moving import described, moved
+from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.isolation import device_of
 
@@ -145,18 +146,6 @@ def _mixed(device: torch.device, dtype: torch.dtype | None) -> Iterator[None]:
             yield
     finally:
         torch.clear_autocast_cache()
-
-
-@contextmanager
-def raising(where: str, *batches: Any) -> Iterator[None]:
-    """Add to an error where it was raised, and for which batches."""
-    try:
-        yield
-    except Exception as error:
-        # A note keeps the type, so that a caller can still tell an out-of-memory error.
-        of = f", for a batch of {'; '.join(map(described, batches[:2]))}" if batches else ""
-        error.add_note(f"Raised in {where}{of}.")
-        raise
 
 
 def _kind(value: Any) -> str:

@@ -6,22 +6,22 @@ import copy
 import inspect
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from recent_prune.probe.first_steps.objective import raising
+from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.restoring.training_state import attributes_restored
 
 MOST_SCHEDULED = 10_000
 """Steps over which a schedule is followed where the budget is unknown or longer."""
 
 
-@contextmanager
+@putting_back
 def prepared(model: nn.Module, training: Training, factor: float = 1.0) -> Iterator[Optimizer]:
     """The optimizer at the largest rates of its schedule; it comes back as it was.
 

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recent_prune.probe.first_steps.objective import Objective, raising
+from recent_prune.probe.batches.raising import raising
+from recent_prune.probe.first_steps.objective import Objective
 from recent_prune.probe.first_steps.optimizers import needs_closure
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile, LayerWeights
@@ -77,7 +78,9 @@ def make_steps(
     """
     loop = _Loop(model, optimizer, batches, ask, training)
     layers = LayerWeights(model)
-    parameters = [*loop.trained, *(p for p in model.parameters() if p.requires_grad)]
+    # A model may replace its parameters as it runs: the optimizer's are meant.
+    known = [p for p in model.parameters() if p.requires_grad and id(p) in before]
+    parameters = [*loop.trained, *known]
     trace, losses, norms, seconds = Trace(), [], [], []
     for number in range(training.steps):
         seen = layers.watched() if number == 0 else nullcontext()
@@ -195,23 +198,23 @@ class _Loop:
         for batch in part:
             with torch.enable_grad():
                 loss = self._ask(self._model, batch).loss
-                if not loss.requires_grad:
-                    raise ValueError(
-                        "`loss` must depend on a parameter that trains, but has no gradient."
-                    )
-                scaled = loss if training.scaler is None else training.scaler.scale(loss)
                 with raising("the backward pass", batch):
+                    if not loss.requires_grad:
+                        raise ValueError(
+                            "`loss` must depend on a parameter that trains, but has no gradient."
+                        )
+                    scaled = loss if training.scaler is None else training.scaler.scale(loss)
                     (scaled / len(part)).backward()
             total = total + loss.detach().float().to(device) / len(part)
-        if all(parameter.grad is None for parameter in self.trained):
-            raise ValueError(
-                "`loss` must depend on a parameter that the optimizer trains, but none got a "
-                "gradient."
-            )
-        if training.scaler is not None:
-            training.scaler.unscale_(self._optimizer)
-        gradients = [p.grad for p in self.trained if p.grad is not None]
-        norm = _norm(gradients)
+        with raising("the backward pass", *part):
+            if all(parameter.grad is None for parameter in self.trained):
+                raise ValueError(
+                    "`loss` must depend on a parameter that the optimizer trains, but none got a "
+                    "gradient."
+                )
+            if training.scaler is not None:
+                training.scaler.unscale_(self._optimizer)
+        norm = _norm([p.grad for p in self.trained if p.grad is not None])
         if training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.trained, training.clip_norm)
         return total, norm

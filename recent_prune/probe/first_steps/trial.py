@@ -19,16 +19,9 @@ from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.first_steps.stepping import Trace, make_steps
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile
-from recent_prune.probe.restoring.isolation import (
-    accelerators,
-    forked_random_states,
-    modules_restored,
-)
-from recent_prune.probe.restoring.training_state import (
-    Values,
-    attributes_restored,
-    parameters_restored,
-)
+from recent_prune.probe.restoring.interrupts import putting_back
+from recent_prune.probe.restoring.isolation import accelerators, forked_random_states
+from recent_prune.probe.restoring.training_state import Values, attributes_restored, model_restored
 
 
 def check_training(model: nn.Module, walk: Walk, training: Training) -> None:
@@ -116,7 +109,7 @@ def after_first_steps(
         yield steps, trace.gradients
 
 
-@contextmanager
+@putting_back
 def undone(
     model: nn.Module, training: Training, seed: int, factor: float = 1.0
 ) -> Iterator[tuple[Optimizer, Values]]:
@@ -136,10 +129,8 @@ def undone(
     loss = training.loss if isinstance(training.loss, nn.Module) else nn.Module()
     with (
         forked_random_states(accelerators(model), seed),
-        modules_restored(loss),
-        parameters_restored(loss),
-        modules_restored(model),
-        parameters_restored(model) as before,
+        model_restored(loss, trained=True),
+        model_restored(model, trained=True) as before,
         torch.inference_mode(False),
         nullcontext() if scaler is None else attributes_restored(scaler),
         prepared(model, training, factor) as optimizer,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from recent_prune.probe.quantities.moves import Move
+from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.watching.modules import is_normalization, named_modules, own_weights
 
 
@@ -59,7 +59,7 @@ class LayerWeights:
         """In the order of execution, once that was `watched`."""
         return _in_order(self._called, list(self._weights))
 
-    @contextmanager
+    @putting_back
     def watched(self) -> Iterator[None]:
         """See in which order the layers are called."""
         handles = [

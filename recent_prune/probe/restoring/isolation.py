@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from recent_prune.probe.restoring.devices import (
     seed_random_state,
     set_random_state,
 )
+from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
 
 _NEEDS_AUTOGRAD = (
     "does not require grad and does not have a grad_fn",
@@ -29,12 +29,12 @@ _NEEDS_AUTOGRAD = (
 
 T = TypeVar("T")
 
-_ONE_AT_A_TIME = threading.RLock()
+ONE_AT_A_TIME = threading.RLock()
 """Two probes in step would each restore the random state (and of a shared model the mode) that the
 other one set."""
 
 
-@contextmanager
+@putting_back
 def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     """Put ``model`` into probing mode and restore everything on leaving, also after an error.
 
@@ -45,10 +45,10 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     their norms, as a training step would. The caller's autocast and inference mode are switched
     off.
 
-    Restored are the training flag of every module, every buffer (identity, and values unless it is
-    sparse), and the random states of Python, NumPy, and PyTorch on the CPU and on the model's
-    devices. No gradient is recorded. What a custom ``forward`` writes to plain Python attributes or
-    to its parameters is not restored (but for embeddings with ``max_norm``).
+    Restored are the training flag of every module, which parameters it has, every buffer (identity,
+    and values unless it is sparse), and the random states of Python, NumPy, and PyTorch on the CPU
+    and on the model's devices. No gradient is recorded. What ``forward`` writes to attributes and
+    to parameters (but for embeddings with ``max_norm``) is for :func:`model_restored`.
 
     Random states are global, so threads take turns; a thread that trains meanwhile shares them
     with the probe, as threads that train do with each other.
@@ -88,7 +88,7 @@ def run_isolated(model: nn.Module, seed: int, run: Callable[[], T]) -> T:
         return run()
 
 
-@contextmanager
+@putting_back
 def plain_arithmetic(device: torch.device) -> Iterator[None]:
     """Without gradients, and without the caller's autocast and inference mode."""
     # Not inference_mode: a tensor that a model caches on its first forward (positional tables)
@@ -101,7 +101,7 @@ def plain_arithmetic(device: torch.device) -> Iterator[None]:
         yield
 
 
-@contextmanager
+@putting_back
 def _plain_attention() -> Iterator[None]:
     """Without the fast path of evaluation mode: it leaves padding out, in nested tensors."""
     enabled = torch.backends.mha.get_fastpath_enabled()
@@ -134,29 +134,46 @@ def accelerators(model: nn.Module) -> list[torch.device]:
     return sorted({t.device for t in _tensors(model) if has_random_state(t.device)}, key=str)
 
 
-@contextmanager
+@putting_back
 def modules_restored(model: nn.Module) -> Iterator[None]:
-    """Put back the modes of all modules and all buffers: identity, and the values of dense ones."""
+    """Put back modes, which parameters there are, and buffers, dense ones with their values."""
     modes = [(module, module.training) for module in model.modules()]
-    buffers = [(module, dict(module._buffers)) for module in eager_modules(model)]
+    owned: list[tuple[dict[str, Any], dict[str, Any]]] = [
+        (own, dict(own))
+        for module in eager_modules(model)
+        for own in (module._parameters, module._buffers)
+    ]
     # An embedding with a maximal norm scales its weights down in its forward pass.
     scaled = [p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()]
     everything = (*model.buffers(), *scaled)
     dense = [t for t in everything if t.layout == torch.strided and not t.is_meta]
-    values = [(tensor, tensor.detach().clone()) for tensor in dense]
+    memories = [(tensor, tensor.detach()) for tensor in dense]
+    values = [(tensor, memory.clone()) for tensor, memory in memories]
     try:
         yield
     finally:
         for module, training in modes:
             module.training = training
-        for module, named in buffers:
-            module._buffers.clear()
-            module._buffers.update(named)
+        for own, named in owned:
+            own.clear()
+            own.update(named)
+        for tensor, memory in memories:
+            put_where_it_was(tensor, memory)
         with torch.no_grad():
             # A graph that the user holds forbids writing where nothing changed.
             for (tensor, value), changed in zip(values, _changed(values), strict=True):
                 if changed:
                     tensor.copy_(value)
+
+
+def put_where_it_was(tensor: Tensor, memory: Tensor) -> None:
+    """Undo an assignment to ``tensor.data``; ``memory`` is what it was detached."""
+    plain = type(memory) is Tensor and memory.layout == torch.strided
+    if plain and (
+        (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        != (memory.data_ptr(), memory.dtype, memory.shape, memory.stride())
+    ):
+        tensor.data = memory
 
 
 def eager_modules(model: nn.Module) -> list[nn.Module]:
@@ -174,7 +191,7 @@ def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
     return found
 
 
-@contextmanager
+@putting_back
 def forked_random_states(devices: Sequence[torch.device], seed: int) -> Iterator[None]:
     """Seed the random states of Python, NumPy and PyTorch and put them back on leaving.
 
@@ -184,7 +201,7 @@ def forked_random_states(devices: Sequence[torch.device], seed: int) -> Iterator
         devices: Accelerators whose states are meant, besides that of the CPU.
         seed: Of all of them.
     """
-    with _ONE_AT_A_TIME:
+    with interrupts_waiting(), ONE_AT_A_TIME:
         python, numpy = random.getstate(), np.random.get_state()
         cpu = torch.default_generator.get_state()
         states = [(device, random_state(device)) for device in devices]

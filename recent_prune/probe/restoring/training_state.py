@@ -1,16 +1,23 @@
-"""Undo training: parameters, gradients, optimizer and scaler come back bit for bit."""
+"""Undo training: a model, its gradients, optimizer and scaler come back bit for bit."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from recent_prune.probe.restoring.isolation import eager_modules
+from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
+from recent_prune.probe.restoring.isolation import (
+    ONE_AT_A_TIME,
+    eager_modules,
+    modules_restored,
+    put_where_it_was,
+)
+from recent_prune.probe.restoring.memory import free_memory
 
 LARGEST_ON_DEVICE = 2**28
 """Bytes of parameters: of a larger model an accelerator holds no second copy."""
@@ -19,43 +26,86 @@ Values = dict[int, Tensor]
 """Former values by the id of their parameter."""
 
 
-@contextmanager
-def parameters_restored(model: nn.Module) -> Iterator[Values]:
+@putting_back
+def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Values]:
+    """Put back all of a model that it may write to as it runs, also after an error.
+
+    Attributes of all modules (identity, and what is in dictionaries and lists), so their parts,
+    hooks, modes, parameters and buffers, and what :func:`parameters_restored` puts back. Models
+    write to their parameters as they are evaluated where they bound their norms, and to attributes
+    where they count, cache, or build a part when they first see its input.
+
+    Args:
+        model: Others that probe it wait.
+        trained: See :func:`parameters_restored`.
+
+    Yields:
+        The former values of its parameters.
+    """
+    with interrupts_waiting(), ONE_AT_A_TIME:
+        owned = (own for module in eager_modules(model) for own in _containers(vars(module)))
+        kept = [(own, own.copy()) for own in owned]
+        try:
+            with modules_restored(model), parameters_restored(model, trained=trained) as values:
+                yield values
+        finally:
+            for own, content in kept:
+                if _identities(own) != _identities(content):
+                    own.clear()
+                    (own.update if isinstance(own, dict) else own.extend)(content)
+
+
+def _containers(attributes: dict[str, Any]) -> list[Any]:
+    """These, and the dictionaries and lists among them."""
+    inside = [value for value in attributes.values() if type(value) in (dict, OrderedDict, list)]
+    return [attributes, *inside]
+
+
+def _identities(value: Any) -> list[tuple[int, ...]]:
+    pairs = value.items() if isinstance(value, dict) else zip(value)
+    return [tuple(map(id, pair)) for pair in pairs]
+
+
+@putting_back
+def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[Values]:
     """Put back values, ``.grad`` and ``requires_grad`` of every parameter, also after an error.
 
     Inside, all gradients are None: what a step does to them cannot reach the user's. The former
-    values of a large model on an accelerator wait in main memory.
+    values of a large model on an accelerator wait in main memory, unless nothing is to be trained
+    and there is room enough.
 
     Args:
         model: Its parameters may be shared and frozen.
+        trained: Whether all are to be changed. Else only those that were are written to: a graph
+            that the user holds forbids the others.
 
     Yields:
         The former values.
     """
     parameters = list(model.parameters())
-    owned = [(module, dict(module._parameters)) for module in eager_modules(model)]
     flags = [p.requires_grad for p in parameters]
     gradients = [p.grad for p in parameters]
-    values = _copied(parameters)
+    memories = [p.detach() for p in parameters]
+    values = _copied(parameters, trained)
     try:
         for parameter in parameters:
             parameter.grad = None
         yield values
     finally:
-        for module, named in owned:
-            module._parameters.clear()
-            module._parameters.update(named)
         # Gradients first: where memory ran out, they give some back.
         for parameter, flag, gradient in zip(parameters, flags, gradients, strict=True):
             if parameter.requires_grad != flag:  # nor may one of inference mode be asked to
                 parameter.requires_grad_(flag)
             parameter.grad = gradient
         with torch.no_grad():
-            for parameter in parameters:
-                _write(parameter, values[id(parameter)])
+            for parameter, memory in zip(parameters, memories, strict=True):
+                put_where_it_was(parameter, memory)
+                value = values[id(parameter)]
+                if trained or not _is_same(parameter, value):
+                    _write(parameter, value)
 
 
-@contextmanager
+@putting_back
 def attributes_restored(owner: Any) -> Iterator[None]:
     """Put back an optimizer, or a gradient scaler, with all the tensors that it holds.
 
@@ -111,12 +161,29 @@ def _put_back(value: Any, kept: Any) -> None:
             _put_back(item, inner)
 
 
-def _copied(parameters: list[nn.Parameter]) -> dict[int, Tensor]:
+def _copied(parameters: list[nn.Parameter], trained: bool) -> dict[int, Tensor]:
     size = sum(p.numel() * p.element_size() for p in parameters)
     values = {id(p): p.detach() for p in parameters}
-    if size > LARGEST_ON_DEVICE:
+    small = size <= LARGEST_ON_DEVICE or (
+        not trained and free_memory(parameters[0].device) > 2 * size
+    )
+    if not small:
         return {key: v.clone() if v.device.type == "cpu" else v.cpu() for key, v in values.items()}
     return {key: value.clone() for key, value in values.items()}
+
+
+def _is_same(tensor: Tensor, value: Tensor) -> bool:
+    """To the last bit: −0 is not 0, and NaN is NaN."""
+    if tensor.layout != torch.strided:
+        return False
+    pair = (torch.view_as_real(t) if t.is_complex() else t for t in (tensor.detach(), value))
+    kind = _INTEGERS[tensor.real.element_size()]
+    one, other = (t.view(kind) for t in pair)
+    return torch.equal(one, other.to(one.device))
+
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Of as many bytes."""
 
 
 def _write(tensor: Tensor, value: Tensor) -> None:

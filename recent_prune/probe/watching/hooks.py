@@ -5,7 +5,6 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from recent_prune.probe.batches.inputs import first_tensor
 from recent_prune.probe.batches.view import View
+from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.watching.modules import is_weighted, named_modules
 from recent_prune.probe.watching.names import (
     all_steps,
@@ -87,7 +87,7 @@ class Watch:
         """Weighted modules such as those whose weights a function uses."""
         return [name for name in self._weighted if name not in self._met]
 
-    @contextmanager
+    @putting_back
     def attached(self, model: nn.Module) -> Iterator[None]:
         """Watch a model's modules; the hooks are removed on leaving."""
         handles: list[RemovableHandle] = []

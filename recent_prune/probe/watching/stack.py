@@ -13,6 +13,9 @@ from recent_prune.probe.quantities.gram import LayerGram
 from recent_prune.probe.restoring.isolation import isolated
 from recent_prune.probe.watching.observation import Observation, observe
 
+OF_A_MODULE = 2**13
+"""Bytes, about, that Python holds for a module and its parameters, whatever their size."""
+
 _PLAIN = (int, float, complex, str, bytes, bool, type(None), torch.dtype, torch.device, type)
 _FRAMEWORK = set(vars(nn.Module()))
 
@@ -102,6 +105,11 @@ def observe_stacked(
 def state_bytes(model: nn.Module) -> int:
     """Memory of a model's parameters and buffers."""
     return sum(tensor.numel() * tensor.element_size() for _, tensor in _state(model))
+
+
+def held_bytes(model: nn.Module) -> int:
+    """Memory of all of it, in main memory or on its device."""
+    return state_bytes(model) + OF_A_MODULE * sum(1 for _ in model.modules())
 
 
 def _state(model: nn.Module) -> list[tuple[str, Tensor]]:

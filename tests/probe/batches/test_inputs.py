@@ -63,6 +63,11 @@ def nan_inputs() -> Tensor:
         (torch.rand(30, 0), ValueError, r"must have features, .* but got shape \(30, 0\)"),
         (torch.full((30, 64), 0.5), ValueError, "`inputs` must vary, but all samples are equal"),
         (nan_inputs(), ValueError, "must be finite, but 2 of 100 samples hold NaN or infinity"),
+        (
+            nan_inputs() + 0j,
+            ValueError,
+            "must be finite, but 2 of 100 samples hold NaN or infinity",
+        ),
         (np.array(["a", "b"]), TypeError, "can't convert np.ndarray of type numpy.str_"),
         (3, TypeError, "or an iterable of batches .a DataLoader., but got int"),
         ("digits", TypeError, "but got str"),

@@ -26,6 +26,16 @@ def numbered(sizes: list[int]) -> list[Pair]:
     return list(zip(inputs.split(sizes), places.split(sizes), strict=True))
 
 
+def test_an_error_of_the_loader_says_at_which_batch() -> None:
+    def loader() -> Iterator[Pair]:
+        yield from numbered([8, 8])
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone") as caught:
+        untrained(loader(), 160)
+    assert caught.value.__notes__ == ["Raised as batch 2 of `inputs` was asked for."]
+
+
 def places(batches: list[Any]) -> list[int]:
     return [int(place) for _, targets in batches for place in targets]
 

@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 
 import recent_prune as rp
 from recent_prune.probe.batches.moving import described
-from recent_prune.probe.first_steps.objective import Answer, objective, raising
+from recent_prune.probe.batches.raising import raising
+from recent_prune.probe.first_steps.objective import Answer, objective
 
 X, Y = torch.rand(4, 3), torch.arange(4) % 2
 

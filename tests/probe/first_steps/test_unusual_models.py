@@ -33,6 +33,20 @@ def test_frozen_parameters_stay_and_do_not_count(optimizer: Any) -> None:
     assert len(steps.update_ratios) == 2
 
 
+def test_parameters_that_a_model_replaces_as_it_runs_are_those_of_the_optimizer() -> None:
+    class Replacing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = mlp()
+            self.scale = nn.Parameter(torch.ones(10))
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.scale = nn.Parameter(self.scale.detach() + 0.01)
+            return self.body(x) * self.scale  # type: ignore[no-any-return]
+
+    assert learns(steps_of(Replacing(), DATA))
+
+
 class Tied(nn.Module):
     """One matrix twice, and one module twice."""
 

@@ -9,8 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import recent_prune as rp
 from recent_prune.probe.restoring import training_state
-from recent_prune.probe.restoring.training_state import attributes_restored, parameters_restored
+from recent_prune.probe.restoring.training_state import (
+    attributes_restored,
+    model_restored,
+    parameters_restored,
+)
 from tests.networks import mlp
 from tests.probe.first_steps.trials import bits, model_state, snapshot
 
@@ -70,12 +75,54 @@ def test_they_come_back_after_an_error(kind: type[BaseException]) -> None:
 def test_parameters_that_were_replaced_added_or_deleted_come_back() -> None:
     model = mlp()
     before = model_state(model)
-    with parameters_restored(model):
+    with model_restored(model):
         model.head.weight = nn.Parameter(torch.zeros(10, 16))  # type: ignore[union-attr]
         model.register_parameter("extra", nn.Parameter(torch.zeros(2)))
         del model.head.bias  # type: ignore[union-attr]
     assert model_state(model) == before
     assert "extra" not in dict(model.named_parameters())
+
+
+class Writing(nn.Module):
+    """Writes to all of itself as it runs: bounds norms, counts, caches, builds a part, hooks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(64, 16), nn.Linear(16, 10)
+        self.part: nn.Module | None = None
+        self.calls, self.seen = 0, [1]
+        self.cache: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.seen.append(self.calls)
+        self.cache["x"] = x
+        self.part = self.part or nn.Linear(16, 16)
+        self.head.register_forward_hook(lambda *_: None)
+        self.first.weight.data = torch.renorm(self.first.weight.data, 2, 0, 0.1)
+        self.head.weight.data.renorm_(2, 0, 0.1)
+        self.head.bias.grad = torch.ones(10)
+        self.head.bias.requires_grad_(False)
+        return self.head(self.part(torch.tanh(self.first(x.flatten(1)))))  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("many", [1, 3])
+def test_what_a_model_writes_to_itself_comes_back(digits: Tensor, many: int) -> None:
+    models = [Writing() for _ in range(many)]
+    places = [model.first.weight.data_ptr() for model in models]
+    before = [(model_state(model), snapshot(vars(model))) for model in models]
+    found = rp.probe_many(models, digits) if many > 1 else [rp.probe(models[0], digits)]
+    assert all(isinstance(one, rp.ProbeResult) for one in found)
+    assert [(model_state(model), snapshot(vars(model))) for model in models] == before
+    assert [model.first.weight.data_ptr() for model in models] == places
+
+
+def test_a_graph_that_the_user_holds_survives_a_probe(digits: Tensor) -> None:
+    model = mlp()
+    loss = model(digits[:32]).square().mean()
+    rp.probe(model, digits)
+    loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
 
 
 def test_large_models_of_an_accelerator_wait_in_main_memory(
