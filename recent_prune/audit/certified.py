@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from recent_prune.notebook import audit_html
 from recent_prune.rules.certified import CertifiedRule, PastTrial
 
 
@@ -28,6 +29,8 @@ class Audit:
     over_time: pd.DataFrame
     tolerance: float
     confidence: float
+
+    _repr_html_ = audit_html
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pandas as pd
 from scipy import stats
 
-from recent_prune.rules.rung_zero import Order, Worth, worth
+from recent_prune.notebook import audit_html
+from recent_prune.rules.rung_zero import Comparison, Order, Worth
 
 CONFIDENCE = 0.95
 
@@ -69,6 +70,8 @@ class RankingAudit:
     difference: float
     interval: tuple[float, float]
 
+    _repr_html_ = audit_html
+
 
 def audited_ranking(trials: Sequence[RankedTrial], *, maximize: bool) -> RankingAudit:
     """Audit what rung zero did.
@@ -79,22 +82,17 @@ def audited_ranking(trials: Sequence[RankedTrial], *, maximize: bool) -> Ranking
     """
     first: list[RankedTrial] = []
     others: list[RankedTrial] = []
-    found = _compared(first, others)
+    compared = Comparison()
     rows = []
     for trial in trials:
         if trial.trained and trial.order is not None:
             (first if trial.best else others).append(trial)
-            found = _compared(first, others)
-        rows.append(_row(trial, found))
+            compared.add(trial.order, first=trial.best)
+        rows.append(_row(trial, compared.worth()))
+    found = compared.worth()
     difference, low, high = _difference(trials, first, others)
     summary = _summary(trials, found, (difference, low, high), maximize)
     return RankingAudit(summary, pd.DataFrame(rows), found, difference, (low, high))
-
-
-def _compared(first: Sequence[RankedTrial], others: Sequence[RankedTrial]) -> Worth:
-    return worth(
-        *([t.order for t in group if t.order is not None] for group in (first, others)),
-    )
 
 
 def _row(trial: RankedTrial, found: Worth) -> dict[str, object]:

@@ -99,7 +99,8 @@ condemned."""
 STUDY_RULE = "recent_prune:rule"
 """Of the study: the settings of its certified rule, e.g. {"better_than": 0.9, …}."""
 STUDY_FITTED = "recent_prune:fitted"
-"""Of the study: the score and the threshold that it is judged by, a few KiB."""
+"""Of the study: the score and the threshold that it is judged by, a few KiB. The trial that carries
+it says which one, where several processes fitted at the same time."""
 
 OF_CERTIFIED = (FEATURES, SCORE, SHARE)
 
@@ -166,7 +167,9 @@ def stale(present: Mapping[str, Any], known: Collection[str]) -> dict[str, None]
     return {
         key: None
         for key, value in present.items()
-        if key.startswith("recent_prune:") and key not in known and value is not None
+        if key.startswith("recent_prune:")
+        and key not in {*known, STUDY_FITTED}
+        and value is not None
     }
 
 

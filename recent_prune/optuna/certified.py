@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections.abc import Sequence
 from dataclasses import replace
+from operator import attrgetter
+from typing import Any
 
 import optuna
 from optuna.study import Study, StudyDirection
-from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState
+from optuna.trial import BaseTrial, FrozenTrial, Trial, TrialState, create_trial
 
 from recent_prune.optuna import attributes
+from recent_prune.optuna.reading import OfStudies, Reader
 from recent_prune.probe import ProbeResult
 from recent_prune.rules import Verdict
 from recent_prune.rules.certified import CertifiedRule, FittedScore, PastTrial
@@ -25,7 +29,7 @@ def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -
 
     The draw and its probability are written before the trial runs or is pruned, so a process that
     dies loses no record; a retried trial is judged anew under its own number. A study is judged by
-    one score and threshold, fitted by whichever process first sees enough good trials.
+    one score and threshold, see :func:`agreed`.
 
     Raises:
         ValueError: If the trial is not one of a study with a single objective.
@@ -42,7 +46,7 @@ def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -
     rule = for_study(rule, trial.study)
     if trial.study.user_attrs.get(attributes.STUDY_RULE) != rule.settings():
         trial.study.set_user_attr(attributes.STUDY_RULE, rule.settings())
-    past = past_trials(trial.study.get_trials(deepcopy=False), before=trial.number)
+    past = _pasts[trial.study].before(trial)
     fitted = _fitted(rule, trial.study, past)
     features = probe_features(result)
     told = rule.judge(trial.number, features, trial.params, past, fitted)
@@ -89,12 +93,11 @@ def calibrated(rule: CertifiedRule, *studies: Study) -> CertifiedRule:
     return replace(rule, fitted=fitted)
 
 
-def past_trials(trials: Sequence[FrozenTrial], before: int | None = None) -> list[PastTrial]:
+def past_trials(trials: Sequence[FrozenTrial]) -> list[PastTrial]:
     """The trials of a study that a certified rule has judged, in order.
 
     Args:
         trials: Of the study.
-        before: Only those with a lower number. Default: all.
     """
     return [
         PastTrial(
@@ -108,21 +111,62 @@ def past_trials(trials: Sequence[FrozenTrial], before: int | None = None) -> lis
             value=trial.value if trial.state == TrialState.COMPLETE else None,
         )
         for trial in sorted(trials, key=lambda trial: trial.number)
-        if (before is None or trial.number < before)
-        and attributes.is_probed(trial)
-        and trial.user_attrs.get(attributes.FEATURES) is not None
+        if attributes.is_probed(trial) and trial.user_attrs.get(attributes.FEATURES) is not None
     ]
+
+
+class _Past:
+    """The past trials of a study, as far as this process has read them."""
+
+    def __init__(self) -> None:
+        self._reader = Reader()
+        self._ended: list[PastTrial] = []
+
+    def before(self, trial: Trial) -> list[PastTrial]:
+        """Those with a lower number, in order."""
+        with self._reader.lock:
+            ended, going_on = self._reader.read(trial.study)
+            for one in past_trials(ended):
+                insort(self._ended, one, key=_number)
+            known = self._ended[: bisect_left(self._ended, trial.number, key=_number)]
+        for one in past_trials(going_on):
+            if one.number < trial.number:
+                insort(known, one, key=_number)
+        return known
+
+
+_pasts = OfStudies(_Past)
+_number = attrgetter("number")
 
 
 def _fitted(rule: CertifiedRule, study: Study, past: Sequence[PastTrial]) -> FittedScore | str:
     known = study.user_attrs.get(attributes.STUDY_FITTED)
-    if known is not None:
-        return FittedScore.from_dict(known)
-    fitted = rule.fitted or rule.fit(past)
-    if isinstance(fitted, FittedScore):
-        study.set_user_attr(attributes.STUDY_FITTED, fitted.to_dict())
+    if known is None:
+        fitted = rule.fitted or rule.fit(past)
+        if isinstance(fitted, str):
+            return fitted
+        known = agreed(study, fitted.to_dict())
+        study.set_user_attr(attributes.STUDY_FITTED, known)
         logger.info(
-            f"CertifiedRule has seen enough: threshold {fitted.threshold:.3g}, calibrated on "
-            f"{fitted.calibrated_on} good trials."
+            f"CertifiedRule has seen enough: threshold {known['threshold']:.3g}, calibrated on "
+            f"{known['calibrated_on']} good trials."
         )
-    return fitted
+    return FittedScore.from_dict(known)
+
+
+def agreed(study: Study, fitted: dict[str, Any]) -> dict[str, Any]:
+    """What a study goes by, where several processes have fitted something at the same time.
+
+    An attribute of a study is that of whoever wrote it last. Its trials however are numbered one
+    after the other, whichever process adds them. So each process adds a trial, to be run as any
+    other (it is the next that is asked for), which carries what was fitted: the first one counts.
+
+    Args:
+        study: That is fitted.
+        fitted: By this process.
+    """
+    study.add_trial(
+        create_trial(state=TrialState.WAITING, user_attrs={attributes.STUDY_FITTED: fitted})
+    )
+    carried = (t.user_attrs.get(attributes.STUDY_FITTED) for t in study.get_trials(deepcopy=False))
+    return next(known for known in carried if known is not None)

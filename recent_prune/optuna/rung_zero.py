@@ -3,28 +3,63 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from recent_prune.optuna import attributes
+from recent_prune.optuna.reading import OfStudies, Reader
 from recent_prune.rules.rung_zero import (
+    Comparison,
     Key,
     Order,
     Place,
-    Worth,
+    Rung,
+    Standing,
     constraint,
     drawn,
     goes_on,
     is_stopped,
-    standing,
     stored,
     stored_score,
     turned_down,
-    worth,
 )
+
+
+class _Candidates:
+    """Those of a study, as far as this process has read them."""
+
+    def __init__(self) -> None:
+        self._reader = Reader()
+        self._rung = Rung()
+        self._compared = Comparison()
+
+    def placed(self, study: Study, number: int, own: Key, keep: float) -> tuple[Standing, float]:
+        """Where a candidate stands among the others, and the share that goes on now."""
+        with self._reader.lock:
+            ended, going_on = self._reader.read(study)
+            for trial in filter(attributes.is_ranked, ended):
+                self._add(study, trial)
+            share = turned_down(keep, self._compared.worth())
+            others = [
+                (_key_of(study, trial), trial.user_attrs[attributes.RUNG_ZERO])
+                for trial in going_on
+                if attributes.is_ranked(trial) and trial.number != number
+            ]
+            return self._rung.standing(own, share, others), share
+
+    def _add(self, study: Study, trial: FrozenTrial) -> None:
+        """Count one that has ended. Whether the ranking holds is seen by those that trained."""
+        place: Place = trial.user_attrs[attributes.RUNG_ZERO]
+        self._rung.add(_key_of(study, trial), place)
+        order = order_of(trial, study.direction == StudyDirection.MAXIMIZE)
+        if order is not None and not is_stopped(place) and not attributes.is_condemned(trial):
+            self._compared.add(order, first=place["best"])
+
+
+_candidates = OfStudies(_Candidates)
 
 
 def judged(study: Study, number: int, score: float, keep: float, explore: float) -> dict[str, Any]:
@@ -37,27 +72,19 @@ def judged(study: Study, number: int, score: float, keep: float, explore: float)
         keep: Share that is to go on where the ranking holds in this study, see :func:`turned_down`.
         explore: Share of the others that goes on all the same, at random.
     """
-    peers = [trial for trial in candidates(study) if trial.number != number]
-    share = turned_down(keep, worth_in(study, peers))
-    rungs = [trial.user_attrs[attributes.RUNG_ZERO] for trial in peers]
-    keys = [_key(study, trial.number, _score(trial)) for trial in peers]
-    gone_on = sum(rung["best"] for rung in rungs)
-    due = sum(rung["keep"] for rung in rungs) + share
-    place = standing(_key(study, number, score), keys, gone_on, due)
-    best = goes_on(place, share)
+    own = _key(study, number, score)
+    found, share = _candidates[study].placed(study, number, own, keep)
+    best = goes_on(found, share)
     explored = not best and drawn(study.study_name, number, "explore") < explore
-    chance = 1.0 if best else explore
-    return of_place(
-        score,
-        Place(
-            rank=place.rank,
-            of=place.of,
-            keep=stored(share),
-            best=best,
-            explored=explored,
-            share=chance,
-        ),
+    place = Place(
+        rank=found.rank,
+        of=found.of,
+        keep=stored(share),
+        best=best,
+        explored=explored,
+        share=1.0 if best else explore,
     )
+    return of_place(score, place)
 
 
 def of_place(score: float, place: Place) -> dict[str, Any]:
@@ -81,30 +108,6 @@ def candidates(study: Study) -> list[FrozenTrial]:
     return [trial for trial in study.get_trials(deepcopy=False) if attributes.is_ranked(trial)]
 
 
-def worth_in(study: Study, ranked: Sequence[FrozenTrial]) -> Worth:
-    """What the ranking is worth by the trainings that have ended.
-
-    Those that were condemned do not count, whatever they ranked, nor those that failed.
-
-    Args:
-        study: Their study, of one objective.
-        ranked: Of :func:`candidates`.
-    """
-    maximize = study.direction == StudyDirection.MAXIMIZE
-    first: list[Order] = []
-    others: list[Order] = []
-    for trial in ranked:
-        order = order_of(trial, maximize)
-        if order is None or attributes.is_condemned(trial):
-            continue
-        rung = trial.user_attrs[attributes.RUNG_ZERO]
-        if rung["best"]:
-            first.append(order)
-        elif rung["explored"]:
-            others.append(order)
-    return worth(first, others)
-
-
 def order_of(trial: FrozenTrial, maximize: bool) -> Order | None:
     """What a training came to, None while unknown.
 
@@ -119,9 +122,9 @@ def order_of(trial: FrozenTrial, maximize: bool) -> Order | None:
     return float(step), -math.inf if math.isnan(value) else sign * value
 
 
-def _score(trial: FrozenTrial) -> float:
+def _key_of(study: Study, trial: FrozenTrial) -> Key:
     score = trial.user_attrs[attributes.RANK_SCORE]
-    return -math.inf if score is None else float(score)
+    return _key(study, trial.number, -math.inf if score is None else float(score))
 
 
 def _key(study: Study, number: int, score: float) -> Key:

@@ -9,7 +9,7 @@ import numpy as np
 import optuna
 import torch
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, Trial, TrialState
 from torch import nn
 
 import recent_prune as rp
@@ -38,15 +38,20 @@ def study_of(keep: float, explore: float = 0.0, **settings: Any) -> Study:
     return optuna.create_study(pruner=pruner, **{"study_name": "rung", **settings})
 
 
+def judge(trial: Trial, loss: float) -> rp.Verdict:
+    """As if the first steps had come to that loss."""
+    result = made([0.5, 0.4], steps=steps(loss_after=loss))
+    with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: result):
+        return probe_trial(trial, nn.Identity(), [], training=TRAINING)
+
+
 def tried(study: Study, loss: float, value: float | None = None) -> FrozenTrial:
     """A trial whose first steps came to that loss, as an objective would run it.
 
     Its training comes to the same, or to another value.
     """
     trial = study.ask()
-    result = made([0.5, 0.4], steps=steps(loss_after=loss))
-    with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda: result):
-        verdict = probe_trial(trial, nn.Identity(), [], training=TRAINING)
+    verdict = judge(trial, loss)
     if trial.should_prune():
         trial.set_user_attr("told", verdict.reason)
         study.tell(trial, state=TrialState.PRUNED)

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
 import random
-import signal
-import time
-from collections import Counter
 from pathlib import Path
+from unittest import mock
 
 import optuna
 import pytest
+from optuna.storages import InMemoryStorage
 from optuna.study import Study
-from optuna.trial import FixedTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, TrialState
 from torch import nn
 
 import recent_prune as rp
@@ -18,14 +17,21 @@ from recent_prune.optuna import (
     attributes,
     audit,
     calibrated,
+    certified,
     probe_trial,
 )
-from recent_prune.optuna.certified import past_trials
-from tests.optuna.certified_study import INPUTS, RULE, create, objective, work
+from recent_prune.optuna.certified import agreed, past_trials
+from recent_prune.rules.certified import FittedScore, PastTrial
+from tests.optuna.certified_study import (
+    INPUTS,
+    RULE,
+    create,
+    fit_together,
+    fit_with,
+    objective,
+    tried,
+)
 from tests.processes import FORKED
-
-EACH = 12
-"""Trials of each of several processes."""
 
 
 @pytest.fixture(scope="module")
@@ -145,49 +151,106 @@ class TestAudit:
             audit(optuna.create_study())
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_processes_that_are_killed_lose_no_record_and_count_none_twice(
-    kind: str, request: pytest.FixtureRequest, tmp_path: Path
-) -> None:
-    path = tmp_path / "study.db"
-    storage = f"sqlite:///{path}" if kind == "sqlite" else request.getfixturevalue("postgresql")
-    study = create(storage)
-    workers = [FORKED.Process(target=work, args=(storage, EACH)) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    numbers = random.Random(0)
-    end = time.monotonic() + 300
-    try:
-        for count, worker in zip((20, 40, 60), numbers.sample(workers, 3), strict=True):
-            # Of one study, since each that is opened keeps a connection until it is collected.
-            while len(study.get_trials(deepcopy=False)) < count and time.monotonic() < end:
-                time.sleep(0.2 * numbers.random())
-            worker.kill()
+class TestSeveralProcesses:
+    """A study goes by one fit, whoever fits at the same time."""
+
+    def test_who_fits_later_goes_by_the_first_fit(self) -> None:
+        storage = InMemoryStorage()
+        one, other = create(storage), create(storage)
+        early, late = fit_with(intercept=1.0), fit_with(intercept=2.0)
+
+        def fit(*_: object) -> FittedScore:
+            """While the one fits, the other does, and judges a trial."""
+            if len(one.trials) > 1:
+                return early
+            tried(other)
+            return late
+
+        with mock.patch.object(rp.CertifiedRule, "fit", fit):
+            tried(one)
+        for study in (one, other):
+            tried(study, 2)
+        assert judged_by(one) == early
+        assert [trial.number for trial in past_trials(one.trials)] == list(range(6))
+
+    def test_of_those_that_were_handed_in_the_first_counts(self) -> None:
+        storage = InMemoryStorage()
+        one, other = create(storage), create(storage)
+        early, late = ({"threshold": number} for number in (1, 2))
+        add = Study.add_trial
+
+        def add_late(study: Study, trial: FrozenTrial) -> None:
+            if study is one:
+                assert agreed(other, early) == early
+            add(study, trial)
+
+        with mock.patch.object(Study, "add_trial", add_late):
+            assert agreed(one, late) == early
+        assert agreed(create(storage), late) == early
+
+    def test_the_trial_that_carries_a_fit_is_run_as_any_other(self) -> None:
+        study = create()
+        carried = fit_with(intercept=1.0).to_dict()
+        agreed(study, carried)
+        tried(study)
+        (trial,) = study.trials
+        assert trial.state.is_finished()
+        assert attributes.is_probed(trial)
+        assert trial.user_attrs[attributes.STUDY_FITTED] == carried
+
+    def test_two_real_processes(self, tmp_path: Path) -> None:
+        storage = f"sqlite:///{tmp_path / 'study.db'}"
+        create(storage)
+        both = FORKED.Barrier(2)
+        workers = [
+            FORKED.Process(target=fit_together, args=(storage, both, number)) for number in (1, 2)
+        ]
         for worker in workers:
-            worker.join(timeout=max(end - time.monotonic(), 1))
-        codes = [worker.exitcode for worker in workers]
-    finally:
+            worker.start()
         for worker in workers:
+            worker.join(timeout=300)
             worker.kill()
-            worker.join()
-    assert codes.count(-signal.SIGKILL) >= 2
-    create(storage).optimize(objective, n_trials=10)
-    study = create(storage)
-    past = past_trials(study.trials)
-    assert set(Counter(trial.number for trial in past).values()) == {1}
-    finished = [t for t in study.trials if t.state.is_finished()]
-    assert len(finished) >= 5 * EACH + 10
-    assert {t.number for t in finished} <= {trial.number for trial in past}
-    for trial in past:
-        stored = study.trials[trial.number]
-        if stored.state == TrialState.PRUNED:
-            assert trial.share is not None
-            assert not trial.ran
-        if stored.state == TrialState.COMPLETE:
-            assert trial.ran
-    value = audit(study).summary.set_index("figure")["value"]
-    assert value["condemned"] == value["of these pruned"] + value["of these run as audit"]
-    assert value["of these pruned"] == sum(not trial.ran for trial in past)
+        assert [worker.exitcode for worker in workers] == [0, 0]
+        study = create(storage)
+        handed_in = [t for t in study.trials if attributes.STUDY_FITTED in t.user_attrs]
+        assert len(handed_in) == 2
+        first = handed_in[0].user_attrs[attributes.STUDY_FITTED]
+        assert judged_by(study) == FittedScore.from_dict(first)
+        assert len([t for t in past_trials(study.trials) if t.score is not None]) == 6
+
+
+def judged_by(study: Study) -> FittedScore:
+    """The fit of the study, by which all trials were judged that were judged by any."""
+    fitted = FittedScore.from_dict(study.user_attrs[attributes.STUDY_FITTED])
+    judged = [trial for trial in past_trials(study.trials) if trial.score is not None]
+    assert judged
+    for trial in judged:
+        assert trial.score == pytest.approx(fitted.score(trial.features, trial.parameters), 1e-4)
+    return fitted
+
+
+def test_what_was_read_before_is_as_if_it_were_read_anew(study: Study) -> None:
+    copy = create()
+    known = certified._Past()
+    rng = random.Random(0)
+    for trial in study.trials[:40]:
+        if rng.random() < 0.5:
+            copy.add_trial(trial)
+        else:
+            going_on = copy.ask()
+            for key, value in {**trial.user_attrs, attributes.TRIAL: going_on.number}.items():
+                going_on.set_user_attr(key, value)
+        number = rng.randrange(len(copy.trials) + 1)
+        asked = mock.Mock(study=copy, number=number)
+        assert known.before(asked) == [t for t in past_trials(copy.trials) if t.number < number]
+
+
+def test_a_trial_takes_no_longer_after_many() -> None:
+    study = create()
+    study.optimize(objective, n_trials=30)
+    with mock.patch.object(certified, "PastTrial", wraps=PastTrial) as read:
+        study.optimize(objective, n_trials=1)
+    assert read.call_count == 1
 
 
 def test_is_reached_from_the_top_without_being_loaded_by_it() -> None:

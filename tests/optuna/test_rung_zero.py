@@ -9,19 +9,31 @@ from unittest import mock
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import FixedTrial, TrialState
+from optuna.storages import InMemoryStorage
+from optuna.study import Study
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 from torch import nn
 
 import recent_prune as rp
 from recent_prune.data import load_digits
 from recent_prune.optuna import (
+    RankingAudit,
     ReconstructionEntropyPruner,
     attributes,
+    audit,
     probe_trial,
     rung_zero,
 )
 from recent_prune.rules.certified import CertifiedRule
-from tests.optuna.ranked_study import TRAINING, study_of, tried
+from recent_prune.rules.rung_zero import (
+    Standing,
+    drawn,
+    goes_on,
+    stored,
+    turned_down,
+    worth,
+)
+from tests.optuna.ranked_study import TRAINING, judge, study_of, tried
 from tests.rules.results import result as made
 from tests.rules.steps import steps
 
@@ -104,10 +116,77 @@ def test_what_a_ranking_is_worth() -> None:
     study.tell(stopped_later, state=TrialState.PRUNED)
     with pytest.warns(UserWarning, match="The value nan is not acceptable"):
         assert tried(study, 1.5, value=math.nan).state == TrialState.FAIL
-    found = rung_zero.worth_in(study, rung_zero.candidates(study))
+    audited = audit(study)
+    assert isinstance(audited, RankingAudit)
+    found = audited.worth
     # First: the trainings with 1.0 and 0.5, the latter cut short; others: those with 3.0 and 4.0.
     assert (found.first, found.others) == (2, 2)
     assert found.superiority == 0.5
+
+
+def place_from_scratch(study: Study, own: FrozenTrial, keep: float) -> dict[str, Any]:
+    """The textbook's: all candidates are looked at anew."""
+
+    def key(trial: FrozenTrial) -> tuple[float, float]:
+        ties = drawn(study.study_name, trial.number, "ties")
+        return trial.user_attrs[attributes.RANK_SCORE], ties
+
+    peers = [t for t in study.trials if t.number != own.number and attributes.is_ranked(t)]
+    rungs = {t.number: t.user_attrs[attributes.RUNG_ZERO] for t in peers}
+    ended = [(t, t.values[0]) for t in peers if t.state == TrialState.COMPLETE]
+    first = [(math.inf, -value) for t, value in ended if rungs[t.number]["best"]]
+    others = [(math.inf, -value) for t, value in ended if not rungs[t.number]["best"]]
+    share = turned_down(keep, worth(first, others))
+    due = share + sum(rung["keep"] for rung in rungs.values())
+    gone_on = sum(rung["best"] for rung in rungs.values())
+    rank = 1 + sum(key(peer) > key(own) for peer in peers)
+    best = goes_on(Standing(rank, 1 + len(peers), gone_on, due), share)
+    return {"rank": rank, "of": 1 + len(peers), "keep": stored(share), "best": best}
+
+
+def test_what_was_read_before_counts_as_if_it_were_read_anew() -> None:
+    """Two that read, trials that end in another order than they began, and some that never do."""
+    storage = InMemoryStorage()
+    studies = [
+        study_of(keep=1 / 3, explore=0.3, storage=storage, load_if_exists=True) for _ in range(2)
+    ]
+    draw = np.random.default_rng(0)
+    going_on: list[Trial] = []
+    for loss, ends in draw.random((60, 2)):
+        study = studies[int(draw.integers(2))]
+        trial = study.ask()
+        judge(trial, loss)
+        own = study.trials[trial.number]
+        found = own.user_attrs[attributes.RUNG_ZERO]
+        assert {**found, **place_from_scratch(study, own, 1 / 3)} == found
+        going_on.append(trial)
+        if len(going_on) > 6:
+            ended = going_on.pop(int(ends * 5))
+            if ended.should_prune():
+                studies[0].tell(ended, state=TrialState.PRUNED)
+            else:
+                studies[1].tell(ended, float(draw.random()))
+    assert len({t.user_attrs[attributes.RUNG_ZERO]["keep"] for t in studies[0].trials}) > 3
+
+
+def test_a_trial_takes_no_longer_after_many() -> None:
+    study = study_of(keep=1 / 4)
+    for loss in np.random.default_rng(0).random(40):
+        tried(study, loss)
+    with mock.patch.object(rung_zero, "drawn", wraps=drawn) as ties:
+        tried(study, 0.5)
+    # Of the trial itself, of the last one, which has ended since, and whether to explore.
+    assert ties.call_count <= 3
+
+
+def test_a_trial_that_is_probed_again_is_no_rival_of_itself() -> None:
+    study = study_of(keep=1 / 2)
+    tried(study, 1.0)
+    trial = study.ask()
+    for _ in range(2):
+        judge(trial, 2.0)
+        place = study.trials[1].user_attrs[attributes.RUNG_ZERO]
+        assert (place["rank"], place["of"]) == (2, 2)
 
 
 def test_processes_share_one_rung(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ holds, `telling` what samplers hear of it.
 from recent_prune.rules.rung_zero.standing import (
     Key,
     Place,
+    Rung,
     Standing,
     check_shares,
     drawn,
@@ -14,17 +15,18 @@ from recent_prune.rules.rung_zero.standing import (
     is_stopped,
     reason,
     score_of,
-    standing,
     stored,
     stored_score,
 )
 from recent_prune.rules.rung_zero.telling import constraint
-from recent_prune.rules.rung_zero.worth import Order, Worth, turned_down, worth
+from recent_prune.rules.rung_zero.worth import Comparison, Order, Worth, turned_down, worth
 
 __all__ = [
+    "Comparison",
     "Key",
     "Order",
     "Place",
+    "Rung",
     "Standing",
     "Worth",
     "check_shares",
@@ -34,7 +36,6 @@ __all__ = [
     "is_stopped",
     "reason",
     "score_of",
-    "standing",
     "stored",
     "stored_score",
     "turned_down",

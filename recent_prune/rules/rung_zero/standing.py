@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from bisect import bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
@@ -120,17 +121,37 @@ def drawn(*key: str | int) -> float:
     return float(np.random.default_rng(seed).random())
 
 
-def standing(own: Key, peers: Sequence[Key], gone_on: int, due: float) -> Standing:
-    """Where a candidate stands among earlier ones.
+class Rung:
+    """Candidates that were decided on, counted so that the next one takes no longer."""
 
-    Args:
-        own: Of the candidate.
-        peers: Of those before it.
-        gone_on: How many of them went on by their rank.
-        due: Sum of the shares that held for each, the candidate's own included.
-    """
-    better = sum(peer > own for peer in peers)
-    return Standing(1 + better, 1 + len(peers), gone_on, due)
+    def __init__(self) -> None:
+        self._keys: list[Key] = []  # the worst in front
+        self._gone_on = 0
+        self._due = 0.0
+
+    def add(self, key: Key, place: Place) -> None:
+        """Count a candidate."""
+        insort(self._keys, key)
+        self._gone_on += place["best"]
+        self._due += place["keep"]
+
+    def standing(
+        self, own: Key, share: float, others: Sequence[tuple[Key, Place]] = ()
+    ) -> Standing:
+        """Where another candidate stands.
+
+        Args:
+            own: Of the candidate.
+            share: That is to go on now.
+            others: Decided on as well, and not counted yet.
+        """
+        better = len(self._keys) - bisect_right(self._keys, own)
+        return Standing(
+            rank=1 + better + sum(key > own for key, _ in others),
+            of=1 + len(self._keys) + len(others),
+            gone_on=self._gone_on + sum(place["best"] for _, place in others),
+            due=self._due + sum(place["keep"] for _, place in others) + share,
+        )
 
 
 def goes_on(place: Standing, keep: float) -> bool:

@@ -8,10 +8,9 @@ ranking says nothing, and more candidates are trained until it says nothing abou
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-import numpy as np
 
 Order = tuple[float, ...]
 """What a training came to, comparable with others of its sweep: higher is better."""
@@ -53,20 +52,47 @@ class Worth:
         return (known * EXPECTED + own * self.superiority) / (known + own)
 
 
-def worth(first: Sequence[Order], others: Sequence[Order]) -> Worth:
+class Comparison:
+    """Two groups of trainings, compared as they end, each in a time that hardly grows."""
+
+    def __init__(self) -> None:
+        self._first: list[Order] = []  # of candidates that ranked first, the worst in front
+        self._others: list[Order] = []
+        self._won = 0.0  # pairs in which the one that ranked first is better; ties count half
+
+    def add(self, order: Order, *, first: bool) -> None:
+        """Take in a training that has ended.
+
+        Args:
+            order: What it came to.
+            first: Whether its candidate ranked first, or was drawn from the others.
+        """
+        own, against = (self._first, self._others) if first else (self._others, self._first)
+        better_than = (bisect_left(against, order) + bisect_right(against, order)) / 2
+        self._won += better_than if first else len(against) - better_than
+        insort(own, order)
+
+    def worth(self) -> Worth:
+        """How the two compare so far."""
+        first, others = len(self._first), len(self._others)
+        if not first or not others:
+            return Worth(first, others)
+        error = math.sqrt((first + others + 1) / (12 * first * others))
+        return Worth(first, others, self._won / (first * others), error)
+
+
+def worth(first: Iterable[Order], others: Iterable[Order]) -> Worth:
     """Compare two groups of trainings by what they came to.
 
     Args:
         first: Of candidates that ranked first.
         others: Of candidates that were drawn from the others.
     """
-    if not first or not others:
-        return Worth(len(first), len(others))
-    places = {order: place for place, order in enumerate(sorted({*first, *others}))}
-    one, other = (np.asarray([places[order] for order in group]) for group in (first, others))
-    above = (one[:, None] > other).mean() + (one[:, None] == other).mean() / 2
-    error = math.sqrt((len(one) + len(other) + 1) / (12 * len(one) * len(other)))
-    return Worth(len(one), len(other), float(above), error)
+    compared = Comparison()
+    for group, ranked_first in ((first, True), (others, False)):
+        for order in group:
+            compared.add(order, first=ranked_first)
+    return compared.worth()
 
 
 def turned_down(keep: float, found: Worth) -> float:

@@ -7,17 +7,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recent_prune.rules.rung_zero.standing import Key, Standing, drawn, goes_on, standing
+from recent_prune.rules.rung_zero.standing import (
+    Place,
+    Rung,
+    Standing,
+    drawn,
+    goes_on,
+)
 
 
-def test_rank_counts_those_that_are_better() -> None:
-    peers = [(0.9, 0.5), (0.1, 0.5), (0.4, 0.9), (0.4, 0.1), (-math.inf, 0.3)]
-    assert standing((0.4, 0.5), peers, 2, 1.5) == Standing(3, of=6, gone_on=2, due=1.5)
-    assert standing((1.0, 0.0), [], 0, 0.25) == Standing(1, of=1, gone_on=0, due=0.25)
+def place(best: bool, keep: float) -> Place:
+    return Place(rank=1, of=1, keep=keep, best=best, explored=False, share=0.0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.booleans()), max_size=20),
+    st.integers(0, 20),
+    st.integers(0, 5),
+)
+def test_a_standing_counts_those_that_are_better(
+    peers: list[tuple[int, bool]], counted: int, score: int
+) -> None:
+    known = [((float(s), i / 20), place(best, 0.25)) for i, (s, best) in enumerate(peers)]
+    rung = Rung()
+    for key, decided in known[:counted]:
+        rung.add(key, decided)
+    own = (float(score), 0.5)
+    found = rung.standing(own, 0.5, known[counted:])
+    assert found.rank == 1 + sum(key > own for key, _ in known)
+    assert (found.of, found.gone_on) == (1 + len(peers), sum(best for _, best in peers))
+    assert found.due == 0.25 * len(peers) + 0.5
 
 
 @pytest.mark.parametrize(
-    ("place", "keep", "expected"),
+    ("stood", "keep", "expected"),
     [
         ((1, 1, 0), 1 / 8, False),  # the share is no whole candidate yet
         ((1, 7, 0), 1 / 8, False),
@@ -35,8 +58,8 @@ def test_rank_counts_those_that_are_better() -> None:
         ((3, 10, 2), 0.3, True),  # 0.3 · 10 is 3, whatever floats make of it
     ],
 )
-def test_the_best_share_goes_on(place: tuple[int, int, int], keep: float, expected: bool) -> None:
-    assert goes_on(Standing(*place, due=keep * place[1]), keep) is expected
+def test_the_best_share_goes_on(stood: tuple[int, int, int], keep: float, expected: bool) -> None:
+    assert goes_on(Standing(*stood, due=keep * stood[1]), keep) is expected
 
 
 def test_a_share_that_rises_makes_up_for_nothing() -> None:
@@ -47,12 +70,12 @@ def test_a_share_that_rises_makes_up_for_nothing() -> None:
 
 def sweep(scores: list[float], keep: float) -> list[bool]:
     """Candidates one after the other."""
-    keys: list[Key] = []
+    rung = Rung()
     gone: list[bool] = []
     for number, score in enumerate(scores):
         own = (score, float(np.random.default_rng(number).random()))
-        gone.append(goes_on(standing(own, keys, sum(gone), keep * (1 + len(keys))), keep))
-        keys.append(own)
+        gone.append(goes_on(rung.standing(own, keep), keep))
+        rung.add(own, place(gone[-1], keep))
     return gone
 
 
