@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import platform
-from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.environment import told
 from benchmarks.tables import markdown
 
 LARGE = 64 * 2**20
@@ -34,7 +33,7 @@ def report(file: Path, page: Path) -> None:
     parts = [
         f"# Estimated against measured: {device}",
         f"{known['model'].nunique()} models, {len(known)} rows; {len(failed)} failed. Protocol: "
-        f"`measure.py`. {environment()}.",
+        f"`measure.py`. {told('torchvision', 'timm', 'transformers')}.",
         markdown(goals(known, costs, device)),
         "Error of the peak: estimated / measured − 1.",
         markdown(by(known, "library")),
@@ -46,13 +45,6 @@ def report(file: Path, page: Path) -> None:
     if len(failed):
         parts += ["Failed:", markdown(failed[["model", "batch", "error"]])]
     page.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-
-
-def environment() -> str:
-    """Versions, and the processor, on which the page was written."""
-    names = ("torch", "torchvision", "timm", "transformers")
-    versions = ", ".join(f"{name} {version(name)}" for name in names)
-    return f"{versions}; Python {platform.python_version()}, {platform.machine()}"
 
 
 def with_errors(rows: pd.DataFrame) -> pd.DataFrame:

@@ -8,9 +8,7 @@ except ImportError as error:
     ) from error
 del lightning
 
-from recent_prune.lightning.callback import (  # noqa: E402
-    OnCondemned,
-    ReconstructionEntropyCallback,
-)
+from recent_prune.lightning.arguments import OnCondemned  # noqa: E402
+from recent_prune.lightning.callback import ReconstructionEntropyCallback  # noqa: E402
 
 __all__ = ["OnCondemned", "ReconstructionEntropyCallback"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import optuna
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -12,18 +12,25 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning.pytorch.utilities.seed import isolate_rng
 from optuna.trial import BaseTrial, Trial
 
+from recent_prune.lightning.arguments import (
+    OnCondemned,
+    check_judged_by,
+    check_limits,
+    check_steps,
+)
 from recent_prune.lightning.batches import TrainingBatches, without_workers
 from recent_prune.lightning.first_steps import trained_as_by, why_not, without_trace
+from recent_prune.lightning.fitting import Early, early_verdict, timed
 from recent_prune.lightning.outcome import Action, Outcome, in_one_line
 from recent_prune.optuna import attributes, objective, probe_metrics
 from recent_prune.optuna.metrics import as_metrics
+from recent_prune.optuna.preflight import Ahead
+from recent_prune.preflight import Limits
 from recent_prune.probe import ProbeResult, Training
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
-
-OnCondemned = Literal["stop", "warn", "raise"]
 
 
 class ReconstructionEntropyCallback(Callback):
@@ -93,6 +100,10 @@ class ReconstructionEntropyCallback(Callback):
             :class:`recent_prune.Training`.
         training: How the module trains, instead of what the trainer says; its ``call`` or its
             ``loss`` take the module and a batch as in :func:`recent_prune.probe.probe`.
+        preflight: What the training may take: before the first steps a training step's memory is
+            estimated, after them the time of all, and what surely does not fit or end in time is
+            condemned (:func:`recent_prune.preflight`). It needs first steps; an estimate that
+            fails condemns nobody. Default: no limits.
         on_condemned: Without a trial, what happens to a network that cannot train: ``"stop"`` ends
             ``fit`` before its first step (whatever ``min_epochs`` and ``min_steps``), ``"warn"``
             trains it all the same, ``"raise"`` raises a RuntimeError with the reason.
@@ -103,10 +114,10 @@ class ReconstructionEntropyCallback(Callback):
             after a probe that failed.
 
     Raises:
-        TypeError: If ``trial`` is no trial, ``rule`` no rule, or ``training`` no
-            :class:`recent_prune.Training`.
+        TypeError: If ``trial`` is no trial, ``rule`` no rule, ``training`` no
+            :class:`recent_prune.Training`, or ``preflight`` no :class:`recent_prune.Limits`.
         ValueError: If ``on_condemned`` is none of the three, ``steps`` is below 1, or
-            ``first_steps``, ``steps`` and ``training`` contradict each other.
+            ``first_steps``, ``steps``, ``training`` and ``preflight`` contradict each other.
     """
 
     def __init__(
@@ -118,20 +129,12 @@ class ReconstructionEntropyCallback(Callback):
         first_steps: bool = True,
         steps: int | None = None,
         training: Training | None = None,
+        preflight: Limits | None = None,
         on_condemned: OnCondemned = "stop",
     ) -> None:
-        if trial is not None and not isinstance(trial, BaseTrial):
-            raise TypeError(f"`trial` must be an Optuna trial or None, but got {trial!r}.")
-        if isinstance(rule, CertifiedRule) and trial is None:
-            raise TypeError(f"`rule` must come with a `trial` to learn from, but got {rule!r}.")
-        is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
-        if not is_rule or isinstance(rule, type):
-            raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
-        if on_condemned not in get_args(OnCondemned):
-            raise ValueError(
-                f"`on_condemned` must be 'stop', 'warn' or 'raise', but got {on_condemned!r}."
-            )
-        _check_steps(first_steps, steps, training)
+        check_judged_by(trial, rule, on_condemned)
+        check_steps(first_steps, steps, training)
+        check_limits(preflight, first_steps)
         self.verdict: Verdict | None = None
         self.result: ProbeResult | None = None
         self._trial = trial
@@ -140,6 +143,7 @@ class ReconstructionEntropyCallback(Callback):
         self._first_steps = first_steps
         self._steps = steps
         self._training = training
+        self._limits = preflight
         self._on_condemned = on_condemned
         self._minima: tuple[int | None, int | None] | None = None
 
@@ -151,8 +155,16 @@ class ReconstructionEntropyCallback(Callback):
         outcome: Outcome | Exception
         # For augmentations on a GPU; the probe itself restores the rest.
         with isolate_rng(), without_trace(trainer, pl_module):
+            early = self._early(trainer, pl_module, batches)
+            # All ranks probe, or none does: layers may wait for each other.
+            condemned = trainer.strategy.broadcast(
+                None if early is None or early.verdict.trainable else early.verdict
+            )
             try:
-                outcome = self._outcome(trainer, pl_module, batches)
+                if condemned is None:
+                    outcome = self._outcome(trainer, pl_module, batches, early)
+                else:
+                    outcome = self._too_much(trainer, condemned)
             except Exception as error:  # the other ranks wait for an answer
                 outcome = error
         outcome = trainer.strategy.broadcast(outcome)
@@ -169,8 +181,27 @@ class ReconstructionEntropyCallback(Callback):
             trainer.fit_loop.min_epochs, trainer.fit_loop.epoch_loop.min_steps = self._minima
             self._minima = None
 
-    def _outcome(
+    def _early(
         self, trainer: Trainer, module: LightningModule, batches: TrainingBatches | Inputs
+    ) -> Early | None:
+        if self._limits is None or not trainer.is_global_zero:
+            return None
+        return early_verdict(trainer, module, batches, self._limits, self._trial, self._training)
+
+    def _too_much(self, trainer: Trainer, verdict: Verdict) -> Outcome:
+        """Of a training that does not fit."""
+        if self._trial is not None and trainer.is_global_zero:
+            prune = _should_prune(self._trial, verdict)
+            metrics = probe_metrics(self._trial)
+            return Outcome(verdict, None, metrics, "prune" if prune else "train")
+        return Outcome(verdict, None, as_metrics(summary(None, verdict)), self._on_condemned)
+
+    def _outcome(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        batches: TrainingBatches | Inputs,
+        early: Early | None,
     ) -> Outcome:
         unseen = None
         if self._first_steps and self._training is None:
@@ -185,21 +216,24 @@ class ReconstructionEntropyCallback(Callback):
                 except Exception as error:
                     unseen = in_one_line(error)
                 else:
-                    return self._judged(trainer, lambda: result)
+                    return self._judged(trainer, lambda: result, early)
         try:
             run = ready(module, batches, training=self._training, **_DEFAULTS)
         except Exception as error:
             if self._inputs is not None or self._training is not None:  # an argument is wrong
                 raise
-            return self._judged(trainer, partial(_raised, error))
-        outcome = self._judged(trainer, run)
+            return self._judged(trainer, partial(_raised, error), early)
+        outcome = self._judged(trainer, run, early)
         failed = self._trial is not None and self._trial.user_attrs.get(attributes.FAULT)
         return outcome if failed else outcome._replace(unseen=unseen)
 
-    def _judged(self, trainer: Trainer, run: Callable[[], ProbeResult]) -> Outcome:
+    def _judged(
+        self, trainer: Trainer, run: Callable[[], ProbeResult], early: Early | None
+    ) -> Outcome:
         """Probe and judge; a probe that fails keeps its network."""
         if self._trial is not None and trainer.is_global_zero:
-            verdict = objective._judged(run, self._trial, self._rule)
+            stored = early if isinstance(early, Ahead) else None
+            verdict = objective._judged(run, self._trial, self._rule, stored)
             metrics = probe_metrics(self._trial)
             prune = _should_prune(self._trial, verdict)
             return Outcome(verdict, None, metrics, "prune" if prune else "train")
@@ -215,6 +249,7 @@ class ReconstructionEntropyCallback(Callback):
         # With a trial this is another rank, which has no say.
         rule = None if self._trial is not None else self._rule
         verdict = (rule or TrainabilityRule())(result)  # type: ignore[operator]
+        verdict = timed(early, result, verdict)
         action: Action = "train" if verdict.trainable else self._on_condemned
         return Outcome(verdict, result, as_metrics(summary(result, verdict)), action)
 
@@ -253,20 +288,6 @@ _DEFAULTS: dict[str, Any] = {
 
 def _raised(error: Exception) -> ProbeResult:
     raise error
-
-
-def _check_steps(first_steps: bool, steps: int | None, training: Training | None) -> None:
-    if training is not None and not isinstance(training, Training):
-        raise TypeError(f"`training` must be a Training or None, but got {training!r}.")
-    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-        raise ValueError(f"`steps` must be an integer ≥ 1 or None, but got {steps!r}.")
-    if training is not None and (not first_steps or steps is not None):
-        raise ValueError(
-            "`training` says how first steps are made, so `first_steps` must be True and `steps` "
-            f"None, but got {first_steps} and {steps}."
-        )
-    if steps is not None and not first_steps:
-        raise ValueError(f"`steps` must be None where `first_steps` is False, but got {steps}.")
 
 
 def _should_prune(trial: BaseTrial, verdict: Verdict) -> bool:

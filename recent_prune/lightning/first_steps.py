@@ -59,7 +59,7 @@ def why_not(trainer: Trainer, module: LightningModule) -> str | None:
 
 @contextmanager
 def trained_as_by(
-    trainer: Trainer, module: LightningModule, steps: int | None
+    trainer: Trainer, module: LightningModule, steps: int | None = None, *, watched: bool = True
 ) -> Iterator[Training]:
     """How the trainer trains the module.
 
@@ -67,6 +67,7 @@ def trained_as_by(
         trainer: At the start of its training.
         module: Its module, bare.
         steps: Updates; no more than the trainer makes. Default: as of :class:`Training`.
+        watched: Whether the loss function is looked for, which needs values to compare.
     """
     (optimizer,) = trainer.optimizers
     value, kind = trainer.gradient_clip_val, trainer.gradient_clip_algorithm
@@ -84,7 +85,7 @@ def trained_as_by(
         clip_norm=(value or None) if by_norm else None,
         accumulate=trainer.accumulate_grad_batches,
         scaler=getattr(trainer.precision_plugin, "scaler", None),
-        call=partial(_answer, trainer, loss),
+        call=partial(_answer, trainer, loss, watched),
     )
     if by_norm:
         yield training
@@ -146,11 +147,11 @@ def _schedule(trainer: Trainer, budget: int | None) -> tuple[LRScheduler | None,
     return None, most if most > 0 else None
 
 
-def _answer(trainer: Trainer, known: _Seen, module: nn.Module, batch: Any) -> Answer:
+def _answer(trainer: Trainer, known: _Seen, watched: bool, module: nn.Module, batch: Any) -> Answer:
     """What ``training_step`` says of a batch, in the trainer's precision."""
     assert isinstance(module, LightningModule)
     indexed = is_param_in_hook_signature(module.training_step, "batch_idx", min_args=2)
-    seeing = nullcontext() if _is_compiled(module) else known.watching()
+    seeing = known.watching() if watched and not _is_compiled(module) else nullcontext()
     with trainer.precision_plugin.train_step_context(), seeing:
         found = module.training_step(batch, 0) if indexed else module.training_step(batch)
     loss = found.get("loss") if isinstance(found, Mapping) else found

@@ -26,6 +26,7 @@ from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.rules import PreflightRule, Verdict
+from recent_prune.rules.fit import after
 
 LARGEST_CORRECTION = 2.0
 """Where a trial that was estimated at less than half of what there was runs out of memory, it is
@@ -58,13 +59,13 @@ class Ahead:
 
     def after(self, probed: ProbeResult, verdict: Verdict) -> tuple[Verdict, dict[str, Any]]:
         """The verdict when the first steps have told how long a step takes, and attributes."""
-        steps = probed.steps
-        if self.result is None or self.rule is None or steps is None or not steps.step_seconds:
+        if self.result is None or self.rule is None:
+            return verdict, {}
+        verdict = after(self.rule, self.result, probed, verdict)
+        if probed.steps is None or not probed.steps.step_seconds:
             return verdict, {}
         timed = self.result.refined(probed)
-        known = {attributes.PREFLIGHT: _stored(timed, self.rule, self.number)}
-        slow = self.rule(timed)
-        return (slow if verdict.trainable and not slow.trainable else verdict), known
+        return verdict, {attributes.PREFLIGHT: _stored(timed, self.rule, self.number)}
 
 
 def preflight_trial(
@@ -160,13 +161,13 @@ def _judged(
 ) -> Ahead:
     lies = model if isinstance(model, nn.Module) else None
     room = limits.room(device or _device_of(result, lies), lies)
+    rule = PreflightRule.within(limits, room)
     if limits.memory is not None and room is None:
         warnings.warn(
             f"The memory of a {result.device} device is not known here, so no trial is too large: "
             "give Limits(memory=…).",
             stacklevel=caller(),
         )
-    rule = PreflightRule(room, limits.seconds, limits.margin)
     factor = learnt(study_of(trial))
     corrected = result if factor is None else replace(result, memory=_above(result.memory, factor))
     verdict = rule(corrected)

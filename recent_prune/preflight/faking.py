@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
-from recent_prune.probe.first_steps.objective import raising
+from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.training import Training
 
 ModelFactory = Callable[[], nn.Module]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from types import NoneType
 from typing import Literal
 
 import torch
@@ -22,26 +25,58 @@ class Limits:
 
     Attributes:
         memory: Bytes of one training step; ``"device"`` (default) for what the device has; None
-            for any. On a CPU that is the machine, or the container where it has less.
+            for any. On a CPU that is the machine, or the container where it has less. Of a cluster
+            of unlike workers the bytes by kind, such as ``{"A100": 80e9, "V100": 16e9}``: a trial
+            that fits one of them is kept, and the verdict advises which.
         seconds: Wall-clock time of the full training; None (default) for any.
+        until: When all has to be over, a datetime or seconds as of `time.time`; None (default) for
+            no such time. A study's time-out is not known to its trials:
+            ``until=time.time() + timeout``.
         margin: Share by which an estimate may be too high: a trial is condemned only where what is
             left without it is still above the limit. Default: the estimate's own interval, from
             ``benchmarks/preflight``.
 
     Raises:
         ValueError: If a limit is not positive, or ``margin`` not in [0, 1).
+        TypeError: If ``until`` is no time.
     """
 
-    memory: float | Literal["device"] | None = "device"
+    memory: float | Literal["device"] | Mapping[str, float] | None = "device"
     seconds: float | None = None
     margin: float | None = None
+    until: datetime | float | None = None
 
     def __post_init__(self) -> None:
-        if self.memory != "device":
-            _check_positive("memory", self.memory, " of bytes, 'device' or None")
+        if isinstance(self.memory, Mapping):
+            if not self.memory:
+                raise ValueError("`memory` must hold a kind of worker at least, but got {}.")
+            for kind, size in self.memory.items():
+                _check_positive(f"memory[{kind!r}]", size, " of bytes")
+        elif self.memory != "device":
+            _check_positive("memory", self.memory, " of bytes, 'device', bytes by kind or None")
         _check_positive("seconds", self.seconds, " or None")
         if self.margin is not None and not 0 <= self.margin < 1:
             raise ValueError(f"`margin` must be in [0, 1), but got {self.margin!r}.")
+        if not isinstance(self.until, (datetime, int, float, NoneType)):
+            raise TypeError(
+                "`until` must be a datetime, seconds as of time.time() or None, but got "
+                f"{self.until!r}."
+            )
+
+    @property
+    def kinds(self) -> dict[str, float]:
+        """Bytes of each kind of worker, the smallest first; empty where all are alike."""
+        if not isinstance(self.memory, Mapping):
+            return {}
+        return dict(sorted(self.memory.items(), key=lambda kind: kind[1]))
+
+    def time(self) -> float | None:
+        """Seconds that a training which starts now may take; None for any."""
+        if self.until is None:
+            return self.seconds
+        end = self.until.timestamp() if isinstance(self.until, datetime) else self.until
+        left = max(end - time.time(), 0.0)
+        return left if self.seconds is None else min(left, self.seconds)
 
     def room(self, device: str | torch.device, model: nn.Module | None = None) -> Room | None:
         """The memory that is meant; None where there is no limit, or it cannot be known.
@@ -52,6 +87,9 @@ class Limits:
         """
         if self.memory is None:
             return None
+        if isinstance(self.memory, Mapping):
+            most = int(max(self.memory.values()))
+            return Room(most, most)
         if self.memory != "device":
             return Room(int(self.memory), int(self.memory))
         return room_of(torch.device(device), model)
@@ -149,7 +187,7 @@ def _is_on(tensor: torch.Tensor, device: torch.device) -> bool:
 
 
 def _check_positive(name: str, value: object, others: str) -> None:
-    if value is None:
+    if value is None and not others.endswith("bytes"):
         return
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not 0 < value < math.inf:  # type: ignore[operator]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from statistics import median
 from typing import Any, Self
 
+from recent_prune.notebook import preflight_html
 from recent_prune.probe.result import ProbeResult
 
 TIME_ERROR = 0.1
@@ -73,6 +74,8 @@ class PreflightResult:
     step_seconds: Estimate | None = None
     notes: tuple[str, ...] = ()
     seconds: float = field(default=0.0, compare=False)
+
+    _repr_html_ = preflight_html
 
     @property
     def training_seconds(self) -> Estimate | None:

@@ -16,7 +16,8 @@ from recent_prune.preflight.batch_sizes import resized
 from recent_prune.preflight.counting import MemoryCounter, Part
 from recent_prune.preflight.peaks import Peak
 from recent_prune.probe.batches.moving import moved
-from recent_prune.probe.first_steps.objective import Objective, objective, raising
+from recent_prune.probe.batches.raising import raising
+from recent_prune.probe.first_steps.objective import Objective, objective
 from recent_prune.probe.first_steps.optimizers import checked, needs_closure
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.isolation import device_of

@@ -19,7 +19,7 @@ from recent_prune.probe.batches.walk import untrained
 from recent_prune.probe.probing import Estimator, resolved
 from recent_prune.probe.restoring.isolation import forked_random_states
 from recent_prune.probe.restoring.tracebacks import light
-from recent_prune.ray.batches import LoadInputs, repeatable, takes_configuration
+from recent_prune.ray.batches import LoadInputs, repeatable, sendable, takes_configuration
 from recent_prune.ray.initialization import (
     BuildModel,
     Config,
@@ -28,10 +28,11 @@ from recent_prune.ray.initialization import (
     trial_seed,
 )
 from recent_prune.ray.judging.outcome import Candidate, Outcome
-from recent_prune.ray.preflight import Fit, fit
-from recent_prune.rules import Rule, Scalar, Verdict, summary
+from recent_prune.ray.preflight import fit
+from recent_prune.rules import Rule, Scalar, TrainabilityRule, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.certified.learned_score import probe_features
+from recent_prune.rules.fit import Fit
 from recent_prune.rules.rung_zero import score_of, stored_score
 from recent_prune.rules.verdict import nonfinite_verdict
 
@@ -68,6 +69,27 @@ class ProbeSettings:
             if self.training is None:
                 return untrained(inputs, samples).probed
             return repeatable(inputs, samples)
+
+
+def settings_of(
+    build_model: BuildModel,
+    inputs: Inputs | LoadInputs,
+    rule: Rule | CertifiedRule | None,
+    estimator: Estimator,
+    layers: Sequence[str] | None,
+    rtol: float,
+    training: MakeTraining | None,
+    call: Call | None,
+    ranks: bool,
+    limits: Limits | None,
+) -> ProbeSettings:
+    """Of what a user gave, with inputs that can be sent; without a rule, of the default one."""
+    if not callable(inputs):
+        inputs = sendable(inputs, resolved(estimator).samples, trained=training is not None)
+    rule = rule or TrainabilityRule()
+    return ProbeSettings(
+        build_model, inputs, rule, estimator, layers, rtol, training, call, ranks, limits
+    )
 
 
 def pickled(settings: ProbeSettings) -> bytes:

@@ -1,18 +1,16 @@
-"""Does a trial fit its worker: judged in the probe actor, before it is probed."""
+"""Does a trial fit, judged before it is probed, and does it end in time, after its first steps."""
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from torch import nn
+from recent_prune.rules.preflight import PreflightRule
+from recent_prune.rules.verdict import Cause, Verdict
 
-from recent_prune.preflight import Limits, PreflightResult, preflight
-from recent_prune.probe import ProbeResult, Training
-from recent_prune.probe.batches.inputs import Inputs
-from recent_prune.rules import PreflightRule, Verdict
-
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from recent_prune.preflight import Limits, PreflightResult, Room
+    from recent_prune.probe import ProbeResult
 
 
 @dataclass(frozen=True)
@@ -29,28 +27,32 @@ class Fit:
     rule: PreflightRule
     result: PreflightResult
 
+    @classmethod
+    def of(cls, result: PreflightResult, limits: Limits, room: Room | None) -> Fit:
+        """The verdict within limits, of which ``room`` is the memory."""
+        rule = PreflightRule.within(limits, room)
+        return cls(rule(result), rule, result)
+
     def verdict_after(self, probed: ProbeResult, verdict: Verdict) -> Verdict:
         """That of the probe, or that the trial is too slow, now that its steps were timed."""
-        if not verdict.trainable or probed.steps is None or not probed.steps.step_seconds:
-            return verdict
-        slow = self.rule(self.result.refined(probed))
-        return verdict if slow.trainable else slow
+        return after(self.rule, self.result, probed, verdict)
 
 
-def fit(model: nn.Module, inputs: Inputs, training: Training, limits: Limits) -> Fit | None:
-    """Estimate and judge; None where the estimate failed, which is logged and condemns nobody.
+def after(
+    rule: PreflightRule, result: PreflightResult, probed: ProbeResult, verdict: Verdict
+) -> Verdict:
+    """The verdict of both, when first steps have told how long a step takes.
 
     Args:
-        model: As it was built; it stays as it is.
-        inputs: Batches as the training loop gets them.
-        training: How it trains.
-        limits: What it may take; ``"device"`` is that of the probe actor.
+        rule: That judged the preflight.
+        result: Of the preflight.
+        probed: After the first steps, if there were any.
+        verdict: On what was probed.
     """
-    device = next((tensor.device for tensor in model.parameters()), "cpu")
-    try:
-        result = preflight(model, inputs, training)
-    except Exception:
-        logger.warning("recent_prune: whether a trial fits is not known.", exc_info=True)
-        return None
-    rule = PreflightRule(limits.room(device, model), limits.seconds, limits.margin)
-    return Fit(rule(result), rule, result)
+    if not verdict.trainable:
+        return verdict
+    known = rule(result.refined(probed) if probed.steps and probed.steps.step_seconds else result)
+    if known.cause == Cause.TOO_SLOW:
+        return known
+    # Where it is placed is worth saying of what is trained.
+    return replace(verdict, advice=verdict.advice or known.advice)

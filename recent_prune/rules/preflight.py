@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from recent_prune.rules.verdict import Cause, Verdict
 
 if TYPE_CHECKING:
-    from recent_prune.preflight import Estimate, PreflightResult, Room
+    from recent_prune.preflight import Estimate, Limits, PreflightResult, Room
 
 
 @dataclass(frozen=True)
@@ -21,15 +22,23 @@ class PreflightRule:
     reason says so.
 
     Attributes:
-        room: Memory for the trial; None for any.
+        room: Memory for the trial; None for any. Where workers are unlike, that of the largest.
         seconds: For the full training; None for any. Nothing is too slow before real steps have
             been timed, or without a known budget.
         margin: Share by which an estimate may be too high, instead of the estimate's own interval.
+        kinds: Bytes of each kind of worker, where they are unlike: of a kept trial the advice says
+            for which it is surely too large.
     """
 
     room: Room | None = None
     seconds: float | None = None
     margin: float | None = None
+    kinds: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def within(cls, limits: Limits, room: Room | None) -> PreflightRule:
+        """The rule for these limits, from now on; ``room`` is what :meth:`Limits.room` gives."""
+        return cls(room, limits.time(), limits.margin, limits.kinds)
 
     def __call__(self, result: PreflightResult) -> Verdict:
         """Judge one preflight."""
@@ -52,7 +61,18 @@ class PreflightRule:
                 Cause.TOO_SLOW,
                 f"{self.seconds / time.value:.0%} of its {result.budget} steps end in time.",
             )
-        return Verdict(True, self._violation(result), _why_kept(result, room))
+        return Verdict(
+            True, self._violation(result), _why_kept(result, room), advice=self._placement(result)
+        )
+
+    def _placement(self, result: PreflightResult) -> str | None:
+        """For which kind of worker the trial is not too large, where it is for another."""
+        small = [kind for kind, most in self.kinds.items() if self._low(result.memory) > most]
+        rest = [kind for kind in self.kinds if kind not in small]
+        if not small:
+            return None
+        told = ", ".join(f"{kind} ({size(self.kinds[kind])})" for kind in small)
+        return f"Place it on {' or '.join(rest)}: it is too large for {told}."
 
     def _low(self, estimate: Estimate) -> float:
         return estimate.low if self.margin is None else estimate.value * (1 - self.margin)
@@ -62,7 +82,7 @@ class PreflightRule:
         used = []
         if self.room is not None:
             used.append(result.memory.value / self.room.capacity)
-        if self.seconds is not None and result.training_seconds is not None:
+        if self.seconds and result.training_seconds is not None:
             used.append(result.training_seconds.value / self.seconds)
         return min(max(used, default=1.0) - 1, 0.0)
 

@@ -4,7 +4,6 @@ import csv
 import importlib
 import logging
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import optuna
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
-from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from recent_prune.lightning import OnCondemned, ReconstructionEntropyCallback
@@ -248,47 +246,6 @@ class TestTrial:
         trial = optuna.create_study(pruner=ReconstructionEntropyPruner()).ask()
         with pytest.raises(optuna.TrialPruned, match="at least 100% needed"):
             fit(ReconstructionEntropyCallback(trial, rule=strict), mlp())
-
-
-class Ranks(Classifier):
-    """Checks itself, since processes bring nothing back."""
-
-    def on_fit_end(self) -> None:
-        (callback,) = self.trainer.callbacks  # type: ignore[attr-defined]
-        verdicts: list[Any] = [None, None]
-        torch.distributed.all_gather_object(verdicts, callback.verdict)
-        assert verdicts[0] == verdicts[1]
-        assert len(self.steps) == (2 if callback.verdict.trainable else 0)
-
-
-class FailsOnRankZero:
-    def __iter__(self) -> Iterator[Tensor]:
-        if torch.distributed.get_rank() == 0:
-            raise ValueError("only on rank zero")
-        yield DIGITS.train
-
-
-class FailsEverywhere(ReconstructionEntropyCallback):
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        with pytest.raises(ValueError, match="only on rank zero"):
-            super().on_train_start(trainer, pl_module)
-
-
-class TestSeveralRanks:
-    """Each has its own half of the data."""
-
-    @pytest.mark.parametrize("network", [{}, BAD], ids=["kept", "stopped"])
-    def test_all_do_as_rank_zero(self, network: dict[str, Any]) -> None:
-        callback = ReconstructionEntropyCallback(rule=judge)
-        trainer = new_trainer(callback, strategy="ddp_fork", devices=2)
-        trainer.fit(Ranks(mlp(**network)), loader(), loader())
-        assert trainer.state.finished
-
-    def test_an_error_on_rank_zero_is_raised_by_all(self) -> None:
-        callback = FailsEverywhere(inputs=FailsOnRankZero())
-        trainer = new_trainer(callback, strategy="ddp_fork", devices=2)
-        trainer.fit(Classifier(mlp()), loader(), loader())
-        assert trainer.state.finished
 
 
 class TestArguments:

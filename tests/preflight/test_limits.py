@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +112,15 @@ def test_limits_give_the_room_that_is_meant(machine: Path) -> None:
     [
         (
             {"memory": 0},
-            r"`memory` must be a positive number of bytes, 'device' or None, but got 0",
+            r"`memory` must be a positive number of bytes, 'device', bytes by kind or None, "
+            "but got 0",
         ),
         ({"memory": "cuda"}, r"`memory` must be a positive number of bytes.*got 'cuda'"),
         ({"memory": float("inf")}, r"`memory` must be a positive number.*got inf"),
         ({"memory": True}, r"`memory` must be a positive number.*got True"),
+        ({"memory": {}}, r"`memory` must hold a kind of worker at least, but got {}"),
+        ({"memory": {"T4": None}}, r"`memory\['T4'\]` must be a positive.* bytes, but got None"),
+        ({"memory": {"T4": -1}}, r"`memory\['T4'\]` must be a positive.* bytes, but got -1"),
         ({"seconds": -1.0}, r"`seconds` must be a positive number or None, but got -1.0"),
         ({"margin": 1.0}, r"`margin` must be in \[0, 1\), but got 1.0"),
     ],
@@ -122,3 +128,20 @@ def test_limits_give_the_room_that_is_meant(machine: Path) -> None:
 def test_bad_limits(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Limits(**given)
+
+
+@pytest.mark.parametrize("until", [1_000.0, datetime.fromtimestamp(1_000, UTC)])
+def test_what_is_left_until_then(monkeypatch: pytest.MonkeyPatch, until: Any) -> None:
+    monkeypatch.setattr(time, "time", lambda: 400.0)
+    assert Limits().time() is None
+    assert Limits(seconds=3.0).time() == 3.0
+    assert Limits(until=until).time() == 600.0
+    assert Limits(until=until, seconds=700).time() == 600.0
+    assert Limits(until=until, seconds=500).time() == 500.0
+    monkeypatch.setattr(time, "time", lambda: 1_001.0)
+    assert Limits(until=until).time() == 0.0
+
+
+def test_until_is_a_time() -> None:
+    with pytest.raises(TypeError, match=r"`until` must be a datetime, seconds.*but got '12:00'"):
+        Limits(until="12:00")  # type: ignore[arg-type]

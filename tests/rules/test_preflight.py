@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 import pytest
 
-from recent_prune.preflight import Estimate, PreflightResult, Room
+from recent_prune.preflight import Estimate, Limits, PreflightResult, Room
 from recent_prune.rules import Cause, PreflightRule
 from recent_prune.rules.preflight import size
 
@@ -117,3 +118,32 @@ def test_advice_where_no_batch_fits() -> None:
 )
 def test_bytes_for_a_person(count: float, text: str) -> None:
     assert size(count) == text
+
+
+def test_when_no_time_is_left_all_that_takes_any_is_too_slow() -> None:
+    verdict = PreflightRule(seconds=0.0)(TIMED)
+    assert verdict.cause == Cause.TOO_SLOW
+    assert verdict.violation == 1
+    assert PreflightRule(seconds=0.0)(RESULT).trainable  # before steps were timed
+
+
+class TestUnlikeWorkers:
+    KINDS = MappingProxyType({"A100": 80.0 * GIB, "V100": 16.0 * GIB, "T4": 8.0 * GIB})
+
+    def rule(self) -> PreflightRule:
+        limits = Limits(memory=self.KINDS)
+        return PreflightRule.within(limits, limits.room("cuda"))
+
+    def test_one_that_fits_some_is_kept_and_placed(self) -> None:
+        verdict = self.rule()(RESULT)
+        assert verdict.trainable
+        assert verdict.advice == "Place it on V100 or A100: it is too large for T4 (8 GiB)."
+
+    def test_one_that_fits_all_may_go_anywhere(self) -> None:
+        verdict = self.rule()(replace(RESULT, memory=Estimate(3 * GIB, 2 * GIB, 4 * GIB)))
+        assert (verdict.trainable, verdict.advice) == (True, None)
+
+    def test_one_that_fits_none_is_condemned_by_the_largest(self) -> None:
+        verdict = self.rule()(replace(RESULT, memory=Estimate(100 * GIB, 90 * GIB, 120 * GIB)))
+        assert verdict.cause == Cause.TOO_LARGE
+        assert verdict.reason.endswith("there are 80 GiB.")
