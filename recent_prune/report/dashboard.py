@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from html import escape
 from types import ModuleType, SimpleNamespace
 
 from optuna.study import Study
@@ -104,7 +105,11 @@ def _save_note(study: Study, trial: FrozenTrial) -> None:
 
 
 def _note(trial: FrozenTrial) -> str:
-    known = trial.user_attrs
+    # What the dashboard shows is Markdown, in which names of layers or of errors might be markup.
+    known = {
+        key: escape(value, quote=False) if isinstance(value, str) else value
+        for key, value in trial.user_attrs.items()
+    }
     seconds = f"- probed in {known[attributes.SECONDS]:.3g} s"
     fault = known.get(attributes.FAULT)
     if fault is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from html import escape
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
@@ -117,8 +117,8 @@ def plot_verdicts(
         shown = values[mask]
         valued = bool(shown.notna().any())
         figure.add_scatter(
-            x=trials[columns[0]] if len(trials) else [],
-            y=trials[columns[1]] if len(trials) else [],
+            x=shown_values(trials[columns[0]]) if len(trials) else [],
+            y=shown_values(trials[columns[1]]) if len(trials) else [],
             mode="markers",
             name=f"{name} ({len(trials)})",
             marker={
@@ -135,10 +135,11 @@ def plot_verdicts(
             hovertemplate="%{text}<extra></extra>",
         )
     for axis, name, column in zip("xy", params, columns, strict=True):
-        figure.update_layout({f"{axis}axis": {"title": name, **axis_scale(probed, column)}})
+        title = {"title": escape(name), **axis_scale(probed, column)}
+        figure.update_layout({f"{axis}axis": title})
     return figure.update_layout(
         title="Verdict and result of every trial",
-        coloraxis={"colorscale": "Viridis", "colorbar": {"title": value_name}},
+        coloraxis={"colorscale": "Viridis", "colorbar": {"title": escape(value_name)}},
         legend=BELOW,
     )
 
@@ -233,6 +234,11 @@ def _keys(table: pd.DataFrame, parameters: list[str]) -> list[tuple[object, ...]
 
 def _parameters(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if str(column).startswith(PARAMETER)]
+
+
+def shown_values(values: Iterable[object]) -> list[object]:
+    """Values of a parameter on an axis; Plotly takes markup in a text for such."""
+    return [escape(value) if isinstance(value, str) else value for value in values]
 
 
 def axis_scale(table: pd.DataFrame, column: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from html import escape
 
 import plotly.graph_objects as go
 from optuna.trial import FrozenTrial
@@ -37,7 +38,9 @@ def plot_reconstructions(result: ProbeResult | FrozenTrial, *, size: int = 110) 
     samples, by_layer, layers, retained = _known(result)
     inputs = as_images(samples)
     columns = [inputs, *map(as_images, by_layer)]
-    titles = [f"{name}<br>{share:.2f}" for name, share in zip(layers, retained, strict=True)]
+    titles = [
+        f"{escape(name)}<br>{share:.2f}" for name, share in zip(layers, retained, strict=True)
+    ]
     titles = ["input", *titles]
     figure = make_subplots(
         rows=len(inputs),

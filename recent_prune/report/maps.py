@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from html import escape
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from recent_prune.report.figures import BELOW, PRUNED, axis_scale
+from recent_prune.report.figures import BELOW, PRUNED, axis_scale, shown_values
 
 
 def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
@@ -30,15 +31,17 @@ def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
     x, y = map(str, table.columns[:2])
     grid = table.pivot(index=y, columns=x, values="retained")
     reasons = table.pivot(index=y, columns=x, values="reason")
+    named = escape(x), escape(y)
     figure.add_heatmap(
-        x=grid.columns,
-        y=grid.index,
+        x=shown_values(grid.columns),
+        y=shown_values(grid.index),
         z=grid.to_numpy(float),
-        text=reasons.fillna("could not be probed").to_numpy(),
+        text=reasons.fillna("could not be probed").map(escape).to_numpy(),
         zmin=0,
         colorscale="Viridis",
         colorbar={"title": "retained"},
-        hovertemplate=f"{x} %{{x}}, {y} %{{y}}<br>retained %{{z:.3f}}<br>%{{text}}<extra></extra>",
+        hovertemplate=f"{named[0]} %{{x}}, {named[1]} %{{y}}<br>"
+        "retained %{z:.3f}<br>%{text}<extra></extra>",
     )
     for name, chosen, symbol, colour in (
         ("will not train", table["trainable"].eq(False), "x-thin", PRUNED),
@@ -46,8 +49,8 @@ def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
     ):
         if chosen.any():
             figure.add_scatter(
-                x=table.loc[chosen, x],
-                y=table.loc[chosen, y],
+                x=shown_values(table.loc[chosen, x]),
+                y=shown_values(table.loc[chosen, y]),
                 mode="markers",
                 marker={"symbol": symbol, "size": 7, "line": {"width": 2, "color": colour}},
                 name=f"{name} ({chosen.sum()})",
@@ -56,7 +59,7 @@ def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
             )
     return figure.update_layout(
         title="Where it trains: share of the input's variance at the deepest layer",
-        xaxis={"title": x, **axis_scale(table, x)},
-        yaxis={"title": y, **axis_scale(table, y)},
+        xaxis={"title": named[0], **axis_scale(table, x)},
+        yaxis={"title": named[1], **axis_scale(table, y)},
         legend=BELOW,
     )

@@ -185,7 +185,7 @@ def run(
         folder,
         "Reconstructing",
     )
-    seen = {point: torch.load(folder / f"{point}.pt") for point in points}
+    seen = {point: torch.load(folder / f"{point}.pt", weights_only=True) for point in points}
     together, alone = (table[(table["channel"] == WHOLE) == one] for one in (True, False))
     title = (
         f"VGG16, {weights} weights; {images.name}, {len(images.fitted)} images "
