@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -24,3 +25,14 @@ def environment() -> dict[str, object]:
 def save_environment(path: Path) -> None:
     """Write it as JSON."""
     path.write_text(f"{json.dumps(environment(), indent=2)}\n", encoding="utf-8")
+
+
+def told(*packages: str, device: torch.device | None = None) -> str:
+    """The machine in a line of text: what computes, threads, versions of these packages as well."""
+    on_cuda = device is not None and device.type == "cuda"
+    name = torch.cuda.get_device_name(device) if on_cuda else platform.machine()
+    versions = "".join(f", {package} {version(package)}" for package in packages)
+    return (
+        f"{name}, {torch.get_num_threads()} threads, Python {platform.python_version()}, "
+        f"torch {torch.__version__}{versions}"
+    )

@@ -12,6 +12,7 @@ from sphinx.environment import BuildEnvironment
 from sphinx.util.nodes import make_refnode
 from sphinx.writers.html5 import HTML5Translator
 
+from docs.figures.stable_surface import EXPERIMENTAL
 from recent_prune import __version__
 
 project = "recent_prune"
@@ -70,7 +71,18 @@ def formula(translator: HTML5Translator, node: nodes.math | nodes.math_block) ->
     raise nodes.SkipNode
 
 
+def told_experimental(
+    _app: Sphinx, what: str, name: str, _object: Any, _options: Any, lines: list[str]
+) -> None:
+    """Say below the first sentence since when a name is experimental."""
+    since = EXPERIMENTAL.get(_last(name))
+    if since is not None and what in ("class", "function"):
+        place = lines.index("") if "" in lines else len(lines)
+        lines[place:place] = ["", f"*Experimental since {since}:* see :doc:`stable_surface`."]
+
+
 def setup(app: Sphinx) -> None:
     """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", told_experimental)
     app.add_html_math_renderer("mathml", (formula, None), (formula, None))
     app.connect("missing-reference", short_name)

@@ -16,7 +16,7 @@ from recent_prune.preflight import Limits, PreflightResult, preflight
 from recent_prune.probe import Cascade, ProbeResult, Ridge, Training, probe, probe_many
 from recent_prune.rules import PreflightRule, SaturationRule, TrainabilityRule, Verdict
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if TYPE_CHECKING:
     from recent_prune.rules.certified import CertifiedRule

@@ -13,6 +13,7 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from optuna.trial import TrialState
 
+import recent_prune
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes
 from tests.networks import mlp
 from tests.optuna.studies import DIGITS, condemned
@@ -69,5 +70,7 @@ def test_has_what_the_registry_asks_for() -> None:
     assert known["license"] == "MIT License"
     for section in ("Abstract", "Class or Function Names", "Installation", "Example", "Others"):
         assert f"\n## {section}\n" in text
+    needed = ".".join(recent_prune.__version__.split(".")[:2])
+    assert f"pip install 'recent-prune>={needed}'" in text
     license_text = (REGISTRY / PACKAGE / "LICENSE").read_text(encoding="utf-8")
     assert license_text == (ROOT / "LICENSE").read_text(encoding="utf-8")

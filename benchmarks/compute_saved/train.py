@@ -22,7 +22,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -39,6 +38,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.compute_saved.everyday import Everyday
 from benchmarks.compute_saved.spaces import SPACES, Configuration
+from benchmarks.environment import environment
 from recent_prune import ProbeResult, Training, probe
 from recent_prune.data import Images, default_root, load_image_folder, load_mnist
 
@@ -249,18 +249,6 @@ def _kept(path: Path) -> dict[str, Any]:
     return known
 
 
-def environment(data: Images) -> dict[str, Any]:
-    """What the numbers were measured with."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "threads": 1,
-        "train_images": len(data.train),
-        "test_images": len(data.test),
-    }
-
-
 def main(
     spaces: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(SPACES)}.")] = None,
     data_root: Annotated[
@@ -291,7 +279,9 @@ def main(
         for kind, table in (("trained", trained), ("probed", probes)):
             path = FOLDER / f"{name}_{kind}.parquet"
             table.to_parquet(path, index=False, compression="zstd", compression_level=19)
-        about = environment(images(SPACES[name].data, root))
+        data = images(SPACES[name].data, root)
+        about = {**environment(), "threads": 1}  # of each process
+        about |= {"train_images": len(data.train), "test_images": len(data.test)}
         text = json.dumps(about, indent=2)
         (FOLDER / f"{name}_environment.json").write_text(text + "\n", encoding="utf-8")
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import gc
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -39,6 +38,7 @@ import torch
 from torch import Tensor, nn
 
 import recent_prune as rp
+from benchmarks.environment import told
 from benchmarks.probe_cost.networks import mlp, samples
 from benchmarks.probe_cost.tables import markdown, megabytes
 from benchmarks.probe_cost.timing import peak_memory, ratio, rounds
@@ -207,12 +207,10 @@ def main() -> None:
         if given.only in case.name:
             rows.append(cost(case, device, given.repeats))
             print(rows[-1], file=sys.stderr, flush=True)
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     text = "\n\n".join(
         [
             f"# Cost of the default probe of large models on {device.type}",
-            f"Medians of {given.repeats} rounds. {name}, {torch.get_num_threads()} threads, Python "
-            f"{platform.python_version()}, torch {torch.__version__}.",
+            f"Medians of {given.repeats} rounds. {told(device=device)}.",
             markdown(rows),
         ]
     )

@@ -28,7 +28,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import platform
 import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -40,6 +39,7 @@ import torch
 from torch import Tensor, nn
 
 import recent_prune as rp
+from benchmarks.environment import told
 from benchmarks.probe_cost.curves import measure_curves, save_curves
 from benchmarks.probe_cost.networks import CASES, Case, mlp, samples
 from benchmarks.probe_cost.plain_cascade import plain_fit
@@ -253,12 +253,10 @@ def main() -> None:
     together = [many(*group, device, min(repeats, 3)) for group in groups]
     curves = measure_curves(device)
     figure = save_curves(curves, FOLDER / f"curves_{device.type}")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else platform.machine()
     text = "\n\n".join(
         [
             f"# Cost of the default probe on {device.type}",
-            f"Medians of {repeats} rounds. {name}, {torch.get_num_threads()} threads, Python "
-            f"{platform.python_version()}, torch {torch.__version__}.",
+            f"Medians of {repeats} rounds. {told(device=device)}.",
             markdown([times for times, _ in rows]),
             "Peak memory, beyond the model and its inputs:",
             markdown([memory for _, memory in rows]),

@@ -81,6 +81,30 @@ STABLE = {
     },
 }
 """By the package that they are imported from."""
+EXPERIMENTAL = dict.fromkeys(
+    (
+        "Asked",
+        "Estimate",
+        "Limits",
+        "Part",
+        "PreflightResult",
+        "PreflightRule",
+        "QuantityContract",
+        "RankingAudit",
+        "Room",
+        "RuleContract",
+        "ask_best",
+        "example_result",
+        "example_results",
+        "example_steps",
+        "out_of_memory",
+        "preflight",
+        "preflight_trial",
+        "room_of",
+    ),
+    "0.2",
+)
+"""By their names, the version since which they are there to be tried; the reference says so."""
 INNER = {"recent_prune.audit", "recent_prune.cli", "recent_prune.demo"}
 """Not public: what they hold is reached through the other packages, or the command line."""
 
@@ -106,7 +130,8 @@ def surface() -> str:
     """Stable and experimental names, a line a package.
 
     Raises:
-        ValueError: If a package lacks a name that was promised to stay.
+        ValueError: If a package lacks a name that was promised to stay, or has one of which neither
+            this is said nor since when it is experimental.
     """
     lines = []
     for package in packages():
@@ -114,9 +139,16 @@ def surface() -> str:
         if not stable <= known:
             raise ValueError(f"{package} lacks {sorted(stable - known)}, which are stable names")
         lines.append(f"- `{package}`: {_listed(stable) or 'nothing yet'}.")
-        if known - stable:
-            lines[-1] += f" *Experimental*: {_listed(known - stable)}."
+        for version in sorted({_since(package, name) for name in known - stable}):
+            names = {name for name in known - stable if EXPERIMENTAL[name] == version}
+            lines[-1] += f" *Experimental since {version}*: {_listed(names)}."
     return "\n".join(lines)
+
+
+def _since(package: str, name: str) -> str:
+    if name not in EXPERIMENTAL:
+        raise ValueError(f"{package}.{name} is neither stable nor experimental since a version")
+    return EXPERIMENTAL[name]
 
 
 def _has_all(package: str) -> bool:

@@ -7,32 +7,43 @@ from typing import Annotated
 
 import typer
 
-from recent_prune.cli.console import console, errors_in_one_line, rich_table, writable
+from recent_prune.cli.console import answer, console, errors_in_one_line, rich_table, writable
+from recent_prune.cli.options import JsonOption, StorageArgument, StudyArgument
 
 
 def audit(
     context: typer.Context,
-    storage: Annotated[str, typer.Argument(help="Optuna storage, e.g. sqlite:///study.db.")],
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    storage: StorageArgument,
+    study: StudyArgument = None,
     figure: Annotated[
         Path | None, typer.Option(help="Also write the bound over the trials, as HTML.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Print what rung zero was worth in a study, or what a certified rule threw away.
 
     For example: recent-prune audit sqlite:///study.db my-study
     """
     with errors_in_one_line(context.obj):
-        from recent_prune.cli.studies import load_study
-        from recent_prune.optuna import audit as audit_
+        from optuna import Study
+
+        from recent_prune.cli.studies import load
         from recent_prune.report import plot_audit
 
-        loaded = load_study(storage, study)
-        found = audit_(loaded)
-        if as_json:
-            typer.echo(found.summary.to_json(orient="records", force_ascii=False))
+        name, loaded = load(storage, study)
+        if isinstance(loaded, Study):
+            from recent_prune.optuna import audit as of_study
+
+            found = of_study(loaded)
         else:
-            console.print(rich_table(found.summary.set_index("figure"), f"Audit of {study}"))
+            from recent_prune.ray import audit as of_run
+
+            found = of_run(loaded)
+        table = found.summary
+        answer(
+            lambda: table.to_json(orient="records", force_ascii=False),
+            lambda: console.print(rich_table(table.set_index("figure"), f"Audit of {name}")),
+            as_json,
+        )
         if figure is not None:
-            plot_audit(loaded).write_html(writable(figure, "--figure"))
+            plot_audit(found).write_html(writable(figure, "--figure"))

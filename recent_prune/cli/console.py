@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import typer
 from rich.console import Console
@@ -18,32 +22,84 @@ if TYPE_CHECKING:
 
 console = Console()
 errors = Console(stderr=True)
+UNTRAINABLE = 3
+"""Exit status for a network that cannot train, or will not fit."""
+
+
+def answer(
+    known: Callable[[], str | Mapping[str, Any]], tell: Callable[[], None], json_: bool
+) -> None:
+    """Print what a command found: for scripts, or for a person.
+
+    Args:
+        known: Gives JSON, or what becomes JSON; its keys stay.
+        tell: Prints it for a person.
+        json_: Whether JSON is wanted.
+    """
+    if not json_:
+        tell()
+        return
+    found = known()
+    plain = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    typer.echo(plain)
 
 
 @contextmanager
 def errors_in_one_line(debug: bool, interrupted: str = "nothing was changed") -> Iterator[None]:
-    """Exit with 1 and one line on an error, with 130 on Ctrl-C.
+    """Exit with 1 and one line on an error, with 130 on Ctrl-C; warnings take a line as well.
 
     Args:
         debug: Show the traceback instead.
         interrupted: What to know after Ctrl-C.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise _interruption(interrupted) from None
-    except typer.Exit:
-        raise
-    except Exception as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            # Optuna 5 raises an error of its own over a Ctrl-C while it tells a trial's value.
+    with warnings.catch_warnings():
+        warnings.showwarning = _warned
+        try:
+            yield
+        except KeyboardInterrupt:
             raise _interruption(interrupted) from None
-        if debug:
+        except (typer.Exit, typer.BadParameter):
             raise
-        told = str(error) or type(error).__name__
-        message = " ".join(" ".join([told, *getattr(error, "__notes__", [])]).split())
-        errors.print(f"[bold]Error:[/] {escape(message)}", highlight=False, soft_wrap=True)
-        raise typer.Exit(1) from None
+        except Exception as error:
+            if isinstance(error.__context__, KeyboardInterrupt):
+                # Optuna 5 raises an error of its own over a Ctrl-C while it tells a trial's value.
+                raise _interruption(interrupted) from None
+            if debug:
+                raise
+            _say("Error", _one_line(error))
+            raise typer.Exit(1) from None
+
+
+def _one_line(error: Exception) -> str:
+    told = " ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", [])])
+    if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):
+        # Not one of those that say what to do.
+        told += f" ({type(error).__name__}; recent-prune --debug COMMAND … shows where)"
+    return " ".join(told.split())
+
+
+def _warned(message: Warning | str, *_: object, **__: object) -> None:
+    _say("Warning", " ".join(str(message).split()))
+
+
+def _say(kind: str, text: str) -> None:
+    errors.print(f"[bold]{kind}:[/] {escape(text)}", highlight=False, soft_wrap=True)
+
+
+def logs_shown(context: typer.Context) -> None:
+    """Show on standard error what the package logs, until the command ends."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("recent_prune")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+
+    def undo() -> None:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+    context.call_on_close(undo)
 
 
 def _interruption(interrupted: str) -> typer.Exit:
@@ -62,11 +118,21 @@ def rich_table(table: pd.DataFrame, title: str) -> Table:
     return shown
 
 
-def without_password(storage: str) -> str:
-    """A storage as it may be shown."""
-    # A password may hold slashes; what follows the last @ before the query is the host.
-    hidden = re.sub(r"://([^:/@?]*):[^?]*@", r"://\1:***@", storage)
-    return re.sub(r"((?:[?&]|^)password=)[^&]*", r"\1***", hidden)
+# A password may hold any sign; what follows the last @ before the query is the host.
+_OF_USER = re.compile(r"(?<=://)([^:/@?]*:)([^@]*(?:@[^?@]*)*)(?=@)")
+_IN_QUERY = re.compile(r"((?:[?&]|^)[^=&]*(?:pass|pwd|secret|token|key)[^=&]*=)([^&]+)", re.I)
+
+
+def without_password(storage: str, text: str | None = None) -> str:
+    """A storage as it may be shown, or a text about it, in which some of a secret may stand."""
+    if text is None:
+        return _IN_QUERY.sub(r"\1***", _OF_USER.sub(r"\1***", storage))
+    secrets = [found for pattern in (_OF_USER, _IN_QUERY) for _, found in pattern.findall(storage)]
+    # A driver that takes a secret apart at its signs tells a part of it.
+    parts = [part for found in secrets for part in re.split(r"[@/:#?]", found) if len(part) > 3]
+    for secret in sorted({*secrets, *map(unquote, secrets), *parts} - {""}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def writable(path: Path, option: str) -> Path:

@@ -12,12 +12,14 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from recent_prune.cli.console import (
+    answer,
     console,
     errors_in_one_line,
     rich_table,
     without_password,
     writable,
 )
+from recent_prune.cli.options import JsonOption
 
 if TYPE_CHECKING:  # heavy, so only loaded by the command that needs them
     from optuna.study import Study
@@ -67,6 +69,7 @@ def demo(
     study_name: Annotated[
         str | None, typer.Option(help="Default: demo-DATA, and demo-DATA-without.")
     ] = None,
+    as_json: JsonOption = False,
     page: Annotated[
         Path, typer.Option(help="Where the HTML page goes.", dir_okay=False, writable=True)
     ] = Path("recent_prune_demo.html"),
@@ -96,7 +99,7 @@ def demo(
         images = _images(data, data_root, train_samples)
         settings = demo_.Settings(str(data), len(images.train), epochs, str(sampler), seed)
         demo_.warm_up(images)
-        with _progress() as progress:
+        with _progress(as_json) as progress:
             shown = _task(progress, "with recent_prune", trials)
             started = datetime.now()
             study = demo_.run_pruned(storage, name, settings, images, trials, shown)
@@ -108,12 +111,22 @@ def demo(
                 )
         table = demo_.summary_table(study, reference)
         page.write_text(demo_.summary_page(study, reference, settings), encoding="utf-8")
-    if all(trial.datetime_start and trial.datetime_start < started for trial in study.trials):
-        console.print("All trials were there already; another --study-name starts anew.")
-    console.print(rich_table(table, f"{data}, {len(images.train)} training images"))
-    console.print(
-        f"Page: {page}   Study: {name} in {shown_storage}", highlight=False, soft_wrap=True
-    )
+    found = {
+        "study": name,
+        "storage": shown_storage,
+        "page": str(page),
+        "summary": table.to_dict(),
+    }
+
+    def tell() -> None:
+        if all(trial.datetime_start and trial.datetime_start < started for trial in study.trials):
+            console.print("All trials were there already; another --study-name starts anew.")
+        console.print(rich_table(table, f"{data}, {len(images.train)} training images"))
+        console.print(
+            f"Page: {page}   Study: {name} in {shown_storage}", highlight=False, soft_wrap=True
+        )
+
+    answer(lambda: found, tell, as_json)
 
 
 def _images(data: Data, root: Path | None, train_samples: int) -> Images:
@@ -123,7 +136,7 @@ def _images(data: Data, root: Path | None, train_samples: int) -> Images:
     return images.head(train_samples, len(images.test))
 
 
-def _progress() -> Progress:
+def _progress(hidden: bool) -> Progress:
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -131,6 +144,7 @@ def _progress() -> Progress:
         TextColumn("{task.fields[state]}"),
         TimeElapsedColumn(),
         console=console,
+        disable=hidden,
     )
 
 

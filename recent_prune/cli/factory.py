@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from torch import nn
 
 from recent_prune.trainability_map import Axis
+
+logger = logging.getLogger(__name__)
 
 FORM = "module:name or file.py:name"
 
@@ -125,13 +128,16 @@ def built(factory: Callable[..., nn.Module], known: dict[str, Any], seed: int) -
     from recent_prune.trainability_map import seeded
 
     try:
-        return seeded(factory, known, seed)
+        model = seeded(factory, known, seed)
     except TypeError as error:
         if str(error).startswith("`factory` must"):
             raise
         raise ValueError(_told(error)) from error
     except Exception as error:
         raise ValueError(_told(error)) from error
+    count = sum(p.numel() for p in model.parameters() if not nn.parameter.is_lazy(p))
+    logger.info("%s with seed %d: %s, %d parameters", known, seed, type(model).__name__, count)
+    return model
 
 
 def _told(error: Exception) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.markup import escape
 
-from recent_prune.cli.console import console, errors_in_one_line
+from recent_prune.cli.console import answer, console, errors_in_one_line
+from recent_prune.cli.options import JsonOption
 
 if TYPE_CHECKING:  # heavy, so only loaded where needed
     import torch
@@ -34,7 +34,7 @@ SAMPLES, FEATURES, CLASSES = 256, 16, 4
 
 def info(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Versions, devices and a small probe: what an issue should say.
 
@@ -44,10 +44,7 @@ def info(
     """
     with errors_in_one_line(context.obj):
         known = collected()
-        if as_json:
-            typer.echo(json.dumps(known))
-        else:
-            _tell(known)
+        answer(lambda: known, lambda: _tell(known), as_json)
 
 
 def collected() -> dict[str, Any]:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from recent_prune.cli.console import console, errors_in_one_line, writable
-from recent_prune.cli.probe import (
+from recent_prune.cli.console import answer, console, errors_in_one_line, writable
+from recent_prune.cli.options import (
     ArgOption,
     CallOption,
     DataOption,
     DeviceOption,
     FactoryArgument,
+    JsonOption,
     RootOption,
-    RuleName,
     RuleOption,
     SeedOption,
 )
@@ -35,7 +35,7 @@ def map_(
     arg: ArgOption = None,
     data_root: RootOption = None,
     call: CallOption = None,
-    rule: RuleOption = RuleName.TRAINABILITY,
+    rule: RuleOption = "trainability",
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
     html: Annotated[Path, typer.Option(help="Where the map goes.", dir_okay=False)] = Path(
@@ -44,7 +44,7 @@ def map_(
     png: Annotated[
         Path | None, typer.Option(help="Also as a picture (needs kaleido and a Chromium).")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table, for scripts.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Where does it train? Probe a model over two of its arguments and draw the map.
 
@@ -58,6 +58,7 @@ def map_(
     with errors_in_one_line(context.obj):
         from recent_prune.cli.data import inputs
         from recent_prune.cli.factory import arguments, axis, named
+        from recent_prune.cli.rules import rule_named
         from recent_prune.report import plot_trainability_map
         from recent_prune.trainability_map import trainability_map
 
@@ -72,7 +73,7 @@ def map_(
             inputs(data, data_root),
             arguments=arguments(arg or []),
             call=None if call is None else named(call, "--call"),
-            rule=rule.rule(),
+            rule=rule_named(rule),
             device=device,
             seed=seed,
             progress=False if as_json else None,
@@ -83,12 +84,13 @@ def map_(
         figure.write_html(html)
         if png is not None:
             figure.write_image(png, width=900, height=640)
-        if as_json:
-            typer.echo(table.to_json(orient="records", force_ascii=False))
-        else:
+        paths = ", ".join(str(path) for path in (html, png) if path is not None)
+
+        def tell() -> None:
             console.print(_told(table), highlight=False, markup=False)
-            paths = ", ".join(str(path) for path in (html, png) if path is not None)
-            console.print(f"Map: {paths}", highlight=False, soft_wrap=True)
+            console.print(f"Map: {paths}", highlight=False, markup=False, soft_wrap=True)
+
+        answer(lambda: table.to_json(orient="records", force_ascii=False), tell, as_json)
 
 
 def _told(table: pd.DataFrame) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import asdict, replace
 from functools import partial
@@ -12,13 +11,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from recent_prune.cli.console import console, errors_in_one_line
-from recent_prune.cli.probe import (
-    UNTRAINABLE,
+from recent_prune.cli.console import UNTRAINABLE, answer, console, errors_in_one_line
+from recent_prune.cli.options import (
     ArgOption,
+    BatchSizeOption,
     CallOption,
     DataOption,
     FactoryArgument,
+    JsonOption,
     LossOption,
     OptimizerArgOption,
     RootOption,
@@ -47,9 +47,7 @@ def preflight(
     optimizer_arg: OptimizerArgOption = None,
     loss: LossOption = None,
     call: CallOption = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Of tensors; 64 by default. Loaders have their own.")
-    ] = None,
+    batch_size: BatchSizeOption = None,
     accumulate: Annotated[int, typer.Option(min=1, help="Batches a step.")] = 1,
     autocast: Annotated[
         str | None, typer.Option(help="Mixed precision: bfloat16 or float16.")
@@ -68,7 +66,7 @@ def preflight(
         bool, typer.Option("--time", help="Also make first steps, here, to see how long one takes.")
     ] = False,
     seed: SeedOption = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Will this fit? Estimate a training step before anything is allocated.
 
@@ -105,11 +103,12 @@ def preflight(
             result = result.refined(rp.probe(make(), batches, training=trained, seed=seed))
         rule = rp.PreflightRule(limits.room(device), limits.seconds)
         verdict = rule(result)
-        if as_json:
-            known = {**result.to_dict(), "training_seconds": _plain(result.training_seconds)}
-            typer.echo(json.dumps({"verdict": asdict(verdict), "result": known}))
-        else:
-            _tell(result, verdict)
+        known = {**result.to_dict(), "training_seconds": _plain(result.training_seconds)}
+        answer(
+            lambda: {"verdict": asdict(verdict), "result": known},
+            lambda: _tell(result, verdict),
+            as_json,
+        )
         if not verdict.trainable:
             raise typer.Exit(UNTRAINABLE)
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
+import logging
 import math
 import time
-from enum import StrEnum
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,17 +14,32 @@ from rich.bar import Bar
 from rich.markup import escape
 from rich.table import Table
 
-from recent_prune.cli.console import console, errors_in_one_line
+from recent_prune.cli.console import UNTRAINABLE, answer, console, errors_in_one_line
+from recent_prune.cli.options import (
+    ArgOption,
+    BatchSizeOption,
+    CallOption,
+    DataOption,
+    DeviceOption,
+    FactoryArgument,
+    JsonOption,
+    LossOption,
+    OptimizerArgOption,
+    OptimizerOption,
+    RootOption,
+    RuleOption,
+    SeedOption,
+)
 
 if TYPE_CHECKING:  # heavy, so only loaded where needed
     from torch import nn
 
     from recent_prune.probe import FirstSteps, ProbeResult, Training
     from recent_prune.probe.batches.calling import Calling
-    from recent_prune.rules import Rule, Verdict
+    from recent_prune.rules import Verdict
 
-UNTRAINABLE = 3
-"""Exit status for a network that cannot train."""
+logger = logging.getLogger(__name__)
+
 ROWS = 16
 """Layers shown at most."""
 EPOCH = 60_000
@@ -33,73 +47,6 @@ EPOCH = 60_000
 BATCH = 64
 RTOL = 0.005
 """Of the cutoff, as of `recent_prune.probe`."""
-
-
-class RuleName(StrEnum):
-    """Rules of the command line."""
-
-    SATURATION = "saturation"
-    TRAINABILITY = "trainability"
-
-    def rule(self) -> Rule:
-        """The rule with its defaults."""
-        from recent_prune.rules import SaturationRule, TrainabilityRule
-
-        rules: dict[RuleName, Rule] = {
-            RuleName.SATURATION: SaturationRule(),
-            RuleName.TRAINABILITY: TrainabilityRule(),
-        }
-        return rules[self]
-
-
-FactoryArgument = Annotated[
-    str, typer.Argument(help="What makes the model: module:name or file.py:name.")
-]
-ArgOption = Annotated[
-    list[str] | None, typer.Option("--arg", "-a", help="An argument of the factory: NAME=VALUE.")
-]
-DataOption = Annotated[
-    str,
-    typer.Option(
-        help="What to probe with: digits, mnist, fashion_mnist, a folder with train/CLASS and "
-        "test/CLASS, a .npy, .npz or .pt file, or module:function."
-    ),
-]
-RootOption = Annotated[
-    Path | None,
-    typer.Option(
-        help="Folder that holds MNIST/raw or FashionMNIST/raw.", envvar="RECENT_PRUNE_DATA"
-    ),
-]
-RuleOption = Annotated[RuleName, typer.Option(help="What counts as untrainable.")]
-DeviceOption = Annotated[str, typer.Option(help="Where to probe, e.g. cpu or cuda.")]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**31, help="Of the initialization.")]
-CallOption = Annotated[
-    str | None,
-    typer.Option(
-        help="How the model is called with a batch, where the conventions do not fit: "
-        "module:name or file.py:name of a function of model and batch."
-    ),
-]
-
-LossOption = Annotated[
-    str | None,
-    typer.Option(
-        help="With --optimizer: a function of torch.nn.functional (cross_entropy, the default; "
-        "mse_loss; …), module:name or file.py:name of a function of output and target, or none "
-        "for a model that returns its own."
-    ),
-]
-OptimizerOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Judge the trial by its first steps with this optimizer: one of torch.optim (sgd, "
-        "adam, …), or module:name."
-    ),
-]
-OptimizerArgOption = Annotated[
-    list[str] | None, typer.Option(help="Of the optimizer: NAME=VALUE, such as momentum=0.9.")
-]
 
 
 def probe(
@@ -114,19 +61,17 @@ def probe(
     ] = None,
     optimizer_arg: OptimizerArgOption = None,
     loss: LossOption = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Of tensors; 64 by default. Loaders have their own.")
-    ] = None,
+    batch_size: BatchSizeOption = None,
     steps: Annotated[int | None, typer.Option(min=1, help="First steps; 6 by default.")] = None,
     budget: Annotated[
         int | None,
         typer.Option(min=1, help="Steps of the full training; without it nothing is too slow."),
     ] = None,
     call: CallOption = None,
-    rule: RuleOption = RuleName.TRAINABILITY,
+    rule: RuleOption = "trainability",
     device: DeviceOption = "cpu",
     seed: SeedOption = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="For scripts.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Will this train? Judge one model by its first steps, or at its initialization.
 
@@ -153,10 +98,12 @@ def probe(
     with errors_in_one_line(context.obj):
         from recent_prune.cli.data import inputs
         from recent_prune.cli.factory import arguments, built, named
+        from recent_prune.cli.rules import rule_named
         from recent_prune.cli.training import training
         from recent_prune.probe.probing import calling_of, gathered, probe_samples, warn_of_noise
         from recent_prune.probe.reconstructing.ridge import Ridge
 
+        judge = rule_named(rule)
         trained, how = None, None
         if optimizer is not None:
             trained = training(optimizer, call=call, **given)  # type: ignore[arg-type]
@@ -169,26 +116,16 @@ def probe(
         result = probe_samples(
             model, met, Ridge(), layers=None, training=trained, call=how, rtol=RTOL, seed=seed
         )
+        logger.info("%d samples, %d layers: %.3g s", result.samples, result.depth, result.seconds)
         warn_of_noise(result.redundancy)
-        verdict = rule.rule()(result)
-        if as_json:
-            typer.echo(json.dumps(_for_scripts(result, verdict, epoch)))
-        else:
-            _tell(result, verdict, optimizer, epoch)
+        verdict = judge(result)
+        answer(
+            lambda: {**asdict(verdict), "epoch_seconds": epoch, "result": result.to_dict()},
+            lambda: _tell(result, verdict, optimizer, epoch),
+            as_json,
+        )
         if not verdict.trainable:
             raise typer.Exit(UNTRAINABLE)
-
-
-def _for_scripts(result: ProbeResult, verdict: Verdict, epoch: float | None) -> dict[str, Any]:
-    return {
-        "trainable": verdict.trainable,
-        "violation": verdict.violation,
-        "reason": verdict.reason,
-        "cause": None if verdict.cause is None else str(verdict.cause),
-        "advice": verdict.advice,
-        "epoch_seconds": epoch,
-        "result": result.to_dict(),
-    }
 
 
 def _tell(

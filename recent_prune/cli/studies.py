@@ -1,36 +1,65 @@
-"""Studies named on a command line."""
+"""Studies and Tune runs named on a command line."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import optuna
 from sqlalchemy.engine import make_url
 
 from recent_prune.cli.console import without_password
 
+if TYPE_CHECKING:  # an extra
+    from ray.tune import ResultGrid
 
-def load_study(storage: str, name: str) -> optuna.Study:
-    """The study of a name in a storage.
+logger = logging.getLogger(__name__)
+
+
+def load(
+    storage: str, name: str | None, metric: str | None = None
+) -> tuple[str, optuna.Study | ResultGrid]:
+    """A study of a storage, or a Tune run in its folder, with its name.
+
+    Args:
+        storage: Of Optuna, or a folder.
+        name: Of the study; None where the storage has but one, and of a Tune run.
+        metric: Of a Tune run: what its trials report, shown as their value.
 
     Raises:
-        ValueError: If the storage cannot be reached, or has no study of that name; then with those
-            that it has.
+        ValueError: If it cannot be read, or there is no study of that name; then with those that
+            there are.
+        ImportError: If Ray is needed and missing.
     """
+    if Path(storage).is_dir():
+        if name is not None:
+            raise ValueError(f"{storage} is a folder, so a Tune run: leave out STUDY {name}")
+        return Path(storage).resolve().name, _tune_run(Path(storage), metric)
+    if metric is not None:
+        raise ValueError(f"--metric is of Tune runs, but there is no folder {storage}")
+    study = _study(storage, name)
+    logger.info("%s: %d trials", study.study_name, len(study.get_trials(deepcopy=False)))
+    return study.study_name, study
+
+
+def _study(storage: str, name: str | None) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shown = without_password(storage)
     try:
         _check_file(storage)
         names = optuna.get_all_study_names(storage)
     except Exception as error:
-        reason = str(error).strip().splitlines()
+        reason = [*str(error).strip().splitlines(), type(error).__name__][0]
         raise ValueError(
-            f"STORAGE {shown} cannot be read: {reason[0] if reason else type(error).__name__}"
+            f"STORAGE {shown} cannot be read: {without_password(storage, reason)}"
         ) from error
-    if name not in names:
-        known = ", ".join(sorted(names)[:20]) or "no studies"
+    known = ", ".join(sorted(names)[:20]) or "no studies"
+    if name is None and len(names) != 1:
+        raise ValueError(f"STUDY must be named; {shown} has: {known}")
+    if name is not None and name not in names:
         raise ValueError(f"STUDY {name} is not in {shown}, which has: {known}")
-    return optuna.load_study(study_name=name, storage=storage)
+    return optuna.load_study(study_name=name or names[0], storage=storage)
 
 
 def _check_file(storage: str) -> None:
@@ -38,3 +67,23 @@ def _check_file(storage: str) -> None:
     url = make_url(storage)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
         raise FileNotFoundError(f"there is no file {url.database}")
+
+
+def _tune_run(folder: Path, metric: str | None) -> ResultGrid:
+    try:
+        from ray.tune import ExperimentAnalysis, ResultGrid
+    except ImportError as error:
+        raise ImportError(
+            f"{folder} is a folder, so a Tune run, and needs Ray: pip install 'recent-prune[ray]'"
+        ) from error
+    # It warns of each trial that was never started, of which this package makes many.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
+    mode = None if metric is None else "max"
+    try:
+        found = ExperimentAnalysis(str(folder.resolve()), default_metric=metric, default_mode=mode)
+    except Exception as error:  # whatever Ray raises over a folder that is no run
+        raise ValueError(
+            f"{folder} is not the folder of a Tune run (with experiment_state-….json): {error}"
+        ) from error
+    logger.info("%s: %d trials", folder, len(found.trials))
+    return ResultGrid(found)

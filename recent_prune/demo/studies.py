@@ -148,7 +148,7 @@ def _open(
     theirs = study.user_attrs.get(SETTINGS, ours)
     if theirs != ours:
         raise ValueError(
-            f"Study {name!r} in {storage} was started with {theirs}, not {ours}: "
+            f"Study {name!r} was started with {theirs}, not {ours}: "
             "choose another --storage or --study-name."
         )
     study.set_user_attr(SETTINGS, ours)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from recent_prune.notebook import verdict_html
+
 if TYPE_CHECKING:
     from recent_prune.probe import ProbeResult
 
@@ -60,6 +62,8 @@ class Verdict:
     reason: str
     cause: Cause | None = None
     advice: str | None = None
+
+    _repr_html_ = verdict_html
 
     def __post_init__(self) -> None:
         # A rule may have computed in NumPy, whose numbers most storages refuse.

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -37,6 +38,13 @@ def test_demo_prints_and_writes_what_was_saved(tmp_path: Path) -> None:
     assert "recent_prune demo" in page
     names = optuna.get_all_study_names(f"sqlite:///{tmp_path / 'demo.db'}")
     assert sorted(names) == ["demo-digits", "demo-digits-without"]
+
+    scripted = CliRunner().invoke(app, [*arguments(tmp_path), "--json"])
+    known = json.loads(scripted.stdout)
+    assert known["study"] == "demo-digits"
+    assert known["page"] == str(tmp_path / "demo.html")
+    assert known["summary"]["with recent_prune"]["trials"] == "5"
+    assert set(known["summary"]) == {"with recent_prune", "without", "saved"}
 
     again = CliRunner().invoke(app, arguments(tmp_path))
     assert again.exit_code == 0
@@ -85,7 +93,8 @@ def test_debug_shows_the_traceback(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused(tmp_path: Path) -> None:
-    assert CliRunner().invoke(app, [*arguments(tmp_path), "--no-comparison"]).exit_code == 0
+    command = [*arguments(tmp_path), "--trials", "1", "--no-comparison"]
+    assert CliRunner().invoke(app, command).exit_code == 0
     run = CliRunner().invoke(app, [*arguments(tmp_path), "--epochs", "2"])
     assert run.exit_code == 1
     assert "choose another --storage or --study-name" in " ".join(run.stderr.split())
@@ -114,7 +123,10 @@ def test_passwords_are_not_shown() -> None:
     assert "secret" not in run.output
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
+# What a killed process leaves is gone on with in tests/demo/test_studies.py as well.
+@pytest.mark.parametrize(
+    "end", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)]
+)
 def test_demo_survives_being_ended(end: signal.Signals, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'demo.db'}"
     command = [sys.executable, "-m", "recent_prune.cli", *arguments(tmp_path)]

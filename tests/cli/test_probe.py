@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 
 from recent_prune import ProbeResult, Training
 from recent_prune.cli import app
-from recent_prune.cli.probe import RuleName
 from recent_prune.data import load_digits
 from recent_prune.probe import probe
 from recent_prune.rules import Cause, Verdict
@@ -90,7 +89,7 @@ class TestFirstSteps:
 
     def test_cause_and_advice_are_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
         verdict = Verdict(False, 0.5, "It [is] bad.", Cause.DIVERGES, "Take a tenth [of it].")
-        monkeypatch.setattr(RuleName, "rule", lambda _: lambda _: verdict)
+        monkeypatch.setattr("recent_prune.cli.rules.rule_named", lambda _: lambda _: verdict)
         run = CliRunner().invoke(app, [*BUILD, *SGD])
         assert run.exit_code == 3
         assert run.output.splitlines()[:3] == [

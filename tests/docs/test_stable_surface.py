@@ -14,13 +14,19 @@ def test_knows_all_public_names() -> None:
     assert public("recent_prune.rules") == set(import_module("recent_prune.rules").__all__)
 
 
-def test_what_is_not_promised_is_experimental(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stable_surface, "STABLE", {"recent_prune": {"probe"}})
-    lines = surface().splitlines()
-    assert lines[0].startswith("- `recent_prune`: `probe`. *Experimental*: `Cascade`, ")
-    assert next(x for x in lines if "`recent_prune.ray`" in x).startswith(
-        "- `recent_prune.ray`: nothing yet. *Experimental*: "
+def test_what_is_not_promised_is_experimental_since_a_version(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stable_surface, "STABLE", {"recent_prune.preflight": {"Part"}})
+    monkeypatch.setattr(stable_surface, "INNER", stable_surface.INNER | set(STABLE))
+    monkeypatch.setitem(stable_surface.EXPERIMENTAL, "room_of", "0.3")
+    assert surface().splitlines()[0] == (
+        "- `recent_prune.preflight`: `Part`. *Experimental since 0.2*: `Estimate`, `Limits`, "
+        "`PreflightResult`, `Room`, `preflight`. *Experimental since 0.3*: `room_of`."
     )
+    monkeypatch.delitem(stable_surface.EXPERIMENTAL, "Room")
+    with pytest.raises(ValueError, match=r"preflight\.Room is neither stable nor experimental"):
+        surface()
 
 
 def test_a_promised_name_cannot_go(monkeypatch: pytest.MonkeyPatch) -> None:

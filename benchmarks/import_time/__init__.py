@@ -1,0 +1,1 @@
+"""How long importing the package takes, beside importing PyTorch."""

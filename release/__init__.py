@@ -1,0 +1,1 @@
+"""Up to publishing: is what would be uploaded fit to be installed?"""
