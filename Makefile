@@ -2,36 +2,42 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# In what order, and on which of the two, tests/scheduling.py says. A worker that is restarted would
+WORKERS ?= 2
+# In what order, and on which of them, tests/scheduling.py says. A worker that is restarted would
 # never be given what is left: xdist gives it finished files.
-RUN_TESTS := $(BIN)/python -m pytest --numprocesses 2 --no-loadscope-reorder --max-worker-restart 0
+RUN_TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder \
+	--max-worker-restart 0
+# A good part of the tests' time is waiting; types are checked in what they leave.
+BESIDE_TYPES = nice $(BIN)/mypy & types=$$!; $(1); tests=$$?; wait $$types && exit $$tests
 
-.PHONY: demo test test-slow test-all lint types docs figures help clean
+.PHONY: demo test test-slow test-all lint types docs figures release-check help clean
 
 help:
 	@echo "make demo   set up, then run an Optuna study with and without the pruner (2 min)"
-	@echo "make test   set up, then lint, type check and test (a quarter of an hour)"
+	@echo "make test   set up, then lint, type check and test (6 min on two cores)"
 	@echo "make test-all  as well what is slow, and more examples of random tests"
 	@echo "make docs   set up, then build the documentation: docs/_build/html/index.html"
 	@echo "make figures  set up, then write the figures in README and docs anew, from the result files"
+	@echo "make release-check  build, and try what is built with the lowest and the newest versions"
 	@echo "make clean  remove the environment, the built pages and what the demo wrote"
 
 demo: $(VENV)/installed-demo
 	$(BIN)/recent-prune demo
 
-test: lint types
-	$(RUN_TESTS) -m "not slow"
+test: lint
+	$(call BESIDE_TYPES,$(RUN_TESTS) -m "not slow")
 
 # What test-all has besides test.
 test-slow: $(VENV)/installed-dev
 	$(RUN_TESTS) -m "slow or hypothesis" --hypothesis-profile thorough
 
-test-all: lint types
-	$(RUN_TESTS) --hypothesis-profile thorough
+test-all: lint
+	$(call BESIDE_TYPES,$(RUN_TESTS) --hypothesis-profile thorough)
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/codespell
 
 types: $(VENV)/installed-dev
 	$(BIN)/mypy
@@ -41,6 +47,9 @@ docs: $(VENV)/installed-docs
 
 figures: $(VENV)/installed-dev
 	$(BIN)/python -m docs.figures
+
+release-check: $(VENV)/installed-dev
+	$(BIN)/python -m release.check
 
 # installed-EXTRA marks an environment that holds the package with that extra.
 $(VENV)/installed-%: pyproject.toml constraints.txt

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import os
 import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import hypothesis
@@ -23,7 +25,8 @@ from xdist.remote import Producer
 
 from recent_prune.data import load_digits, load_mnist
 from tests.processes import do_not_wait_for_the_disk
-from tests.scheduling import Scheduling, has_ray
+from tests.ray.time_limit import LIMIT_S, time_limit
+from tests.scheduling import Scheduling, has_ray, order
 
 # Timings on shared machines are no property of the code.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=10)
@@ -39,8 +42,28 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return Scheduling(config, log)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    # Half a million objects that stay; to look through them again and again takes minutes in all.
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    with time_limit(LIMIT_S) if has_ray(item.nodeid) else nullcontext():
+        return (yield)
+
+
+pytest_runtest_setup = pytest_runtest_teardown = pytest_runtest_call
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: not has_ray(item.nodeid))
+    items.sort(key=lambda item: order(item.nodeid))
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -64,6 +87,14 @@ def _quiet_optuna() -> Iterator[None]:
 @pytest.fixture(autouse=True, scope="session")
 def _quick_sqlite() -> None:
     do_not_wait_for_the_disk()
+
+
+@pytest.fixture(scope="session")
+def _one_browser() -> Iterator[None]:
+    from tests.browser import one_browser  # few tests need it, and it brings a lot
+
+    with one_browser():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from recent_prune.cli import app
-from recent_prune.cli.probe import UNTRAINABLE
+from recent_prune.cli.console import UNTRAINABLE
 
 FENCED = re.compile(r"^```(\w+)\n(.*?)^```$", flags=re.DOTALL | re.MULTILINE)
 CONTINUES = re.compile(r"<!-- continues: (\w+) -->\n")
@@ -109,6 +110,29 @@ def ran(page: str, folder: Path) -> Iterator[Ran]:
             else:
                 told = "".join(_output(arguments) for arguments in block.commands)
                 yield Ran(block, told, names)
+
+
+def run_page(path: Path, folder: Path, until: str | None = None) -> dict[str, Any]:
+    """Run a page, compare what it printed with what it shows, and return what it defines.
+
+    Args:
+        path: Of the page.
+        folder: Where it is run.
+        until: A text that occurs once: what comes behind is left out.
+
+    Raises:
+        AssertionError: If something else is printed.
+        ValueError: If it has no such text, or no code.
+    """
+    page = whole(path)
+    names: dict[str, Any] | None = None
+    for part in ran(page if until is None else page[: page.index(until)], folder):
+        if part.block.shown is not None:
+            assert gist(part.printed) == gist(part.block.shown), part.block.text
+        names = part.names
+    if names is None:
+        raise ValueError(f"{path.name} has no code.")
+    return names
 
 
 def gist(text: str) -> str:

@@ -9,8 +9,10 @@ from typing import Any
 import sqlalchemy
 
 FORKED = multiprocessing.get_context("forkserver")
-"""An import of PyTorch, Optuna and this package takes seconds, and a test starts eight."""
-FORKED.set_forkserver_preload(["tests.optuna.studies", "tests.optuna.certified_study"])
+"""An import of PyTorch, Optuna, Lightning and this package takes seconds; a test starts eight."""
+FORKED.set_forkserver_preload(
+    ["tests.optuna.studies", "tests.optuna.certified_study", "tests.lightning.modules"]
+)
 
 
 def do_not_wait_for_the_disk() -> None:

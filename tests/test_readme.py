@@ -29,10 +29,3 @@ def test_code_runs(tmp_path: Path) -> None:
 def test_is_read_in_a_minute() -> None:
     assert len(README.splitlines()) <= 120
     assert len(re.findall(r"^\|[ |:-]+\|$", README, flags=re.MULTILINE)) <= 2  # tables
-
-
-def test_links_lead_somewhere() -> None:
-    links = re.findall(r"\]\(([^)#]+)", README)
-    assert len(links) > 12
-    for link in links:
-        assert link.startswith("https://") or (ROOT / link).exists(), link

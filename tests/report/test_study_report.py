@@ -8,11 +8,10 @@ import optuna
 import pytest
 from optuna.study import Study
 from optuna.trial import TrialState, create_trial
-from playwright.sync_api import sync_playwright
 
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
 from recent_prune.report import StudyReport
-from tests.browser import CHROMIUM, looked_at, needs_chromium
+from tests.browser import needs_chromium, opened
 from tests.optuna.certified_study import create, objective
 from tests.optuna.studies import DIGITS, build, condemned, failing, run
 
@@ -260,21 +259,16 @@ def test_a_thousand_trials_are_less_than_5_mb() -> None:
 def test_page_in_a_browser(study: Study, tmp_path: Path, width: int) -> None:
     path = tmp_path / f"report_{width}.html"
     path.write_text(StudyReport.of(study).page(), encoding="utf-8")
-    looked_at(path)
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": width, "height": 900})
-        page.goto(path.as_uri())
-        page.wait_for_selector(".plot:nth-of-type(1) .main-svg")
+    with opened(path, width, 900) as (page, errors):
         page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length == 2")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         point = page.locator(".scatterlayer .point").first
         point.hover(force=True)
         page.wait_for_selector(".hoverlayer .hovertext")
         assert "trial" in (page.locator(".hoverlayer").first.text_content() or "")
+        assert errors == []  # Plotly itself tells of one when a trace is hidden
         plot = page.locator(".js-plotly-plot").first
         shown = plot.locator(".scatterlayer .trace:visible").count()
         plot.locator(".legendtoggle").first.click()
         page.wait_for_timeout(800)  # a second click would isolate the trace
         assert plot.locator(".scatterlayer .trace:visible").count() < shown
-        browser.close()

@@ -1,4 +1,4 @@
-"""The pages of the documentation: what they show, runs, and they build without a warning."""
+"""The pages build without a warning into a site whose links lead somewhere."""
 
 from __future__ import annotations
 
@@ -8,64 +8,14 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from ray import tune
 
-from recent_prune.cli import app
-from recent_prune.ray import probed_trials
-from tests.markdown import CONTINUES, Ran, blocks, gist, ran, whole
-from tests.ray.session import local_ray_session
+from tests.docs.test_pages import DOCS, PAGES
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
-RAY = "start_ray"
-"""Needs a Ray."""
-CONTINUED = {found[1] for page in PAGES.values() if (found := CONTINUES.match(page))}
-"""They run with the pages that continue them."""
-RUNNABLE = [
-    name
-    for name, page in PAGES.items()
-    if name not in {RAY, *CONTINUED}
-    and any(b.language == "python" or b.commands for b in blocks(page))
-]
 PUBLIC = ("probe", "rules", "optuna", "ray", "report")
 """Sub-packages that are documented name by name."""
-
-
-def run_page(name: str, folder: Path) -> dict[str, Any]:
-    """Run a page, compare what it printed with what it shows, and return what it defines."""
-    found: list[Ran] = []
-    for part in ran(whole(DOCS / f"{name}.md"), folder):
-        if part.block.shown is not None:
-            assert gist(part.printed) == gist(part.block.shown), part.block.text
-        found.append(part)
-    return found[-1].names
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-@pytest.mark.parametrize("name", RUNNABLE)
-def test_code_runs_and_prints_what_is_shown(name: str, tmp_path: Path) -> None:
-    run_page(name, tmp_path)
-
-
-def test_pages_with_code_are_known() -> None:
-    assert {"how_to_model", "how_to_optuna", "how_it_works", "choosing_a_rule"} <= set(RUNNABLE)
-    assert {"start_model", "start_optuna"} <= CONTINUED
-    shown = [block for page in PAGES.values() for block in blocks(page) if block.shown]
-    assert len(shown) > 8
-
-
-@pytest.mark.filterwarnings("ignore::ResourceWarning")
-def test_ray_page_runs(tmp_path: Path) -> None:
-    with local_ray_session():
-        names = run_page(RAY, tmp_path)
-    sweep = names["results"]
-    assert isinstance(sweep, tune.ResultGrid)
-    assert sweep.num_errors == 0
-    assert probed_trials(sweep)["fault"].isna().all()
 
 
 @pytest.fixture(scope="module")
@@ -135,9 +85,3 @@ def test_all_public_names_are_in_the_reference(site: Path) -> None:
             assert f"recent_prune.{module}.{name}" in known
     top = import_module("recent_prune").__all__
     assert [name for name in top if f"rp.{name}`" not in PAGES["api"]] == []
-
-
-def test_all_commands_are_in_the_reference() -> None:
-    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
-    assert len(commands) > 3
-    assert [name for name in commands if f"`recent-prune {name}" not in PAGES["api"]] == []

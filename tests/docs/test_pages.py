@@ -1,0 +1,42 @@
+"""What the pages of the documentation show, runs, and prints what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from recent_prune.cli import app
+from tests.markdown import CONTINUES, blocks, run_page
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
+WITH_RAY = "start_ray"
+"""Is run by ``test_ray_page.py``."""
+CONTINUED = {found[1] for page in PAGES.values() if (found := CONTINUES.match(page))}
+"""They run with the pages that continue them."""
+RUNNABLE = [
+    name
+    for name, page in PAGES.items()
+    if name not in {WITH_RAY, *CONTINUED}
+    and any(b.language == "python" or b.commands for b in blocks(page))
+]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_code_runs_and_prints_what_is_shown(name: str, tmp_path: Path) -> None:
+    run_page(DOCS / f"{name}.md", tmp_path)
+
+
+def test_pages_with_code_are_known() -> None:
+    assert {"how_to_model", "how_to_optuna", "how_it_works", "choosing_a_rule"} <= set(RUNNABLE)
+    assert {"start_model", "start_optuna"} <= CONTINUED
+    shown = [block for page in PAGES.values() for block in blocks(page) if block.shown]
+    assert len(shown) > 8
+
+
+def test_all_commands_are_in_the_reference() -> None:
+    commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
+    assert len(commands) > 3
+    assert [name for name in commands if f"`recent-prune {name}" not in PAGES["api"]] == []
