@@ -24,7 +24,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import torch
@@ -119,14 +119,15 @@ def row(task: tuple[str, int, Path]) -> dict[str, object]:
 
 def main(
     data_root: Annotated[Path, typer.Option(help="Folder that holds MNIST/raw and cifar10.")],
+    count: Annotated[int, typer.Option(help="Networks of each sample.")] = COUNT,
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
 ) -> None:
     """Draw, probe and train what is not in the tables yet."""
     for sample in SAMPLES:
         path = FOLDER / f"plain_{sample}.csv"
-        rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+        rows: list[Any] = pd.read_csv(path).to_dict("records") if path.exists() else []
         done = {found["index"] for found in rows}
-        tasks = [(sample, index, data_root) for index in range(COUNT) if index not in done]
+        tasks = [(sample, index, data_root) for index in range(count) if index not in done]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
             for found in track(pool.map(row, tasks), total=len(tasks), description=sample):
                 rows.append(found)
