@@ -42,14 +42,11 @@ def early_verdict(
     unseen = why_not(trainer, module) if training is None else None
     try:
         if unseen is None:
-            own = (
-                trained_as_by(trainer, module, None) if training is None else nullcontext(training)
-            )
-            with own as known:
+            own = trained_as_by(trainer, module, watched=False)
+            with own if training is None else nullcontext(training) as known:
                 whole = without_workers(batches)
                 if trial is not None:
                     return ahead(trial, module, whole, known, limits)
-                assert known is not None  # given, or the trainer's own
                 result = preflight(module, whole, known)
                 return Fit.of(result, limits, limits.room(module.device, module))
     except Exception as error:

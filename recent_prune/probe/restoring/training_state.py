@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -100,8 +100,10 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
         with torch.no_grad():
             for parameter, memory in zip(parameters, memories, strict=True):
                 put_where_it_was(parameter, memory)
-                value = values[id(parameter)]
-                if trained or not _is_same(parameter, value):
+            former = [(parameter, values[id(parameter)]) for parameter in parameters]
+            changed = [True] * len(former) if trained else _changed(former)
+            for (parameter, value), is_other in zip(former, changed, strict=True):
+                if is_other:
                     _write(parameter, value)
 
 
@@ -172,14 +174,23 @@ def _copied(parameters: list[nn.Parameter], trained: bool) -> dict[int, Tensor]:
     return {key: value.clone() for key, value in values.items()}
 
 
-def _is_same(tensor: Tensor, value: Tensor) -> bool:
-    """To the last bit: −0 is not 0, and NaN is NaN."""
+def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
+    """Which tensors differ from their former values, to the last bit: −0 is not 0, NaN is NaN."""
+    # On an accelerator all are compared before the first answer is waited for.
+    differ = [_differs(tensor.detach(), value) for tensor, value in values]
+    if not differ:
+        return []
+    found: list[bool] = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist()
+    return found
+
+
+def _differs(tensor: Tensor, value: Tensor) -> Tensor:
     if tensor.layout != torch.strided:
-        return False
-    pair = (torch.view_as_real(t) if t.is_complex() else t for t in (tensor.detach(), value))
+        return torch.ones((), dtype=torch.bool, device=tensor.device)
+    pair = (torch.view_as_real(t) if t.is_complex() else t for t in (tensor, value))
     kind = _INTEGERS[tensor.real.element_size()]
     one, other = (t.view(kind) for t in pair)
-    return torch.equal(one, other.to(one.device))
+    return (one != other.to(one.device)).any()
 
 
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
