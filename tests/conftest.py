@@ -55,7 +55,8 @@ def pytest_collection() -> Generator[None, object, object]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    with time_limit(LIMIT_S) if has_ray(item.nodeid) else nullcontext():
+    limit = LIMIT_S if item.get_closest_marker("slow") is None else 2 * LIMIT_S
+    with time_limit(limit) if has_ray(item.nodeid) else nullcontext():
         return (yield)
 
 

@@ -218,7 +218,7 @@ def test_a_node_that_dies_while_it_probes(
         digits,
         wrapped=make(),
         probe_resources={"probes": 1},
-        start_timeout_s=60.0,
+        start_timeout_s=120.0,
         timeout_s=20.0,
     )
     with _WhileItProbes.prepared(cluster, {"probes": 1}):

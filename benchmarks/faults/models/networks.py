@@ -156,7 +156,8 @@ def _hooked(model: Drawn) -> None:
     model.head.register_forward_hook(lambda *_: None)
     model.head.register_forward_pre_hook(lambda *_: None)
     model.head.register_full_backward_hook(lambda *_: None)
-    model.head.weight.register_hook(lambda gradient: gradient)
+    if model.head.weight.requires_grad:
+        model.head.weight.register_hook(lambda gradient: gradient)
 
 
 def _with_gradients(model: Drawn) -> None:

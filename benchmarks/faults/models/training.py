@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.parameter import is_lazy
 
 import recent_prune as rp
 from benchmarks.faults.models.fuses import Fuse
@@ -82,7 +83,8 @@ def drawn_optimizer(draw: random.Random, model: Drawn, fuse: Fuse) -> Any:
         _fused(optimizer, model, fuse)
         return optimizer
 
-    return made(model.parameters()) if draw.random() < 0.5 else made
+    early = draw.random() < 0.5 and not any(map(is_lazy, model.parameters()))
+    return made(model.parameters()) if early else made
 
 
 def _fused(optimizer: torch.optim.Optimizer, model: nn.Module, fuse: Fuse) -> None:

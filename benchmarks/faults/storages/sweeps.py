@@ -175,7 +175,10 @@ def happen(
         time.sleep(numbers.random())
         if breaking is not None and breaking.is_alive():
             continue
-        done = finished(study)
+        try:
+            done = finished(study)
+        except Exception:  # it is out of reach for this process, too
+            continue
         if case.fault == "killed" and done * 2 * PROCESSES >= kills * case.trials:
             kills += workers.kill(numbers)
         elif case.fault != "killed" and breaking is None and done >= case.trials / 3:
