@@ -165,7 +165,7 @@ def main() -> None:
     """Measure, choose the limit, run both sweeps and write down."""
     # No forks: fake tensors leave threads behind that autograd would not find in a child.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.preflight.sweep"])
+    context.set_forkserver_preload(["benchmarks.preflight.memory", "recent_prune.optuna"])
 
     def start(trial: Drawn, limit: int | None) -> tuple[bool, float, int]:
         with context.Pool(1) as pool:

@@ -101,7 +101,7 @@ def preflight(
         result = rp.preflight(make, batches, trained, device=device, seed=seed)
         if time:
             result = result.refined(rp.probe(make(), batches, training=trained, seed=seed))
-        rule = rp.PreflightRule(limits.room(device), limits.seconds)
+        rule = rp.PreflightRule.within(limits, limits.room(device))
         verdict = rule(result)
         known = {**result.to_dict(), "training_seconds": _plain(result.training_seconds)}
         answer(

@@ -26,7 +26,7 @@ from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.rules import PreflightRule, Verdict
-from recent_prune.rules.fit import after
+from recent_prune.rules.fit import Fit
 
 LARGEST_CORRECTION = 2.0
 """Where a trial that was estimated at less than half of what there was runs out of memory, it is
@@ -46,26 +46,22 @@ class Ahead:
     """What is known before a trial is probed.
 
     Attributes:
-        verdict: On memory; a trial whose preflight failed is kept.
-        rule: That judged; None where the preflight failed, or another process judges.
-        result: Likewise; as it was estimated, not corrected.
+        verdict: On memory, by what was learnt from other trials, too; one whose preflight failed is
+            kept.
+        fit: Without what was learnt; None where the preflight failed, or another process judges.
         number: Of the trial.
     """
 
     verdict: Verdict
-    rule: PreflightRule | None = None
-    result: PreflightResult | None = None
+    fit: Fit | None = None
     number: int = -1
 
     def after(self, probed: ProbeResult, verdict: Verdict) -> tuple[Verdict, dict[str, Any]]:
         """The verdict when the first steps have told how long a step takes, and attributes."""
-        if self.result is None or self.rule is None:
+        if self.fit is None:
             return verdict, {}
-        verdict = after(self.rule, self.result, probed, verdict)
-        if probed.steps is None or not probed.steps.step_seconds:
-            return verdict, {}
-        timed = self.result.refined(probed)
-        return verdict, {attributes.PREFLIGHT: _stored(timed, self.rule, self.number)}
+        known = {attributes.PREFLIGHT: _stored(self.fit.after(probed), self.fit.rule, self.number)}
+        return self.fit.verdict_after(probed, verdict), known
 
 
 def preflight_trial(
@@ -161,7 +157,7 @@ def _judged(
 ) -> Ahead:
     lies = model if isinstance(model, nn.Module) else None
     room = limits.room(device or _device_of(result, lies), lies)
-    rule = PreflightRule.within(limits, room)
+    fit = Fit.of(result, limits, room)
     if limits.memory is not None and room is None:
         warnings.warn(
             f"The memory of a {result.device} device is not known here, so no trial is too large: "
@@ -170,15 +166,15 @@ def _judged(
         )
     factor = learnt(study_of(trial))
     corrected = result if factor is None else replace(result, memory=_above(result.memory, factor))
-    verdict = rule(corrected)
-    known = _stored(result, rule, trial.number)
+    verdict = fit.rule(corrected)
+    known = _stored(result, fit.rule, trial.number)
     if verdict.trainable:
         trial.set_user_attr(attributes.PREFLIGHT, known)
     else:
         condemned = attributes.of_preflight(trial.number, verdict, result.seconds)
         store(trial, verdict, {attributes.PREFLIGHT: known, **condemned})
         warn_if_nobody_prunes(trial)
-    return Ahead(verdict, rule, result, trial.number)
+    return Ahead(verdict, fit, trial.number)
 
 
 def _device_of(result: PreflightResult, model: nn.Module | None) -> torch.device:

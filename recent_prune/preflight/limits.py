@@ -52,9 +52,10 @@ class Limits:
                 raise ValueError("`memory` must hold a kind of worker at least, but got {}.")
             for kind, size in self.memory.items():
                 _check_positive(f"memory[{kind!r}]", size, " of bytes")
-        elif self.memory != "device":
+        elif self.memory not in ("device", None):
             _check_positive("memory", self.memory, " of bytes, 'device', bytes by kind or None")
-        _check_positive("seconds", self.seconds, " or None")
+        if self.seconds is not None:
+            _check_positive("seconds", self.seconds, " or None")
         if self.margin is not None and not 0 <= self.margin < 1:
             raise ValueError(f"`margin` must be in [0, 1), but got {self.margin!r}.")
         if not isinstance(self.until, (datetime, int, float, NoneType)):
@@ -187,8 +188,6 @@ def _is_on(tensor: torch.Tensor, device: torch.device) -> bool:
 
 
 def _check_positive(name: str, value: object, others: str) -> None:
-    if value is None and not others.endswith("bytes"):
-        return
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not number or not 0 < value < math.inf:  # type: ignore[operator]
         raise ValueError(f"`{name}` must be a positive number{others}, but got {value!r}.")

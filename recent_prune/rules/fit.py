@@ -33,26 +33,17 @@ class Fit:
         rule = PreflightRule.within(limits, room)
         return cls(rule(result), rule, result)
 
+    def after(self, probed: ProbeResult) -> PreflightResult:
+        """What is known when first steps have told how long a step takes, if there were any."""
+        timed = probed.steps is not None and probed.steps.step_seconds
+        return self.result.refined(probed) if timed else self.result
+
     def verdict_after(self, probed: ProbeResult, verdict: Verdict) -> Verdict:
-        """That of the probe, or that the trial is too slow, now that its steps were timed."""
-        return after(self.rule, self.result, probed, verdict)
-
-
-def after(
-    rule: PreflightRule, result: PreflightResult, probed: ProbeResult, verdict: Verdict
-) -> Verdict:
-    """The verdict of both, when first steps have told how long a step takes.
-
-    Args:
-        rule: That judged the preflight.
-        result: Of the preflight.
-        probed: After the first steps, if there were any.
-        verdict: On what was probed.
-    """
-    if not verdict.trainable:
-        return verdict
-    known = rule(result.refined(probed) if probed.steps and probed.steps.step_seconds else result)
-    if known.cause == Cause.TOO_SLOW:
-        return known
-    # Where it is placed is worth saying of what is trained.
-    return replace(verdict, advice=verdict.advice or known.advice)
+        """That on what was probed, or that the trial is too slow, now that its steps were timed."""
+        if not verdict.trainable:
+            return verdict
+        known = self.rule(self.after(probed))
+        if known.cause == Cause.TOO_SLOW:
+            return known
+        # Where it is placed is worth saying of what is trained.
+        return replace(verdict, advice=verdict.advice or known.advice)

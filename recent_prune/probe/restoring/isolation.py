@@ -161,7 +161,7 @@ def modules_restored(model: nn.Module) -> Iterator[None]:
             put_where_it_was(tensor, memory)
         with torch.no_grad():
             # A graph that the user holds forbids writing where nothing changed.
-            for (tensor, value), changed in zip(values, _changed(values), strict=True):
+            for (tensor, value), changed in zip(values, changed_bits(values), strict=True):
                 if changed:
                     tensor.copy_(value)
 
@@ -181,14 +181,27 @@ def eager_modules(model: nn.Module) -> list[nn.Module]:
     return [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
 
 
-def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
-    """Which tensors differ from their former values."""
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Of as many bytes."""
+
+
+def changed_bits(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
+    """Which tensors differ from their former values, to the last bit: −0 is not 0, NaN is NaN."""
     # On an accelerator all are compared before the first answer is waited for.
-    differ = [(tensor != value).any() for tensor, value in values]
+    differ = [_differs(tensor.detach(), value) for tensor, value in values]
     if not differ:
         return []
     found: list[bool] = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist()
     return found
+
+
+def _differs(tensor: Tensor, value: Tensor) -> Tensor:
+    if tensor.layout != torch.strided or tensor.is_quantized:  # which have no bits to look at
+        return torch.ones((), dtype=torch.bool, device=tensor.device)
+    pair = (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in (tensor, value))
+    kind = _INTEGERS[tensor.real.element_size()]
+    one, other = (t.resolve_neg().view(kind) for t in pair)
+    return (one != other.to(one.device)).any()
 
 
 @putting_back

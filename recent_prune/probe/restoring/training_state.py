@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
 from recent_prune.probe.restoring.isolation import (
     ONE_AT_A_TIME,
+    changed_bits,
     eager_modules,
     modules_restored,
     put_where_it_was,
@@ -101,7 +102,7 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
             for parameter, memory in zip(parameters, memories, strict=True):
                 put_where_it_was(parameter, memory)
             former = [(parameter, values[id(parameter)]) for parameter in parameters]
-            changed = [True] * len(former) if trained else _changed(former)
+            changed = [True] * len(former) if trained else changed_bits(former)
             for (parameter, value), is_other in zip(former, changed, strict=True):
                 if is_other:
                     _write(parameter, value)
@@ -172,29 +173,6 @@ def _copied(parameters: list[nn.Parameter], trained: bool) -> dict[int, Tensor]:
     if not small:
         return {key: v.clone() if v.device.type == "cpu" else v.cpu() for key, v in values.items()}
     return {key: value.clone() for key, value in values.items()}
-
-
-def _changed(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
-    """Which tensors differ from their former values, to the last bit: −0 is not 0, NaN is NaN."""
-    # On an accelerator all are compared before the first answer is waited for.
-    differ = [_differs(tensor.detach(), value) for tensor, value in values]
-    if not differ:
-        return []
-    found: list[bool] = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist()
-    return found
-
-
-def _differs(tensor: Tensor, value: Tensor) -> Tensor:
-    if tensor.layout != torch.strided:
-        return torch.ones((), dtype=torch.bool, device=tensor.device)
-    pair = (torch.view_as_real(t) if t.is_complex() else t for t in (tensor, value))
-    kind = _INTEGERS[tensor.real.element_size()]
-    one, other = (t.view(kind) for t in pair)
-    return (one != other.to(one.device)).any()
-
-
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Of as many bytes."""
 
 
 def _write(tensor: Tensor, value: Tensor) -> None:
