@@ -1,8 +1,8 @@
 """What ``recent-prune demo`` brings: the same study, its table kept.
 
-    python -m benchmarks.demo.measure   # some minutes on two cores
+    python -m benchmarks.demo.measure   # a minute or two on two cores
 
-Protocol: the demo's own two studies with its default settings (60 trials on handwritten digits, 15
+Protocol: the demo's own two studies with its default settings (30 trials on handwritten digits, 15
 epochs, random search, seed 0), in memory: once with the pruner, then the same trials
 from the same initializations without it. Counts and accuracies repeat from machine to machine as
 far as PyTorch's arithmetic does; seconds are those of the machine as it was.
@@ -23,7 +23,7 @@ from recent_prune import demo
 from recent_prune.data import load_digits
 
 FOLDER = Path(__file__).parent
-TRIALS = 60
+TRIALS = 30
 SETTINGS = demo.Settings("digits", 1438, epochs=15, sampler="random", seed=0)
 
 

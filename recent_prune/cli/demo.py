@@ -48,7 +48,7 @@ def demo(
         Path | None,
         typer.Option(help="Folder that holds MNIST/raw.", envvar="RECENT_PRUNE_DATA"),
     ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 60,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the study.")] = 30,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs of a full training.")] = 15,
     train_samples: Annotated[
         int, typer.Option(min=64, help="Training images at most (MNIST has 60,000).")
