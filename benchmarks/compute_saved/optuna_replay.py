@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from unittest import mock
@@ -54,18 +54,21 @@ class Ran:
 
 
 class TableSampler(BaseSampler):
-    """Draws each configuration of a table at most once: at random, or the nearest to what TPE asks.
+    """Draws each configuration of a table at most once: at random, or the nearest to what is asked.
 
     Args:
         trained: The table.
         seed: Of both.
-        sampler: Which.
+        sampler: Which: TPE, or another one that asks; where it asks for nothing, it is at random.
     """
 
-    def __init__(self, trained: Trained, seed: int, sampler: Sampler) -> None:
+    def __init__(self, trained: Trained, seed: int, sampler: Sampler | BaseSampler) -> None:
         self._trained = trained
         self._order = list(np.random.default_rng(seed).permutation(len(trained)))
-        self._tpe = TPESampler(multivariate=True, seed=seed) if sampler == "tpe" else None
+        self._asks: BaseSampler | None = None
+        if sampler != "random":
+            tpe = sampler == "tpe"
+            self._asks = TPESampler(multivariate=True, seed=seed) if tpe else sampler
         self.drawn: list[int] = []
 
     def infer_relative_search_space(
@@ -81,10 +84,10 @@ class TableSampler(BaseSampler):
     ) -> dict[str, Any]:
         """The parameters of a configuration that was not drawn yet."""
         asked: Mapping[str, Any] = {}
-        if self._tpe is not None:
-            asked = self._tpe.sample_relative(study, trial, search_space)
+        if self._asks is not None:
+            asked = self._asks.sample_relative(study, trial, search_space)
         index = int(self._order[0])
-        if asked:  # TPE begins with random trials
+        if asked:  # they begin with random trials
             left = np.asarray(self._order)
             away = self._trained.positions[left] - self._trained.position(dict(asked))
             index = int(left[np.square(away).sum(axis=1).argmin()])
@@ -104,8 +107,8 @@ class TableSampler(BaseSampler):
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         """TPE keeps constraints here."""
-        if self._tpe is not None:
-            self._tpe.after_trial(study, trial, state, values)
+        if self._asks is not None:
+            self._asks.after_trial(study, trial, state, values)
 
 
 class SymptomPruner(BasePruner):
@@ -131,10 +134,13 @@ class SymptomPruner(BasePruner):
         return not self._vanished <= first or not largest <= self._exploded
 
 
-def new_study(trained: Trained, pruner: BasePruner, sampler: Sampler, seed: int) -> Study:
+def new_study(
+    trained: Trained, pruner: BasePruner, sampler: Sampler | BaseSampler, seed: int
+) -> Study:
     """A study that draws from a table; by its name Hyperband assigns brackets."""
+    asks = sampler if isinstance(sampler, str) else type(sampler).__name__
     return optuna.create_study(
-        study_name=f"{trained.name}-{sampler}-{seed}",
+        study_name=f"{trained.name}-{asks}-{seed}",
         direction="maximize",
         sampler=TableSampler(trained, seed, sampler),
         pruner=pruner,
@@ -148,6 +154,7 @@ def replay(
     epochs: int | None = None,
     *,
     first_batch: bool = False,
+    done: Callable[[Sequence[Ran]], bool] = lambda _: False,
 ) -> list[Ran]:
     """What a study would have done.
 
@@ -160,6 +167,7 @@ def replay(
         trials: Number of trials.
         epochs: Of a full training. Default: all.
         first_batch: Whether the pruner is asked after the first batch as well.
+        done: Asked after each trial whether what was run is enough.
     """
     sampler = study.sampler
     assert isinstance(sampler, TableSampler)
@@ -177,6 +185,8 @@ def replay(
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, float(trained.accuracy[index, whole - 1]))
+        if done(ran):
+            break
     return ran
 
 

@@ -38,7 +38,7 @@ from benchmarks.prediction.trials.evaluate import LOSS, asked, left_out, rivals
 from benchmarks.prediction.trials.fit import STEPS, numbers_of, rank_of
 from benchmarks.prediction.trials.labels import load
 from benchmarks.tables import markdown
-from recent_prune.rules.first_steps import first_steps_model
+from recent_prune.rules.first_steps_forests import first_steps_model
 from recent_prune.rules.rung_zero import Order, Standing, drawn, goes_on, turned_down, worth
 
 FOLDER = Path(__file__).parent

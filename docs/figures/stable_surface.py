@@ -90,6 +90,7 @@ EXPERIMENTAL = dict.fromkeys(
         "PreflightResult",
         "PreflightRule",
         "QuantityContract",
+        "Ranking",
         "RankingAudit",
         "Room",
         "RuleContract",

@@ -27,6 +27,7 @@ from recent_prune.rules.rung_zero import (
     Place,
     check_shares,
     drawn,
+    error_of,
     is_stopped,
     score_of,
     stored,
@@ -226,7 +227,7 @@ def _chosen(study: Study, tried: Sequence[_Tried], judge: Rule, explore: float) 
             explored=index == chosen and chosen != first,
             share=by_chance + (1 - explore if index == first else 0.0),
         )
-        _tell(study, one, scores[index], place)
+        _tell(study, one, scores[index], place, judge)
     return None if chosen is None else tried[chosen].asked
 
 
@@ -242,13 +243,14 @@ def _scores(tried: Sequence[_Tried], judge: Rule) -> list[float]:
     return [-math.inf if math.isnan(score) else score for score in scores]
 
 
-def _tell(study: Study, one: _Tried, score: float, place: Place) -> None:
-    trial, verdict = one.asked.trial, one.asked.verdict
+def _tell(study: Study, one: _Tried, score: float, place: Place, judge: Rule) -> None:
+    trial, verdict, error = one.asked.trial, one.asked.verdict, None
     if isinstance(one.result, ProbeResult):
         known = attributes.to_attributes(trial.number, one.result, verdict)
+        error = error_of(judge, one.result)
     else:
         known = attributes.of_failure(trial.number, _fault(one.result), verdict, 0.0)
-    store(trial, verdict, {**rung_zero.of_place(score, place), **known})
+    store(trial, verdict, {**rung_zero.of_place(score, place, error), **known})
     if is_stopped(place):
         study.tell(trial, state=TrialState.PRUNED)
 

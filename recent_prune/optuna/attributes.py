@@ -70,6 +70,9 @@ E.g. {"made": 6, "budget": 3000, "learning_rate": 0.1, "losses": [2.31, 2.25], â
 RANK_SCORE = "recent_prune:rank_score"
 """What the trial's first steps are worth, by the rule's ``score``, higher is better, e.g. 0.71;
 None where not finite. Only where the pruner ranks (``keep`` below 1)."""
+RANK_ERROR = "recent_prune:rank_error"
+"""By how much that is expected to be wrong, either way, e.g. 0.13; None where the rule does not
+say. Likewise."""
 RUNG_ZERO = "recent_prune:rung_zero"
 """Where it stood then, e.g. {"rank": 3, "of": 17, "keep": 0.125, "best": False, "explored": False,
 "share": 0.05}: whether it was among the best, whether it went on at random, and the probability

@@ -27,7 +27,7 @@ from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
-from recent_prune.rules.rung_zero import reason, score_of
+from recent_prune.rules.rung_zero import error_of, reason, score_of
 
 # Below Optuna's own, for its handler and verbosity: others would not be shown.
 logger = optuna.logging.get_logger(f"optuna.{__name__}")
@@ -210,8 +210,8 @@ def _ranked(trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult) -
     if found is None or isinstance(rule, CertifiedRule):
         return {}
     study, pruner = found
-    score = score_of(rule, result)
-    return rung_zero.judged(study, trial.number, score, pruner.keep, pruner.explore)
+    score, error = score_of(rule, result), error_of(rule, result)
+    return rung_zero.judged(study, trial.number, score, pruner.keep, pruner.explore, error)
 
 
 def _kept(

@@ -62,7 +62,14 @@ class _Candidates:
 _candidates = OfStudies(_Candidates)
 
 
-def judged(study: Study, number: int, score: float, keep: float, explore: float) -> dict[str, Any]:
+def judged(
+    study: Study,
+    number: int,
+    score: float,
+    keep: float,
+    explore: float,
+    error: float | None = None,
+) -> dict[str, Any]:
     """User attributes that say whether a candidate is trained.
 
     Args:
@@ -71,6 +78,7 @@ def judged(study: Study, number: int, score: float, keep: float, explore: float)
         score: Of its first steps.
         keep: Share that is to go on where the ranking holds in this study, see :func:`turned_down`.
         explore: Share of the others that goes on all the same, at random.
+        error: By how much the score is expected to be wrong, where that is known.
     """
     own = _key(study, number, score)
     found, share = _candidates[study].placed(study, number, own, keep)
@@ -84,13 +92,14 @@ def judged(study: Study, number: int, score: float, keep: float, explore: float)
         explored=explored,
         share=1.0 if best else explore,
     )
-    return of_place(score, place)
+    return of_place(score, place, error)
 
 
-def of_place(score: float, place: Place) -> dict[str, Any]:
+def of_place(score: float, place: Place, error: float | None) -> dict[str, Any]:
     """The user attributes of a candidate."""
     return {
         attributes.RANK_SCORE: stored_score(score),
+        attributes.RANK_ERROR: error,
         attributes.RUNG_ZERO: dict(place),
         attributes.STOPPED: is_stopped(place),
     }

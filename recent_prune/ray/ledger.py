@@ -121,9 +121,9 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
 
     Returns:
         One row a probed trial in the order of their verdicts, with ``trial_id``, the columns of
-        :func:`recent_prune.rules.summary` (missing where it could not be probed), ``rank_score``
-        and ``stopped`` (missing where nothing was ranked), and ``fault``, why it could not be
-        probed (or None).
+        :func:`recent_prune.rules.summary` (missing where it could not be probed), ``rank_score``,
+        ``rank_error`` and ``stopped`` (missing where nothing was ranked), and ``fault``, why it
+        could not be probed (or None).
 
     Example:
         .. code-block:: python

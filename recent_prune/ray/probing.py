@@ -33,7 +33,7 @@ from recent_prune.rules import Rule, Scalar, TrainabilityRule, Verdict, summary
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.certified.learned_score import probe_features
 from recent_prune.rules.fit import Fit
-from recent_prune.rules.rung_zero import score_of, stored_score
+from recent_prune.rules.rung_zero import error_of, score_of, stored_score
 from recent_prune.rules.verdict import nonfinite_verdict
 
 LARGEST = 1e100
@@ -249,8 +249,10 @@ def _judged(
         if isinstance(rule, CertifiedRule):
             return _prepared(candidate, result)
         score = stored_score(score_of(rule, result)) if settings.ranks else None
+        unsure = error_of(rule, result) if settings.ranks else None
         verdict = rule(result) if fits is None else fits.verdict_after(result, rule(result))
-        return Outcome(candidate.trial_id, summary=summary(result, verdict), score=score)
+        known = summary(result, verdict)
+        return Outcome(candidate.trial_id, summary=known, score=score, error=unsure)
     except Exception as error:
         return Outcome(candidate.trial_id, fault=described(error))
 

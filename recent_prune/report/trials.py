@@ -33,8 +33,8 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
         ``advice``, ``loss_before``, ``loss_after`` and ``constant_loss`` (None without first
         steps), ``retained``, ``relative_entropy`` (nats), ``cutoff``, ``depth``,
         ``probe_seconds``, ``profile``; ``fault``, why a trial could not be judged (the others are
-        then empty); ``rank_score`` and ``stopped``, where candidates were ranked (rung zero); and
-        ``param:NAME`` for each parameter. Rows in the order of their numbers.
+        then empty); ``rank_score``, ``rank_error`` and ``stopped``, where candidates were ranked
+        (rung zero); and ``param:NAME`` for each parameter. Rows in the order of their numbers.
     """
     if not isinstance(study, Study):
         return _tune_table(study)
@@ -69,6 +69,7 @@ COLUMNS = [
     "profile",
     "fault",
     "rank_score",
+    "rank_error",
     "stopped",
 ]
 
@@ -113,6 +114,7 @@ def _row(trial: FrozenTrial) -> dict[str, object]:
         "profile": probed.get(attributes.PROFILE),
         "fault": fault,
         "rank_score": probed.get(attributes.RANK_SCORE),
+        "rank_error": probed.get(attributes.RANK_ERROR),
         "stopped": probed.get(attributes.STOPPED),
         **{PARAMETER + name: value for name, value in trial.params.items()},
     }
@@ -158,6 +160,7 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 "profile": None,
                 "fault": fault,
                 "rank_score": None if fault else probed.get("rank_score"),
+                "rank_error": None if fault else probed.get("rank_error"),
                 "stopped": stopped,
                 **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
             }

@@ -1,6 +1,7 @@
 """Rules: a probe's result in, a verdict out. Plain numbers, no framework."""
 
 from recent_prune.rules.preflight import PreflightRule
+from recent_prune.rules.ranking import Ranking
 from recent_prune.rules.saturation import SaturationRule
 from recent_prune.rules.summary import SUMMARY, Scalar, summary
 from recent_prune.rules.trainability import TrainabilityRule
@@ -11,6 +12,7 @@ __all__ = [
     "SUMMARY",
     "Cause",
     "PreflightRule",
+    "Ranking",
     "Rule",
     "SaturationRule",
     "Scalar",

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
-from importlib.resources import files
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from recent_prune.rules.forest import Answer, Forest
+from recent_prune.rules.first_steps_forests import asked
 from recent_prune.rules.profile_numbers import (
     log_odds,
     probability_of,
@@ -18,17 +15,11 @@ from recent_prune.rules.profile_numbers import (
     why_silent,
     worst_number,
 )
-from recent_prune.rules.step_numbers import profile_after, step_numbers
+from recent_prune.rules.step_numbers import step_numbers
 from recent_prune.rules.verdict import MAX_VIOLATION, Cause, Verdict
 
 if TYPE_CHECKING:
     from recent_prune.probe import FirstSteps, ProbeResult
-
-TYPICAL_BUDGET = 500
-"""Steps that a training of unknown length is ranked by: about the median of what was fitted."""
-
-FLOORS = 3
-"""Noise floors of the default estimator, by which the forest was fitted."""
 
 GUARDED = ("start", "elasticity", "straightness")
 """Numbers that tell whether the forest has seen such a network and optimizer. Of the others what is
@@ -64,51 +55,6 @@ TORN = 100.0
 loss had risen above that of a constant prediction (beyond 55: none of 14 to half of the best)."""
 
 
-Target = Literal["reach", "rank"]
-"""What a forest predicts of a trial: how far it comes, which is judged, or the share of the other
-trials of its task that it leaves behind, by which a sweep is ranked."""
-
-
-@cache
-def first_steps_model(target: Target, *, profile: bool) -> Forest:
-    """A forest that comes with the package, from ``benchmarks/prediction/trials/fit.py``.
-
-    Args:
-        target: What it predicts.
-        profile: Whether the one that also looks at the profile after the steps, or the one that
-            looks at the steps alone.
-    """
-    file = files("recent_prune.rules").joinpath(f"first_steps_{target}.json")
-    name = "steps and profile" if profile else "steps alone"
-    return Forest.from_dict(json.loads(file.read_text(encoding="utf-8"))[name])
-
-
-def predicted_rank(result: ProbeResult, steps: FirstSteps) -> float:
-    """Share of the other trials that it will leave behind; −∞ for one that is dead or broken."""
-    if _certain(result, steps) is not None:
-        return -math.inf
-    return _asked("rank", result, steps, steps.budget or TYPICAL_BUDGET).mean
-
-
-def _asked(target: Target, result: ProbeResult, steps: FirstSteps, budget: int | None) -> Answer:
-    """What the forests say: by the profile as well, where that is like those that were fitted."""
-    numbers = step_numbers(steps, budget)
-    floors = result.retained_by_floor[-1] if result.retained_by_floor else ()
-    usable = len(floors) == FLOORS and result.inputs_recoverable and not result.stochastic
-    if usable:
-        after = profile_after(
-            floors,
-            result.relative_variance[-1],
-            result.gram_entropy[-1],
-            result.activation_rms[-1],
-        )
-        answer = first_steps_model(target, profile=True)({**numbers, **after})
-        known = not any(map(math.isnan, after.values()))
-        if known and not set(after) & set(answer.outside):
-            return answer
-    return first_steps_model(target, profile=False)(numbers)
-
-
 def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
     """Judge a trial by its first steps.
 
@@ -117,7 +63,7 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
         steps: What they showed.
         least: Reach that must be predicted.
     """
-    certain = _certain(result, steps)
+    certain = certain_verdict(result, steps)
     if certain is not None:
         return certain
     verdict = _by_forest(result, steps, least)
@@ -140,7 +86,7 @@ def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
         )
     # Without a budget, as if there were time enough.
     numbers = step_numbers(steps)
-    answer = _asked("reach", result, steps, steps.budget)
+    answer = asked("reach", result, steps, steps.budget)
     unseen = [name for name in answer.outside if name in GUARDED]
     if unseen:
         return _kept(
@@ -184,8 +130,8 @@ def _kept(reason: str) -> Verdict:
     return Verdict(True, 0.0, reason)
 
 
-def _certain(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
-    """The verdict on what needs no forest."""
+def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
+    """The verdict on what needs no forest, or None."""
     if steps.nonfinite_step is not None:
         return Verdict(
             False,

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+_LISTS = ("names", "typical", "least", "most", "error")
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -41,12 +43,12 @@ class Answer:
 
     Attributes:
         mean: Over the trees.
-        spread: Their standard deviation: how unsure it is.
+        error: How far from the truth it is expected to be, either way; NaN where nobody knows.
         outside: Names of the numbers that lie outside of what it was fitted to.
     """
 
     mean: float
-    spread: float
+    error: float
     outside: tuple[str, ...]
 
 
@@ -62,6 +64,8 @@ class Forest:
         least: Of each number in what it was fitted to.
         most: Likewise.
         trees: At least one.
+        error: Mean absolute error where all trees agree, and how much it grows with their standard
+            deviation, in groups that were left out of the fit.
     """
 
     names: tuple[str, ...]
@@ -69,6 +73,7 @@ class Forest:
     least: tuple[float, ...]
     most: tuple[float, ...]
     trees: tuple[Tree, ...]
+    error: tuple[float, float] = (math.nan, math.nan)
 
     def __call__(self, numbers: Mapping[str, float]) -> Answer:
         """Ask all trees.
@@ -89,7 +94,8 @@ class Forest:
         variance = math.fsum((value - mean) ** 2 for value in said) / len(said)
         places = zip(self.names, known, self.least, self.most, strict=True)
         outside = tuple(name for name, x, low, high in places if not low <= x <= high)
-        return Answer(mean, math.sqrt(variance), outside)
+        agreed, growth = self.error
+        return Answer(mean, agreed + growth * math.sqrt(variance), outside)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON takes it."""
@@ -98,6 +104,7 @@ class Forest:
             "typical": list(self.typical),
             "least": list(self.least),
             "most": list(self.most),
+            "error": list(self.error),
             "trees": [
                 {name: list(getattr(tree, name)) for name in Tree.__dataclass_fields__}
                 for tree in self.trees
@@ -110,5 +117,5 @@ class Forest:
         trees = tuple(
             Tree(**{name: tuple(part) for name, part in tree.items()}) for tree in data["trees"]
         )
-        parts = {name: tuple(data[name]) for name in ("names", "typical", "least", "most")}
+        parts = {name: tuple(data[name]) for name in _LISTS}
         return cls(**parts, trees=trees)

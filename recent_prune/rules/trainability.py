@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recent_prune.rules.first_steps import judge_steps, predicted_rank
+from recent_prune.rules.first_steps import judge_steps
 from recent_prune.rules.profile_numbers import (
     LARGEST,
     about,
@@ -17,6 +17,7 @@ from recent_prune.rules.profile_numbers import (
     why_silent,
     worst_number,
 )
+from recent_prune.rules.ranking import Ranking, ranking
 from recent_prune.rules.verdict import (
     MAX_VIOLATION,
     Cause,
@@ -122,10 +123,15 @@ class TrainabilityRule:
             comparable with each other.
         """
         if result.steps is not None:
-            return predicted_rank(result, result.steps)
+            return ranking(result, result.steps).share
         if result.nonfinite_layer is not None:
             return -math.inf
         return log_odds(profile_numbers(result))
+
+    @staticmethod
+    def ranking(result: ProbeResult) -> Ranking | None:
+        """What the score says, with how sure it is; None without first steps."""
+        return None if result.steps is None else ranking(result, result.steps)
 
     def _judge_profile(self, result: ProbeResult) -> Verdict:
         numbers = profile_numbers(result)

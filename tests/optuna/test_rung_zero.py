@@ -35,7 +35,7 @@ from recent_prune.rules.rung_zero import (
 )
 from tests.optuna.ranked_study import TRAINING, judge, study_of, tried
 from tests.rules.results import result as made
-from tests.rules.steps import steps
+from tests.rules.steps import DIVERGED, steps
 
 DIGITS = load_digits()
 
@@ -52,6 +52,7 @@ def test_the_best_share_is_trained_and_told_why() -> None:
         "Rank 7 of 7 candidates so far by its first steps; the best 0.25 of them are trained. "
     )
     assert last[attributes.RANK_SCORE] == -4.0
+    assert last[attributes.RANK_ERROR] is None  # this rule does not say
     assert last[attributes.STOPPED] is True
     assert last[attributes.TRAINABLE] is True
     assert last[attributes.RUNG_ZERO] == {
@@ -66,6 +67,20 @@ def test_the_best_share_is_trained_and_told_why() -> None:
     told = [trial.constraints[attributes.CONSTRAINT] for trial in study.trials]
     assert told[5] == 0  # it is trained
     assert 0 < told[1] < told[0] < told[2] < told[6] < 1  # by their losses, 1.5 to 4
+
+
+def test_how_sure_the_score_is_stands_beside_it() -> None:
+    pruner = ReconstructionEntropyPruner(keep=1 / 4)
+    study = optuna.create_study(pruner=pruner)
+    for known in (steps(), DIVERGED):
+        result = made([0.5, 0.4], steps=known)
+        with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda r=result: r):
+            trial = study.ask()
+            probe_trial(trial, nn.Identity(), [], training=TRAINING)
+        ranking = rp.TrainabilityRule.ranking(result)
+        assert ranking is not None
+        assert trial.user_attrs[attributes.RANK_SCORE] == pytest.approx(ranking.share, rel=1e-5)
+        assert trial.user_attrs[attributes.RANK_ERROR] == pytest.approx(ranking.error, rel=1e-5)
 
 
 def test_condemned_trials_are_candidates_too() -> None:

@@ -44,7 +44,8 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 def scored(candidate: Candidate) -> Outcome:
     """Ranked by what it will come to, or by what the configuration says."""
     config = candidate.config
-    return replace(judged(candidate), score=config.get("score", config["quality"]))
+    score = config.get("score", config["quality"])
+    return replace(judged(candidate), score=score, error=0.125)
 
 
 def never(*_: Any) -> Any:
@@ -108,6 +109,8 @@ class TestSweeps:
         probes = probed_trials(results).set_index("trial_id")
         assert probes["stopped"].sum() == 28
         assert probes["rank_score"].max() == 31 / 32
+        assert set(probes["rank_error"]) == {0.125}
+        assert set(trials_table(results)["rank_error"]) == {0.125}
         states = trials_table(results)["state"].value_counts().to_dict()
         assert states == {"PRUNED": 28, "COMPLETE": 4}
 

@@ -5,37 +5,13 @@ import math
 import pytest
 
 from recent_prune.rules import Cause, TrainabilityRule
-from recent_prune.rules.first_steps import GUARDED, Target, first_steps_model, required_reach
+from recent_prune.rules.first_steps import GUARDED, required_reach
+from recent_prune.rules.first_steps_forests import Target, first_steps_model
 from recent_prune.rules.step_numbers import NUMBERS, PROFILE_NUMBERS, step_numbers
 from tests.rules.results import result
-from tests.rules.steps import steps
+from tests.rules.steps import DIVERGED, STALLED, steps
 
 rule = TrainabilityRule()
-
-DIVERGED = steps(
-    losses=(2.5, 10.0, 20.0, 34.0, 41.0, 40.0),
-    gradient_norms=(1.6, 7.9, 7.9, 14.0, 7.4, 6.6),
-    first_update=111.0,
-    update=338.0,
-    update_ratios=(17.9, 17.8, 17.8, 15.1),
-    first_order=127.0,
-    loss_after=62.0,
-    accuracy_after=0.1,
-    output_spread_after=1e-5,
-    output_change=80.0,
-    learning_rate=1.0,
-)
-STALLED = steps(
-    losses=(2.5,) * 6,
-    first_update=1e-6,
-    update=6e-6,
-    update_ratios=(3e-7,) * 4,
-    first_order=1.6e-6,
-    loss_after=2.49999,
-    accuracy_after=0.12,
-    output_spread_after=0.36,
-    output_change=1e-5,
-)
 
 
 def test_the_model_that_comes_with_the_package() -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -21,12 +22,14 @@ def test_a_tree_leads_to_its_leaf() -> None:
     assert STUMP([0.51]) == 3.0
 
 
-def test_mean_and_spread_over_the_trees() -> None:
+def test_mean_over_the_trees_and_what_their_deviation_says_of_it() -> None:
     other = Tree((-1,), (0.0,), (0,), (0,), (5.0,))
-    answer = forest(STUMP, other)({"a": 0.0, "b": 0.0})
+    known = replace(forest(STUMP, other), error=(0.1, 0.5))
+    answer = known({"a": 0.0, "b": 0.0})
     assert answer.mean == 3.0
-    assert answer.spread == 2.0
+    assert answer.error == pytest.approx(0.1 + 0.5 * 2.0)
     assert answer.outside == ()
+    assert math.isnan(forest(STUMP)({"a": 0.0, "b": 0.0}).error)
 
 
 def test_what_is_missing_counts_as_typical() -> None:

@@ -25,11 +25,12 @@ import typer
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from benchmarks.prediction.trials.fit import STEPS, fitted, numbers_of, rank_of
+from benchmarks.prediction.trials.fit import STEPS, fitted, numbers_of, rank_of, said
 from benchmarks.prediction.trials.labels import load
 from benchmarks.tables import markdown
 from recent_prune.probe.result import LEAST_REDUNDANCY
-from recent_prune.rules.first_steps import first_steps_model, required_reach
+from recent_prune.rules.first_steps import required_reach
+from recent_prune.rules.first_steps_forests import first_steps_model
 from recent_prune.rules.forest import Forest
 from recent_prune.rules.profile_numbers import log_odds, named_numbers, probability_of
 from recent_prune.rules.step_numbers import NUMBERS
@@ -181,6 +182,24 @@ def by_task(said: Column, condemned: Flags, table: pd.DataFrame, loss: Column) -
     return pd.DataFrame(rows)
 
 
+def sureness(numbers: pd.DataFrame, rank: pd.Series) -> pd.DataFrame:
+    """What the shipped forest that ranks says of its error, and what that is, by fifths.
+
+    Args:
+        numbers: Of held-out trials.
+        rank: Their own.
+    """
+    forest = first_steps_model("rank", profile=True)
+    mean, deviation = said(forest, numbers)
+    expected = forest.error[0] + forest.error[1] * deviation
+    wrong = (rank - mean).abs()
+    fifth = pd.qcut(expected, 5, labels=["surest", "2", "3", "4", "least sure"])
+    known = pd.DataFrame({"fifth": fifth, "said": expected, "is": wrong})
+    rows = known.groupby("fifth", observed=True)[["said", "is"]].mean().reset_index()
+    over_all = pd.DataFrame([{"fifth": "all", "said": expected.mean(), "is": wrong.mean()}])
+    return pd.concat([rows.astype({"fifth": str}), over_all]).round(3)
+
+
 def page(*, held_out: bool) -> str:
     """The results in Markdown."""
     table = load(STEPS, held_out=held_out)
@@ -224,6 +243,12 @@ def page(*, held_out: bool) -> str:
     text += [f"Verdicts at a least reach of {MIN_REACH:g}:\n", markdown(pd.DataFrame(lines)), ""]
     condemned = condemned_by(scores[main], table, numbers)
     text += [markdown(by_task(scores[main], condemned, table, found[LOSS]))]
+    if held_out:
+        text += [
+            "",
+            "How sure the score is: the error it gives itself, and its mean absolute error.\n",
+        ]
+        text += [markdown(sureness(numbers, rank_of(table)))]
     return "\n".join(text) + "\n"
 
 

@@ -9,7 +9,7 @@ from recent_prune.ray.initialization import Config
 from recent_prune.rules import Scalar
 from recent_prune.rules.rung_zero import Place, constraint, is_stopped, reason
 
-RANKED = ("rank_score", "stopped")
+RANKED = ("rank_score", "rank_error", "stopped")
 """What is shown of a trial beside its summary, where candidates are ranked."""
 
 
@@ -35,6 +35,7 @@ class Outcome:
             empty under another rule, and for a network that is not finite.
         parameters: Likewise: numbers, texts and truth values of the configuration.
         score: That a certified rule gave it, None while it watches; or by which it is ranked.
+        error: By how much the latter is expected to be wrong; None where the rule does not say.
         share: The probability with which it was to run though condemned; None where it was not.
         rung: Where it stood at rung zero, None where nothing is ranked.
     """
@@ -45,6 +46,7 @@ class Outcome:
     features: dict[str, float] = field(default_factory=dict)
     parameters: dict[str, Scalar] = field(default_factory=dict)
     score: float | None = None
+    error: float | None = None
     share: float | None = None
     rung: Place | None = None
 
@@ -85,6 +87,7 @@ class Outcome:
             **self.summary,
             "reason": told if self.condemned else f"{reason(self.rung)} {told}",
             "rank_score": self.score,
+            "rank_error": self.error,
             "stopped": self.stopped and not self.condemned,
         }
 

@@ -111,6 +111,13 @@ def score_of(rule: Rule, result: ProbeResult) -> float:
     return float(score)
 
 
+def error_of(rule: Rule, result: ProbeResult) -> float | None:
+    """By how much the score is expected to be wrong, as it is stored; None where nobody knows."""
+    told = getattr(rule, "ranking", None)
+    found = None if told is None else told(result)
+    return None if found is None else stored_score(found.error)
+
+
 def drawn(*key: str | int) -> float:
     """A number in [0, 1) for a key, the same in every process.
 

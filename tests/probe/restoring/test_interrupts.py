@@ -9,6 +9,14 @@ import pytest
 from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
 
 
+@pytest.fixture(autouse=True)
+def _listening() -> Iterator[None]:
+    """A shell that starts the tests in the background has interrupts ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def ctrl_c() -> None:
     signal.raise_signal(signal.SIGINT)
 
