@@ -140,6 +140,7 @@ _SMALL = {
 
 def _entry(name: str, family: str, **arguments: Any) -> Entry:
     size = _SIDES.get(name, 32)
+    fed = partial(images, size=size, batch=8) if size > 100 else partial(images, size=size)
     if name in _OF_SIZE and name not in _UNSIZED:
         arguments |= {"img_size": size}
     steep = sgd(0.1, nesterov=True) if "nf" not in name and name != "vgg11" else sgd(0.01)
@@ -148,7 +149,7 @@ def _entry(name: str, family: str, **arguments: Any) -> Entry:
         "timm",
         family,
         partial(timm.create_model, name, pretrained=False, num_classes=10, **arguments),
-        partial(images, size=size),
+        fed,
         training(F.cross_entropy, steep if family == "convolutional" else adamw(5e-4, 0.05)),
         confirm=name in _SMALL,
     )
