@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -18,10 +19,14 @@ from recent_prune.probe.restoring.isolation import (
     modules_restored,
     put_where_it_was,
 )
-from recent_prune.probe.restoring.memory import free_memory
+from recent_prune.probe.restoring.writes import Writes
 
 LARGEST_ON_DEVICE = 2**28
 """Bytes of parameters: of a larger model an accelerator holds no second copy."""
+
+LARGEST_COPIED = 2**26
+"""Bytes of parameters: of a larger model that is not trained only what is written to is copied. To
+look at each operation takes longer than to copy a small model."""
 
 Values = dict[int, Tensor]
 """Former values by the id of their parameter."""
@@ -72,8 +77,8 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
     """Put back values, ``.grad`` and ``requires_grad`` of every parameter, also after an error.
 
     Inside, all gradients are None: what a step does to them cannot reach the user's. The former
-    values of a large model on an accelerator wait in main memory, unless nothing is to be trained
-    and there is room enough.
+    values of a large model on an accelerator wait in main memory. Where nothing is to be trained,
+    a large model's are copied as they are written to, see :class:`Writes`.
 
     Args:
         model: Its parameters may be shared and frozen.
@@ -81,17 +86,20 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
             that the user holds forbids the others.
 
     Yields:
-        The former values.
+        The former values, of a model that is to be trained.
     """
     parameters = list(model.parameters())
     flags = [p.requires_grad for p in parameters]
     gradients = [p.grad for p in parameters]
     memories = [p.detach() for p in parameters]
-    values = _copied(parameters, trained)
+    size = sum(p.numel() * p.element_size() for p in parameters)
+    writes = Writes(parameters) if size > LARGEST_COPIED and not trained else None
+    values = {} if writes is not None else _copied(parameters, size)
     try:
         for parameter in parameters:
             parameter.grad = None
-        yield values
+        with writes or nullcontext():
+            yield values
     finally:
         # Gradients first: where memory ran out, they give some back.
         for parameter, flag, gradient in zip(parameters, flags, gradients, strict=True):
@@ -101,11 +109,8 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
         with torch.no_grad():
             for parameter, memory in zip(parameters, memories, strict=True):
                 put_where_it_was(parameter, memory)
-            former = [(parameter, values[id(parameter)]) for parameter in parameters]
-            changed = [True] * len(former) if trained else changed_bits(former)
-            for (parameter, value), is_other in zip(former, changed, strict=True):
-                if is_other:
-                    _write(parameter, value)
+            for tensor, value in _changed(parameters, values, writes, trained):
+                _write(tensor, value)
 
 
 @putting_back
@@ -164,13 +169,21 @@ def _put_back(value: Any, kept: Any) -> None:
             _put_back(item, inner)
 
 
-def _copied(parameters: list[nn.Parameter], trained: bool) -> dict[int, Tensor]:
-    size = sum(p.numel() * p.element_size() for p in parameters)
+def _changed(
+    parameters: list[nn.Parameter], values: Values, writes: Writes | None, trained: bool
+) -> list[tuple[Tensor, Tensor]]:
+    """What is to be written back."""
+    if writes is not None:
+        return writes.former
+    former: list[tuple[Tensor, Tensor]] = [(p, values[id(p)]) for p in parameters]
+    if trained:
+        return former
+    return [pair for pair, is_other in zip(former, changed_bits(former), strict=True) if is_other]
+
+
+def _copied(parameters: list[nn.Parameter], size: int) -> Values:
     values = {id(p): p.detach() for p in parameters}
-    small = size <= LARGEST_ON_DEVICE or (
-        not trained and free_memory(parameters[0].device) > 2 * size
-    )
-    if not small:
+    if size > LARGEST_ON_DEVICE:
         return {key: v.clone() if v.device.type == "cpu" else v.cpu() for key, v in values.items()}
     return {key: value.clone() for key, value in values.items()}
 

@@ -106,6 +106,14 @@ class Writing(nn.Module):
         return self.head(self.part(torch.tanh(self.first(x.flatten(1)))))  # type: ignore[no-any-return]
 
 
+@pytest.fixture(params=["copied", "large"])
+def _of_either_size(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a large model only what is written to is copied."""
+    if request.param == "large":
+        monkeypatch.setattr(training_state, "LARGEST_COPIED", 0)
+
+
+@pytest.mark.usefixtures("_of_either_size")
 @pytest.mark.parametrize("many", [1, 3])
 def test_what_a_model_writes_to_itself_comes_back(digits: Tensor, many: int) -> None:
     models = [Writing() for _ in range(many)]
@@ -117,6 +125,17 @@ def test_what_a_model_writes_to_itself_comes_back(digits: Tensor, many: int) -> 
     assert [model.first.weight.data_ptr() for model in models] == places
 
 
+@pytest.mark.usefixtures("_of_either_size")
+def test_parameters_of_all_kinds_come_back_from_what_is_not_training() -> None:
+    model = Odd()
+    before = model_state(model)
+    with parameters_restored(model, trained=False):
+        overwrite(model)
+        assert model_state(model) != before
+    assert model_state(model) == before
+
+
+@pytest.mark.usefixtures("_of_either_size")
 def test_a_graph_that_the_user_holds_survives_a_probe(digits: Tensor) -> None:
     model = mlp()
     loss = model(digits[:32]).square().mean()
