@@ -65,10 +65,9 @@ class TableSampler(BaseSampler):
     def __init__(self, trained: Trained, seed: int, sampler: Sampler | BaseSampler) -> None:
         self._trained = trained
         self._order = list(np.random.default_rng(seed).permutation(len(trained)))
-        self._asks: BaseSampler | None = None
-        if sampler != "random":
-            tpe = sampler == "tpe"
-            self._asks = TPESampler(multivariate=True, seed=seed) if tpe else sampler
+        self._asks = sampler if isinstance(sampler, BaseSampler) else None
+        if sampler == "tpe":
+            self._asks = TPESampler(multivariate=True, seed=seed)
         self.drawn: list[int] = []
 
     def infer_relative_search_space(
@@ -106,7 +105,7 @@ class TableSampler(BaseSampler):
         raise AssertionError(param_name)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        """TPE keeps constraints here."""
+        """Samplers keep constraints here."""
         if self._asks is not None:
             self._asks.after_trial(study, trial, state, values)
 
@@ -179,9 +178,9 @@ def replay(
         with warnings.catch_warnings():
             # Optuna's median of trials that reported nothing but NaN.
             warnings.filterwarnings("ignore", "All-NaN slice", RuntimeWarning)
-            done = _run(trained, trial, index, whole, first_batch)
-        ran.append(done)
-        if done.epochs < whole:
+            new = _run(trained, trial, index, whole, first_batch)
+        ran.append(new)
+        if new.epochs < whole:
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, float(trained.accuracy[index, whole - 1]))

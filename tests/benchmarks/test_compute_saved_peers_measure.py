@@ -197,5 +197,10 @@ def test_only_missing_ones_are_run_and_the_page_is_written(
     again = pd.read_csv(tmp_path / "peers.csv")
     assert len(again) == 5
     assert again["took"].tolist()[:2] == first["took"].tolist()[:2]  # kept, not run again
+    again.assign(took=99.0).to_csv(tmp_path / "peers.csv", index=False)
+    measure.main(only=[RANDOM], seeds=1, again=True, workers=1)
+    afresh = pd.read_csv(tmp_path / "peers.csv")
+    assert afresh["method"].tolist() == [RANDOM, OURS, OURS]
+    assert (afresh["took"] == 99).tolist() == [False, True, True]
     assert (tmp_path / "peers.md").read_text("utf-8").startswith("# Other people's searches")
     assert set(again["method"]) <= set(METHODS)

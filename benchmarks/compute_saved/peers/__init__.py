@@ -1,1 +1,1 @@
-"""Other people's searches on the same tables, through their own code, alone and behind rung zero."""
+"""Other people's searches on the same tables, by their own code, alone and behind rung zero."""

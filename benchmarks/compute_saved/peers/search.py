@@ -1,4 +1,4 @@
-"""A search that is no Optuna study, on a table: what it asks for, what it is given, what it cost."""
+"""A search of a table that is no Optuna study: what it asks for, is given, and what it cost."""
 
 from __future__ import annotations
 

@@ -22,6 +22,8 @@ from benchmarks.compute_saved.table import Trained
 
 TRIALS = 160
 """That SMAC is told it has: a quarter of them is its random design at most, by default."""
+WIDER = 1e-6
+"""Share by which bounds are widened, since ConfigSpace rounds them."""
 EACH = 10
 """Configurations of the random design a hyperparameter, by default."""
 
@@ -38,7 +40,8 @@ def space_of(trained: Trained) -> Any:
             space.add(Integer(name, (one.low, one.high), log=True))
         else:
             assert isinstance(one, FloatDistribution)
-            space.add(Float(name, (one.low, one.high), log=True))
+            bounds = one.low * (1 - WIDER), one.high * (1 + WIDER)
+            space.add(Float(name, bounds, log=True))
     return space
 
 
@@ -100,7 +103,7 @@ def method(name: str, *, learns: bool) -> Method:
             scenario = smac.Scenario(
                 space,
                 deterministic=True,
-                n_trials=TRIALS,
+                n_trials=TRIALS if learns else 10 * len(trained),
                 min_budget=1,
                 max_budget=trained.epochs,
                 seed=seed,
@@ -130,7 +133,5 @@ def method(name: str, *, learns: bool) -> Method:
     return run
 
 
-METHODS: dict[str, Method] = {
-    "SMAC Hyperband": method("HyperbandFacade", learns=False),
-    "SMAC MultiFidelity": method("MultiFidelityFacade", learns=True),
-}
+HYPERBAND = method("HyperbandFacade", learns=False)
+MULTI_FIDELITY = method("MultiFidelityFacade", learns=True)

@@ -68,9 +68,7 @@ def _halving(name: str) -> Make:
 def _cqr(space: dict[str, Any], _: int, seed: int, first: list[dict[str, Any]]) -> Any:
     from syne_tune.optimizer.baselines import CQR
 
-    return CQR(
-        space, "accuracy", do_minimize=False, random_seed=seed, points_to_evaluate=first
-    )
+    return CQR(space, "accuracy", do_minimize=False, random_seed=seed, points_to_evaluate=first)
 
 
 def method(make: Make, drawn: int | None = DRAWN, *, stops: bool = True) -> Method:
@@ -117,9 +115,7 @@ def _train(
     search.train(index, epoch, ended=True)
 
 
-METHODS: dict[str, Method] = {
-    "Syne Tune ASHA": method(_halving("ASHA"), None),
-    "Syne Tune BOHB": method(_halving("BOHB")),
-    "Syne Tune CQR": method(_cqr, stops=False),
-    "Syne Tune ASHACQR": method(_halving("ASHACQR")),
-}
+ASHA = method(_halving("ASHA"), None)
+BOHB = method(_halving("BOHB"))
+CQR = method(_cqr, stops=False)
+ASHACQR = method(_halving("ASHACQR"))
