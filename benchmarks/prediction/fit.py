@@ -6,6 +6,12 @@ Takes the numbers of the default probe from ``scores_SAMPLE_digits.csv`` and the
 ``trained_SAMPLE_digits.csv``, for the tuning and the validation sample; writes
 ``recent_prune/rules/trainability.json``, ``results_fit.md`` and ``curves.png``, in seconds.
 
+Two questions, a fit each. *Judge*: whether a network trains by the best of a few optimizers.
+*Rank*: how likely it is to train by whatever it is given, for which all samples but the
+replication one are taken, and each network of the tuning sample twice: once with that label, and
+once with what plain SGD alone makes of it (``trained_sgd_tuning_digits.csv``; what no optimizer
+trains SGD does not). ``plain_evaluate`` asks what the second knows of other images.
+
 A curve a number, piecewise linear between quantiles of the sample, all fitted together by a
 penalized logistic regression. Of retained information more never counts against a network. What
 the model does out of sample is estimated by cross-validation (ten folds); `evaluate` tells what it
@@ -29,12 +35,14 @@ from sklearn.model_selection import StratifiedKFold
 
 from benchmarks.prediction.evaluate import auroc, log_odds
 from benchmarks.prediction.score import NUMBERS
+from benchmarks.prediction.train import TRAINS
 from benchmarks.tables import markdown
 from recent_prune.rules import profile_numbers
 from recent_prune.rules.additive import AdditiveModel, Curve
 
 FOLDER = Path(__file__).parent
 SAMPLES = ("tuning", "validation")
+RANKED = ("tuning", "validation", "test", "holdout", "confirmation")
 INCREASING = ("retained", "mean_retained")
 KNOTS = 16
 """Quantiles of the sample, equal ones counted once. 12 and 24 did as well in cross-validation."""
@@ -111,17 +119,27 @@ def _short(values: Sequence[float] | Array) -> list[float]:
     return [float(f"{value:.4g}") for value in values]
 
 
-def sample() -> pd.DataFrame:
+def sample(names: Sequence[str] = SAMPLES) -> pd.DataFrame:
     """Networks whose activations are finite: their numbers, ``trains`` and ``good``."""
     parts = []
-    for name in SAMPLES:
-        labels = pd.read_csv(FOLDER / f"trained_{name}_digits.csv")
-        labels["trains"] = labels["accuracy"] > 0.5
+    for name in names:
+        labels = pd.read_csv(FOLDER / f"trained_{name}_digits.csv").assign(sample=name)
+        labels["trains"] = labels["accuracy"] > TRAINS
         labels["good"] = labels["accuracy"] > labels["accuracy"].max() - 0.1
         parts.append(labels.merge(pd.read_csv(FOLDER / f"scores_{name}_digits.csv"), on="index"))
     table = pd.concat(parts, ignore_index=True)
     finite = np.isfinite(table[list(NUMBERS)].to_numpy(float)).all(axis=1)
     return table.iloc[np.flatnonzero(finite)].reset_index(drop=True)
+
+
+def doubled() -> tuple[pd.DataFrame, Mask]:
+    """Numbers and labels of *rank*: some networks by the best optimizer and by plain SGD."""
+    first = sample(RANKED)
+    by_sgd = pd.read_csv(FOLDER / "trained_sgd_tuning_digits.csv").set_index("index")["accuracy"]
+    again = first[first["sample"] == "tuning"]
+    trains_by_sgd = again["index"].map(by_sgd).fillna(0.0) > TRAINS
+    numbers = pd.concat([first[list(NUMBERS)], again[list(NUMBERS)]], ignore_index=True)
+    return numbers, np.concatenate([first["trains"].to_numpy(), trains_by_sgd.to_numpy()])
 
 
 def cross_validated(table: pd.DataFrame) -> Array:
@@ -178,14 +196,22 @@ def figure(model: AdditiveModel, numbers: pd.DataFrame) -> go.Figure:
     )
 
 
+def both(numbers: pd.DataFrame, trains: Mask) -> dict[str, AdditiveModel]:
+    """By all numbers, and without the one that tokens lack."""
+    without = numbers.drop(columns="response")
+    return {"all": fit(numbers, trains), "without response": fit(without, trains)}
+
+
 def main() -> None:
     """Fit, write and tell."""
     table = sample()
     numbers, trains = table[list(NUMBERS)], table["trains"].to_numpy()
-    model = fit(numbers, trains)
     path = Path(profile_numbers.__file__).with_name("trainability.json")
-    shipped = {"all": model, "without response": fit(numbers.drop(columns="response"), trains)}
-    plain_types = {name: each.to_dict() for name, each in shipped.items()}
+    shipped = {"judge": both(numbers, trains), "rank": both(*doubled())}
+    plain_types = {
+        question: {name: each.to_dict() for name, each in models.items()}
+        for question, models in shipped.items()
+    }
     path.write_text(json.dumps(plain_types, indent=1) + "\n", encoding="utf-8")
     unseen = cross_validated(table)
     plain = table["family"].isin(["plain MLP", "plain CNN"]).to_numpy()
@@ -201,7 +227,7 @@ def main() -> None:
         ]
     )
     (FOLDER / "results_fit.md").write_text(text + "\n", encoding="utf-8")
-    figure(model, numbers).write_image(FOLDER / "curves.png", scale=1.5)
+    figure(shipped["judge"]["all"], numbers).write_image(FOLDER / "curves.png", scale=1.5)
     print(text)
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from recent_prune.rules.additive import AdditiveModel
 
@@ -39,15 +39,22 @@ ABOUT = {
 }
 
 
+Question = Literal["judge", "rank"]
+"""Whether a network trains by the best of a few optimizers, by which it is judged; or how likely it
+is to train by them and by plain SGD alone, by which networks are ranked."""
+
+
 @cache
-def trainability_model(*, response: bool = True) -> AdditiveModel:
+def trainability_model(question: Question = "judge", *, response: bool = True) -> AdditiveModel:
     """The curves that come with the package, from ``benchmarks/prediction/fit.py``.
 
     Args:
+        question: What they were fitted to.
         response: Whether those of all numbers, or those of a fit without that one, for tokens.
     """
     text = files("recent_prune.rules").joinpath("trainability.json").read_text(encoding="utf-8")
-    return AdditiveModel.from_dict(json.loads(text)["all" if response else "without response"])
+    which = "all" if response else "without response"
+    return AdditiveModel.from_dict(json.loads(text)[question][which])
 
 
 def profile_numbers(result: ProbeResult) -> dict[str, float]:
@@ -110,16 +117,22 @@ def named_numbers(
     return numbers
 
 
-def log_odds(numbers: Mapping[str, float], model: AdditiveModel | None = None) -> float:
+def log_odds(
+    numbers: Mapping[str, float],
+    model: AdditiveModel | None = None,
+    *,
+    question: Question = "judge",
+) -> float:
     """That a network trains whose profile has these numbers, nats; −∞ for a dead one.
 
     Args:
         numbers: See `profile_numbers`.
         model: Default: the one that comes with the package.
+        question: Which of them.
     """
     if is_dead(numbers):
         return -math.inf
-    chosen = model or trainability_model(response="response" in numbers)
+    chosen = model or trainability_model(question, response="response" in numbers)
     return min(chosen(numbers), math.log(LARGEST) - numbers["size"])
 
 

@@ -119,14 +119,15 @@ class TrainabilityRule:
         Returns:
             With first steps the share of the other trials of a sweep that it is predicted to leave
             behind, in [0, 1], by forests of ``benchmarks/prediction/trials``; without, the log-odds
-            (nats) that an initialization trains. −∞ if it is dead or broken. The two are not
-            comparable with each other.
+            (nats) that an initialization trains, be it by the best of a few optimizers or by SGD
+            alone, by curves of their own. −∞ if it is dead or broken. The two are not comparable
+            with each other.
         """
         if result.steps is not None:
             return ranking(result, result.steps).share
         if result.nonfinite_layer is not None:
             return -math.inf
-        return log_odds(profile_numbers(result))
+        return log_odds(profile_numbers(result), question="rank")
 
     @staticmethod
     def ranking(result: ProbeResult) -> Ranking | None:

@@ -167,6 +167,7 @@ def test_the_questions_are_answered_by_the_best_peer() -> None:
     table = goals(runs).set_index("question")
     assert table.loc["that peer", "everyday"] == "TPE"
     assert table.loc["rung zero + best peer / best peer", "slow"] == "0.25 [0.25, 0.25]"
+    assert table.loc["rung zero + best peer / best peer", "mean"] == "0.25"
     assert table.loc["rung zero + TPE / rung zero", "slow"] == "0.67 [0.67, 0.67]"
     assert table.loc["rung zero / loss after the same steps", "slow"] == "0.75 [0.75, 0.75]"
     assert table.loc["rung zero / early look", "slow"] == "–"

@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 
 from benchmarks.prediction import fit as fitting
 from benchmarks.prediction.evaluate import auroc, log_odds
-from benchmarks.prediction.fit import cross_validated, fit, sample
+from benchmarks.prediction.fit import RANKED, cross_validated, doubled, fit, sample
 from benchmarks.prediction.score import NUMBERS
-from recent_prune.rules.profile_numbers import trainability_model
+from recent_prune.rules.profile_numbers import Question, trainability_model
 
 
 def drawn(count: int) -> tuple[pd.DataFrame, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
@@ -55,16 +55,30 @@ def test_agrees_with_a_logistic_regression_where_that_is_the_truth(
     assert odds == pytest.approx(twin.decision_function(scaled), abs=5e-3)
 
 
-def test_the_shipped_curves_are_those_of_the_kept_tables() -> None:
+@pytest.mark.parametrize("question", ["judge", "rank"])
+def test_the_shipped_curves_are_those_of_the_kept_tables(question: Question) -> None:
     table = sample()
+    numbers, trains = table[list(NUMBERS)], table["trains"].to_numpy()
+    if question == "rank":
+        numbers, trains = doubled()
     for response, names in ((True, NUMBERS), (False, [n for n in NUMBERS if n != "response"])):
-        shipped = trainability_model(response=response)
-        refitted = fit(table[list(names)], table["trains"].to_numpy())
+        shipped = trainability_model(question, response=response)
+        refitted = fit(numbers[list(names)], trains)
         assert list(shipped.curves) == list(names)
         assert shipped.intercept == pytest.approx(refitted.intercept, abs=0.02)
         for name, curve in shipped.curves.items():
             assert curve.knots == refitted.curves[name].knots
             assert curve.heights == pytest.approx(refitted.curves[name].heights, abs=0.02)
+
+
+def test_what_sgd_alone_does_not_train_counts_half() -> None:
+    numbers, trains = doubled()
+    tuning = sample(["tuning"])
+    again = trains[-len(tuning) :]
+    assert len(numbers) == len(trains) == len(sample(RANKED)) + len(tuning)
+    # It trains fewer, and nothing that no optimizer trains.
+    assert again.sum() < tuning["trains"].sum()
+    assert not (again & ~tuning["trains"].to_numpy()).any()
 
 
 def test_networks_that_are_judged_by_others_are_judged_well() -> None:

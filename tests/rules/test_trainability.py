@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import recent_prune as rp
 from recent_prune.rules import TrainabilityRule
-from recent_prune.rules.profile_numbers import profile_numbers, trainability_model
+from recent_prune.rules.profile_numbers import log_odds, profile_numbers, trainability_model
 from recent_prune.rules.trainability import NORMALIZED
 from tests.rules.results import result
 
@@ -91,10 +91,25 @@ def test_verdicts_are_those_of_the_probability(
     )
     probability = rule.probability(known)
     assert 0 <= probability <= 1
-    assert probability == pytest.approx(expit(rule.score(known)))
+    assert probability == pytest.approx(expit(log_odds(profile_numbers(known))))
     assert rule(known).trainable == (probability >= rule.min_probability)
     # A stricter rule never keeps what a lenient one condemns.
     assert rule(known).trainable or not TrainabilityRule(0.7)(known).trainable
+
+
+def test_the_score_asks_for_what_sgd_trains_as_well() -> None:
+    """Small activations are no obstacle to Adam."""
+    as_large, small = (
+        result([0.9, 0.4], activation_rms=(1.0, rms), jacobian_norm=(1.0, rms**2))
+        for rms in (1.0, 1e-3)
+    )
+    lost = {
+        question: log_odds(profile_numbers(as_large), question=question)
+        - log_odds(profile_numbers(small), question=question)
+        for question in ("judge", "rank")
+    }
+    assert lost["rank"] > lost["judge"] + 1
+    assert rule.score(small) == log_odds(profile_numbers(small), question="rank")
 
 
 def test_violation_grows_from_the_bound_on() -> None:
@@ -144,10 +159,11 @@ def test_refuses_what_is_no_probability(value: float) -> None:
 
 
 def test_curves_of_what_is_retained_rise() -> None:
-    for name in ("retained", "mean_retained"):
-        heights = trainability_model().curves[name].heights
-        assert list(heights) == sorted(heights)
-        assert heights[-1] > heights[0] + 1
+    for question in ("judge", "rank"):
+        for name in ("retained", "mean_retained"):
+            heights = trainability_model(question).curves[name].heights
+            assert list(heights) == sorted(heights)
+            assert heights[-1] > heights[0] + 1
 
 
 @pytest.mark.parametrize(
