@@ -64,6 +64,13 @@ def first_steps_cost(column: str, networks: str = "wide") -> str:
     return f"{low} %" if low == high else f"{low} to {high} %"
 
 
+def passes_of_large_models() -> str:
+    """Forward passes that a probe takes of models as large as people train, its range."""
+    found = table("benchmarks/probe_cost/large_models_cpu.md", "model")
+    cells = [float(str(cell)) for cell in found["in forward passes"]]
+    return f"{min(cells):.1f} to {max(cells):.1f}"
+
+
 def memory_of_first_steps() -> str:
     """Peak of the first steps over that of a training step, its range."""
     found = table(CPU, "network", "first steps, Adam")

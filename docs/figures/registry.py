@@ -37,6 +37,7 @@ FIGURES: dict[str, Callable[..., str]] = {
         costs.memory_of_a_probe,
         costs.memory_of_first_steps,
         costs.on_a_gpu,
+        costs.passes_of_large_models,
         costs.probe_cost,
         costs.ray_gate,
         phase_diagrams.agreement,
