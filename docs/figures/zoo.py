@@ -22,4 +22,4 @@ def zoo_count(figure: str) -> str:
     """One of the figures at the head of the results, by the words that it begins with."""
     found = table(FILE, "figure")
     known = next(name for name in found.index if str(name).startswith(figure))
-    return str(found.loc[known].iloc[0]).split(" ")[0]
+    return str(found.loc[known].iloc[0]).split(" ")[0].rstrip(",")
