@@ -150,18 +150,20 @@ def profile(diagram: Diagram, weight_variance: float) -> pd.DataFrame:
 
 def trained(diagram: Diagram, weight_variance: float, depth: int, loss: str) -> pd.DataFrame:
     """What one network reaches, and the score of its probe."""
+    model, known = probed(diagram, weight_variance, depth)
+    accuracy = accuracy_reached(model, diagram.images, diagram.training, loss, diagram.device)
+    row = {"weight_variance": weight_variance, "depth": depth, "loss": loss, "accuracy": accuracy}
+    return pd.DataFrame([row | known])
+
+
+def probed(
+    diagram: Diagram, weight_variance: float, depth: int
+) -> tuple[nn.Module, dict[str, float]]:
+    """A network that is to be trained, and what its probe says."""
     model = diagram.build(weight_variance, depth).to(diagram.device)
     result = rp.probe(model, diagram.images.train[:2000].to(diagram.device))
-    accuracy = accuracy_reached(model, diagram.images, diagram.training, loss, diagram.device)
-    row = {
-        "weight_variance": weight_variance,
-        "depth": depth,
-        "loss": loss,
-        "accuracy": accuracy,
-        "retained": result.retained[-1],
-        "score": max(rp.TrainabilityRule.score(result), -1e9),
-    }
-    return pd.DataFrame([row])
+    score = max(rp.TrainabilityRule.score(result), -1e9)
+    return model, {"retained": result.retained[-1], "score": score}
 
 
 def floor_depths(profiles: pd.DataFrame) -> pd.Series[float]:

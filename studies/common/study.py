@@ -17,6 +17,7 @@ from recent_prune.data import Images
 from studies.common.figures import phase_diagram, write
 from studies.common.images import Data, load, pooled
 from studies.common.phase_diagram import Diagram, agreement, measured, report
+from studies.common.rescoring import rescored
 from studies.common.training import Training
 
 
@@ -95,6 +96,10 @@ class Study:
             typer.Option("--tf32", help="Round in 2-d convolutions (nothing else) as GPUs do."),
         ] = False,
         out: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+        rescore: Annotated[
+            bool,
+            typer.Option("--rescore", help="Only score the trained networks by today's rule."),
+        ] = False,
     ) -> None:
         """Measure, draw and compare; what was measured before is not measured again."""
         name = "quick" if quick else scale
@@ -126,14 +131,18 @@ class Study:
             tf32=tf32,
         )
         folder = out or self.folder / "results"
-        # Points of other settings under the same name are others.
-        settings = hashlib.sha256(repr((chosen, seed)).encode()).hexdigest()[:8]
-        found = measured(diagram, folder / "points" / settings)
+        if rescore:
+            found = rescored(diagram, folder)
+        else:
+            # Points of other settings under the same name are others.
+            settings = hashlib.sha256(repr((chosen, seed)).encode()).hexdigest()[:8]
+            found = measured(diagram, folder / "points" / settings)
         text = report(diagram, found)
         (folder / f"{diagram.name}.md").write_text(text, encoding="utf-8")
         found.profiles.to_csv(folder / f"{diagram.name}_profiles.csv", index=False)
         if len(found.training):
             found.training.to_csv(folder / f"{diagram.name}_training.csv", index=False)
             agreement(diagram, found).to_csv(folder / f"{diagram.name}_agreement.csv", index=False)
-        write(phase_diagram(diagram, found), folder / diagram.name)
+        if not rescore:  # which the figure does not show
+            write(phase_diagram(diagram, found), folder / diagram.name)
         print(text)
