@@ -53,6 +53,22 @@ def test_a_study_measures_draws_and_compares(
     looked_at(tmp_path / "quick_digits.html", maps=4)
 
 
+@needs_chromium
+def test_what_was_trained_can_be_scored_anew(tmp_path: Path) -> None:
+    study = tiny("dnn")
+    study.run(quick=True, device="cpu", out=tmp_path)
+    tables = [tmp_path / f"quick_digits_{what}.csv" for what in ("training", "profiles")]
+    training, profiles = (pd.read_csv(table) for table in tables)
+    training.assign(score=7.0, accuracy=training["accuracy"] + 0.5).to_csv(tables[0], index=False)
+    study.run(quick=True, device="cpu", out=tmp_path, rescore=True)
+    found, same = (pd.read_csv(table) for table in tables)
+    columns = ["weight_variance", "depth", "loss"]
+    found = found.sort_values(columns, ignore_index=True)[training.columns]
+    expected = training.sort_values(columns, ignore_index=True)
+    pd.testing.assert_frame_equal(found, expected.assign(accuracy=expected["accuracy"] + 0.5))
+    pd.testing.assert_frame_equal(same, profiles)
+
+
 class TestFloorDepths:
     def profiles(self, **by_variance: list[float]) -> pd.DataFrame:
         return pd.concat(
