@@ -125,9 +125,12 @@ def _table(space: str) -> Trained:
 
 
 @cache
-def target(space: str, seeds: int) -> float:
+def _target(space: str, seeds: int) -> float:
+    return target(_table(space), seeds)
+
+
+def target(trained: Trained, seeds: int) -> float:
     """Random search's mean best of `TRAININGS`, over its first seeds."""
-    trained = _table(space)
     best = [
         trained.final[np.random.default_rng(seed).permutation(len(trained))[:TRAININGS]].max()
         for seed in range(seeds)
@@ -136,18 +139,21 @@ def target(space: str, seeds: int) -> float:
 
 
 def run(job: tuple[str, str, int, int]) -> dict[str, object]:
-    """One run of a method: what it cost to the target, and what it trained."""
+    """One run of a method in a space, see `replayed`."""
     space, method, seed, seeds = job
+    return {"space": space, **replayed(_table(space), method, seed, _target(space, seeds))}
+
+
+def replayed(trained: Trained, method: str, seed: int, aim: float) -> dict[str, object]:
+    """One run of a method: what it cost to a value, and what it trained."""
     optuna.logging.set_verbosity(logging.ERROR)
-    trained = _table(space)
     sampler, make = METHODS[method]
     ran = replay(new_study(trained, make(trained, seed), sampler, seed), trained, CANDIDATES)
-    cost = cost_to(trained, ran, "flops", target(space, seeds))
+    cost = cost_to(trained, ran, "flops", aim)
     reached = math.isfinite(cost)
     whole = values(trained, ran)
-    end = int(np.flatnonzero(whole >= target(space, seeds))[0]) + 1 if reached else len(ran)
+    end = int(np.flatnonzero(whole >= aim)[0]) + 1 if reached else len(ran)
     return {
-        "space": space,
         "method": method,
         "seed": seed,
         "reached": reached,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -247,3 +247,16 @@ SPACES = {
         parameters=("activation", "depth", "weight_variance", "learning_rate"),
     ),
 }
+
+LONGER = {
+    "everyday_longer": replace(
+        SPACES["everyday"],
+        about="A third of the everyday space, trained ten times as long",
+        count=100,
+        epochs=40,
+    )
+}
+"""For the question of the budget alone; see `budgets`."""
+
+TRAINED = SPACES | LONGER
+"""All of which there are tables."""

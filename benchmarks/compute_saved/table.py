@@ -19,7 +19,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from benchmarks.compute_saved.spaces import SPACES
+from benchmarks.compute_saved.spaces import TRAINED
 from recent_prune import ProbeResult
 
 FOLDER = Path(__file__).parent
@@ -143,7 +143,7 @@ def load(name: str, folder: Path = FOLDER) -> Trained:
     trained = pd.read_parquet(folder / f"{name}_trained.parquet").sort_values(["index", "epoch"])
     probed = pd.read_parquet(folder / f"{name}_probed.parquet").sort_values("index")
     count = len(probed)
-    names = SPACES[name].parameters
+    names = TRAINED[name].parameters
 
     def curve(column: str) -> Array:
         return trained[column].to_numpy(float).reshape(count, -1)

@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.compute_saved.everyday import Everyday
-from benchmarks.compute_saved.spaces import SPACES, Configuration
+from benchmarks.compute_saved.spaces import TRAINED, Configuration
 from benchmarks.environment import environment
 from recent_prune import ProbeResult, Training, probe
 from recent_prune.data import Images, default_root, load_image_folder, load_mnist
@@ -184,7 +184,7 @@ def measure(task: tuple[str, Configuration | Everyday, Path, Path]) -> None:
     if path.exists() and _kept(path)["configuration"] == configuration.columns():
         return
     torch.set_num_threads(1)
-    data, epochs = images(SPACES[space].data, root), SPACES[space].epochs
+    data, epochs = images(TRAINED[space].data, root), TRAINED[space].epochs
     result, seconds, flops = probed(configuration, data, epochs)
     trained = train(configuration, data, epochs)
     known = {
@@ -204,7 +204,7 @@ def probe_again(name: str, root: Path, workers: int) -> None:
     """Probe every configuration of a space anew, beside the trainings that there are."""
     path = FOLDER / f"{name}_probed.parquet"
     known = pd.read_parquet(path)
-    sample = {configuration.index: configuration for configuration in SPACES[name].sample()}
+    sample = {configuration.index: configuration for configuration in TRAINED[name].sample()}
     tasks = [(name, sample[index], root) for index in known["index"]]
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         found = list(track(pool.map(_probed_again, tasks), total=len(tasks), description=name))
@@ -218,8 +218,8 @@ def probe_again(name: str, root: Path, workers: int) -> None:
 def _probed_again(task: tuple[str, Configuration | Everyday, Path]) -> tuple[str, float, float]:
     space, configuration, root = task
     torch.set_num_threads(1)
-    data = images(SPACES[space].data, root)
-    result, seconds, flops = probed(configuration, data, SPACES[space].epochs)
+    data = images(TRAINED[space].data, root)
+    result, seconds, flops = probed(configuration, data, TRAINED[space].epochs)
     return json.dumps(result.to_dict()), seconds, flops
 
 
@@ -250,7 +250,7 @@ def _kept(path: Path) -> dict[str, Any]:
 
 
 def main(
-    spaces: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(SPACES)}.")] = None,
+    spaces: Annotated[list[str] | None, typer.Argument(help=f"Of {', '.join(TRAINED)}.")] = None,
     data_root: Annotated[
         Path | None, typer.Option(help="Folder of MNIST/raw and cifar10/train/CLASS/….")
     ] = None,
@@ -261,15 +261,15 @@ def main(
 ) -> None:
     """Write the tables of all spaces, or of those named."""
     root = data_root or default_root()
-    for name in spaces or SPACES:
-        if name not in SPACES:
-            raise typer.BadParameter(f"{name} is none of {', '.join(SPACES)}")
+    for name in spaces or TRAINED:
+        if name not in TRAINED:
+            raise typer.BadParameter(f"{name} is none of {', '.join(TRAINED)}")
         if only_probe:
             probe_again(name, root, workers)
             continue
         folder = FOLDER / "points" / name
         folder.mkdir(parents=True, exist_ok=True)
-        sample = SPACES[name].sample()
+        sample = TRAINED[name].sample()
         paths = [folder / f"{configuration.index}.json" for configuration in sample]
         tasks = [(name, c, root, path) for c, path in zip(sample, paths, strict=True)]
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
@@ -279,7 +279,7 @@ def main(
         for kind, table in (("trained", trained), ("probed", probes)):
             path = FOLDER / f"{name}_{kind}.parquet"
             table.to_parquet(path, index=False, compression="zstd", compression_level=19)
-        data = images(SPACES[name].data, root)
+        data = images(TRAINED[name].data, root)
         about = {**environment(), "threads": 1}  # of each process
         about |= {"train_images": len(data.train), "test_images": len(data.test)}
         text = json.dumps(about, indent=2)

@@ -61,8 +61,8 @@ class ReconstructionEntropyPruner(BasePruner):
             study so far, whatever process they are in, and is pruned unless it is among the best
             share of them. Trials then need ``probe_trial(…, training=…)``, and ``n_trials`` counts
             candidates: 1/8 of 80 makes some ten trainings. Default 1, nothing but condemned trials
-            is pruned. 1/8 left 0.07 to 0.31 of a random search's compute to the same best value in
-            six spaces (``benchmarks/compute_saved``), 0.30 where everything trains. Where those
+            is pruned. 1/8 left 0.08 to 0.37 of a random search's compute to the same best value in
+            six spaces (``benchmarks/compute_saved``), 0.33 where everything trains. Where those
             that ranked first end no better than others the share rises by itself, towards 1
             (:func:`recent_prune.rules.rung_zero.turned_down`).
         explore: Share of the others that is trained all the same, at random, in [0, 1), so that

@@ -69,11 +69,17 @@ class Search:
         """Whether it is enough, whatever is left."""
         return self._done(self.ran)
 
-    def draw(self, asked: Mapping[str, Any]) -> int:
-        """The configuration nearest to what is asked for that was not drawn yet."""
-        left = np.asarray(self._left)
-        away = self._trained.positions[left] - self._trained.position(dict(asked))
-        index = int(left[np.square(away).sum(axis=1).argmin()])
+    def draw(self, asked: Mapping[str, Any] | None = None) -> int:
+        """A configuration that was not drawn yet.
+
+        Args:
+            asked: The nearest one to these parameters. Default: the next at random.
+        """
+        index = self._left[0]
+        if asked is not None:
+            left = np.asarray(self._left)
+            away = self._trained.positions[left] - self._trained.position(dict(asked))
+            index = int(left[np.square(away).sum(axis=1).argmin()])
         self._left.remove(index)
         return index
 

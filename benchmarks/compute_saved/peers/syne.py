@@ -1,9 +1,10 @@
 """Syne Tune's schedulers (0.16, `syne_tune`), asked and told one trial after the other.
 
-A trial is a configuration of the table, the nearest one to what was suggested; it is told of that
-one. What a scheduler draws at random before it learns is the table's order of the seed: all of
-ASHA, the first five of the others, as many as they draw by default. Schedulers draw from NumPy's
-global generator as well, which is seeded.
+A trial is a configuration of the table, and told as such: the nearest one to what a model suggests,
+and the next one of the table's order where a scheduler would draw at random, as it does until it
+has a model. (The nearest ones to uniform draws are other ones than the table's, better ones here,
+since kinds that are rare in a table are as likely as others.) Schedulers draw from NumPy's global
+generator as well, which is seeded.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from benchmarks.compute_saved.optuna_replay import Ran
 from benchmarks.compute_saved.peers.search import Done, Method, Search, labelled, unlabelled
 from benchmarks.compute_saved.table import Trained
 
-DRAWN = 5
-"""Configurations that BOHB and CQR draw at random before they learn, by default."""
+MODELS = ("good_kde", "surrogate_model")
+"""Where its searchers keep the model by which they suggest."""
 
 ETA = 3
 """Reduction factor, its default, and that of the other halvings."""
 
-Make = Callable[[dict[str, Any], int, int, list[dict[str, Any]]], Any]
-"""From a space, epochs, seed and first configurations to a scheduler."""
+Make = Callable[[dict[str, Any], int, int], Any]
+"""From a space, epochs and a seed to a scheduler."""
 
 
 def space_of(trained: Trained) -> dict[str, Any]:
@@ -47,7 +48,7 @@ def space_of(trained: Trained) -> dict[str, Any]:
 
 
 def _halving(name: str) -> Make:
-    def make(space: dict[str, Any], epochs: int, seed: int, first: list[dict[str, Any]]) -> Any:
+    def make(space: dict[str, Any], epochs: int, seed: int) -> Any:
         from syne_tune.optimizer import baselines
 
         return getattr(baselines, name)(
@@ -59,24 +60,28 @@ def _halving(name: str) -> Make:
             random_seed=seed,
             grace_period=1,
             reduction_factor=ETA,
-            points_to_evaluate=first,
         )
 
     return make
 
 
-def _cqr(space: dict[str, Any], _: int, seed: int, first: list[dict[str, Any]]) -> Any:
+def _cqr(space: dict[str, Any], _: int, seed: int) -> Any:
     from syne_tune.optimizer.baselines import CQR
 
-    return CQR(space, "accuracy", do_minimize=False, random_seed=seed, points_to_evaluate=first)
+    return CQR(space, "accuracy", do_minimize=False, random_seed=seed)
 
 
-def method(make: Make, drawn: int | None = DRAWN, *, stops: bool = True) -> Method:
+def drew_at_random(scheduler: Any) -> bool:
+    """Whether a scheduler's suggestions are drawn at random, having no model as yet."""
+    searcher = getattr(scheduler.searcher, "searcher", scheduler.searcher)
+    return all(getattr(searcher, name, None) is None for name in MODELS)
+
+
+def method(make: Make, *, stops: bool = True) -> Method:
     """A scheduler as a method.
 
     Args:
         make: The scheduler.
-        drawn: How many of the first configurations are the table's; None for all.
         stops: Whether it stops trials, or looks at their ends alone.
     """
 
@@ -84,10 +89,10 @@ def method(make: Make, drawn: int | None = DRAWN, *, stops: bool = True) -> Meth
         logging.getLogger("syne_tune").setLevel(logging.ERROR)
         np.random.seed(seed)
         search = Search(trained, seed, done, ranked=ranked)
-        first = [labelled(trained.parameters[i]) for i in search.order[:drawn]]
-        scheduler = make(space_of(trained), trained.epochs, seed, first)
+        scheduler = make(space_of(trained), trained.epochs, seed)
         while not search.over:
-            index = search.draw(unlabelled(trained, scheduler.suggest().config))
+            asked = unlabelled(trained, scheduler.suggest().config)
+            index = search.draw(None if drew_at_random(scheduler) else asked)
             if search.goes_on(index):
                 number = sum(r.epochs > 0 for r in search.ran)
                 _train(scheduler, search, trained, number, index, stops)
@@ -115,7 +120,7 @@ def _train(
     search.train(index, epoch, ended=True)
 
 
-ASHA = method(_halving("ASHA"), None)
+ASHA = method(_halving("ASHA"))
 BOHB = method(_halving("BOHB"))
 CQR = method(_cqr, stops=False)
 ASHACQR = method(_halving("ASHACQR"))
