@@ -33,7 +33,9 @@ tables, one of which, for *wild*, is the same space on other images.
 
 After a first look: what stands for BTTackler's median over layers was at first the median of the
 three gradients that a table holds, which lies above it where gradients vanish; it was changed, to
-its advantage. Seeds were cut to what there was time for.
+its advantage. What Syne Tune's searchers draw at random was at first the row nearest to their own
+uniform draw, which is another distribution than the table's and flattered them; it became the
+table's order. Seeds were cut to what there was time for.
 
 Writes ``peers.csv`` (a row a run, as they come; what is there is kept, unless it is of another
 rung zero than today's) and ``peers.md``.
