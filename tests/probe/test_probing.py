@@ -132,6 +132,51 @@ def test_normalisation_is_noticed(digits: Tensor) -> None:
     assert not rp.probe(nn.Sequential(nn.Flatten(), weight_norm), digits).normalized
 
 
+class OfFunctions(nn.Module):
+    """A layer of it is followed by a function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(64, 32), nn.Linear(32, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.tanh(self.scaled(self.first(x.flatten(1)))))  # type: ignore[no-any-return]
+
+    def scaled(self, h: Tensor) -> Tensor:
+        return h
+
+
+class ByFunction(OfFunctions):
+    def scaled(self, h: Tensor) -> Tensor:
+        return nn.functional.layer_norm(h, (32,))
+
+
+class ByHand(OfFunctions):
+    def scaled(self, h: Tensor) -> Tensor:
+        return h * torch.rsqrt(h.square().mean(dim=-1, keepdim=True) + 1e-6)
+
+
+def of_unit_size(h: Tensor) -> Tensor:
+    return h * (h.square().mean(dim=-1, keepdim=True) + 1e-6).rsqrt()
+
+
+class ByHelper(OfFunctions):
+    def scaled(self, h: Tensor) -> Tensor:
+        return of_unit_size(h)
+
+
+class Inherited(ByHelper):
+    pass
+
+
+@pytest.mark.parametrize("kind", [ByFunction, ByHand, ByHelper, Inherited])
+def test_normalisation_by_functions_is_noticed(kind: type[OfFunctions], digits: Tensor) -> None:
+    assert rp.probe(kind(), digits).normalized
+    assert not rp.probe(OfFunctions(), digits).normalized
+    stacked = rp.probe_many([kind() for _ in range(3)], digits, progress=False)
+    assert [isinstance(one, rp.ProbeResult) and one.normalized for one in stacked] == [True] * 3
+
+
 class NormalMLP(nn.Sequential):
     """Named after a distribution."""
 
