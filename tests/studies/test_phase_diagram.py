@@ -36,7 +36,9 @@ def tiny(name: str) -> Study:
 
 
 @needs_chromium
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [STUDIES[0], *(pytest.param(name, marks=pytest.mark.slow) for name in STUDIES[1:])]
+)
 def test_a_study_measures_draws_and_compares(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
