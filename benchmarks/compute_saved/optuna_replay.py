@@ -53,7 +53,32 @@ class Ran:
     first_batch: bool = False
 
 
-class TableSampler(BaseSampler):
+class OfTable(BaseSampler):
+    """Draws all parameters of a table together."""
+
+    def __init__(self, trained: Trained) -> None:
+        self._trained = trained
+
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """The table's."""
+        return self._trained.distributions
+
+    def sample_independent(
+        self,
+        study: Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+        param_name: str,
+        param_distribution: BaseDistribution,  # noqa: ARG002
+    ) -> Any:
+        """Never: all parameters are drawn together."""
+        raise AssertionError(param_name)
+
+
+class TableSampler(OfTable):
     """Draws each configuration of a table at most once: at random, or the nearest to what is asked.
 
     Args:
@@ -63,20 +88,12 @@ class TableSampler(BaseSampler):
     """
 
     def __init__(self, trained: Trained, seed: int, sampler: Sampler | BaseSampler) -> None:
-        self._trained = trained
+        super().__init__(trained)
         self._order = list(np.random.default_rng(seed).permutation(len(trained)))
         self._asks = sampler if isinstance(sampler, BaseSampler) else None
         if sampler == "tpe":
             self._asks = TPESampler(multivariate=True, seed=seed)
         self.drawn: list[int] = []
-
-    def infer_relative_search_space(
-        self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
-    ) -> dict[str, BaseDistribution]:
-        """The table's."""
-        return self._trained.distributions
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -93,16 +110,6 @@ class TableSampler(BaseSampler):
         self._order.remove(index)
         self.drawn.append(index)
         return dict(self._trained.parameters[index])
-
-    def sample_independent(
-        self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
-        param_name: str,
-        param_distribution: BaseDistribution,  # noqa: ARG002
-    ) -> Any:
-        """Never: all parameters are drawn together."""
-        raise AssertionError(param_name)
 
     def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
         """Samplers keep constraints here."""

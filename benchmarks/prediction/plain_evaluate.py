@@ -15,7 +15,6 @@ The floors' shares of the digits are kept in ``floors_digits.csv``: delete it to
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +33,7 @@ from benchmarks.prediction.train import FOLDER, TRAINS, images
 from benchmarks.tables import markdown
 from recent_prune.rules.profile_numbers import Question, profile_numbers, trainability_model
 
-FLOORS = Path(FOLDER / "floors_digits.csv")
+FLOORS = FOLDER / "floors_digits.csv"
 CHANCE = 0.1
 DEEPEST = tuple(f"floor_{place}" for place in range(3))
 MEANS = tuple(f"mean_floor_{place}" for place in range(3))

@@ -210,8 +210,9 @@ def main(
     ray.shutdown()
     save_environment(out / "idle_environment.json")
     text = (
-        f"`python -m benchmarks.ray_gate.idle`: {SLOTS} slots, {train_s:g} s a training, medians "
-        f"of {rounds} rounds; {told('ray')}.\n\n{markdown(table(pd.DataFrame(rows)))}\n"
+        f"`python -m benchmarks.ray_gate.idle --candidates {candidates} --train-s {train_s:g} "
+        f"--rounds {rounds}`: {SLOTS} slots, medians over the rounds; {told('ray')}."
+        f"\n\n{markdown(table(pd.DataFrame(rows)))}\n"
     )
     (out / "idle.md").write_text(text, encoding="utf-8")
     print(text)

@@ -23,14 +23,14 @@ RIVALS = {
     KEEP: "`keep=1/8`",
     "loss after the steps, 1/8": "loss after the same steps",
     "SuccessiveHalving": "successive halving",
-    "Syne Tune BOHB": "BOHB (Syne Tune)",
+    "Syne Tune ASHACQR": "ASHA with CQR (Syne Tune)",
     "SMAC Hyperband": "Hyperband (SMAC)",
     "TPE": "TPE",
 }
 """Each by itself; the cheapest of them is set in bold."""
 BESIDE = {
     f"{KEEP} + SuccessiveHalving": "`keep=1/8` + halving",
-    f"{KEEP} + Syne Tune BOHB": "`keep=1/8` + BOHB",
+    f"{KEEP} + Syne Tune ASHACQR": "`keep=1/8` + ASHA with CQR",
 }
 IN_FRONT = {"none": "alone", "1-Epoch, top 3": "+ 1-Epoch", "SuccessiveHalving": "+ halving"}
 MACHINE = environment(f"{FOLDER}/everyday_environment.json")

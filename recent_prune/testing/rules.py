@@ -123,3 +123,16 @@ class RuleContract:
             assert not math.isnan(found), f"{name}: the score is NaN, which has no rank"
             assert found < math.inf, f"{name}: the score is infinite, which beats every trial"
             assert score(result) == found, f"{name}: another score when asked again"
+
+    def test_rankings_say_how_sure_they_are(self) -> None:
+        """By an ``error`` that is a number, or by None, where nothing is known."""
+        ranking = getattr(self.rule(), "ranking", None)
+        if ranking is None:  # a rule that does not say
+            return
+        for name, result in self.results().items():
+            found = ranking(result)
+            error = 0.0 if found is None else getattr(found, "error", None)
+            assert isinstance(error, (int, float)), (
+                f"{name}: the ranking must be None or have a number as `error`, but is {found!r}"
+            )
+            assert not error < 0, f"{name}: the error of the ranking is negative: {error}"

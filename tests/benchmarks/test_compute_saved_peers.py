@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from optuna.distributions import FloatDistribution
 from optuna.pruners import NopPruner
 from optuna.samplers import CmaEsSampler
 from optuna.trial import TrialState
@@ -65,6 +66,9 @@ def trained() -> Trained:
         first_seconds=np.full(40, 0.01),
         first_flops=np.full(40, 1e7),
     )
+
+
+OTHER = FloatDistribution(0, 1)
 
 
 def never(_: Sequence[Ran]) -> bool:
@@ -220,7 +224,7 @@ def test_the_forest_picks_what_looks_like_the_best_so_far(trained: Trained) -> N
     assert drawn[:BEFORE] == by_chance
     assert np.mean(drawn[BEFORE : BEFORE + 8]) < 10  # of the forty, those of low rates
     with pytest.raises(AssertionError, match="other"):
-        ForestSampler(trained, 0).sample_independent(study, study.trials[0], "other", None)
+        ForestSampler(trained, 0).sample_independent(study, study.trials[0], "other", OTHER)
 
 
 def test_an_early_look_trains_the_best_share(trained: Trained) -> None:
@@ -260,7 +264,7 @@ def test_a_sampler_of_numbers_gets_no_categories(trained: Trained) -> None:
     assert set(asked) == set(trained.distributions)
     assert asked["kind"] in ("a", "b")
     with pytest.raises(AssertionError, match="other"):
-        sampler.sample_independent(study, study.trials[0], "other", None)
+        sampler.sample_independent(study, study.trials[0], "other", OTHER)
 
 
 def test_names_of_methods() -> None:

@@ -169,7 +169,17 @@ class Inherited(ByHelper):
     pass
 
 
-@pytest.mark.parametrize("kind", [ByFunction, ByHand, ByHelper, Inherited])
+class Decorated(OfFunctions):
+    @staticmethod
+    def scale(h: Tensor) -> Tensor:
+        return nn.functional.rms_norm(h, (32,))
+
+    @torch.no_grad()
+    def scaled(self, h: Tensor) -> Tensor:
+        return self.scale(h)
+
+
+@pytest.mark.parametrize("kind", [ByFunction, ByHand, ByHelper, Inherited, Decorated])
 def test_normalisation_by_functions_is_noticed(kind: type[OfFunctions], digits: Tensor) -> None:
     assert rp.probe(kind(), digits).normalized
     assert not rp.probe(OfFunctions(), digits).normalized

@@ -12,7 +12,7 @@ import pytest
 
 from recent_prune import ProbeResult, Verdict
 from recent_prune.preflight import Estimate, PreflightResult, Room
-from recent_prune.rules import Cause, PreflightRule, SaturationRule, TrainabilityRule
+from recent_prune.rules import Cause, PreflightRule, Ranking, SaturationRule, TrainabilityRule
 from recent_prune.testing import RuleContract, example_result
 
 
@@ -60,6 +60,17 @@ class Broken(RuleContract):
 
 
 KEPT = Verdict(True, 0.0, "Kept.")
+
+
+def sure(ranking: object) -> Callable[[ProbeResult], Verdict]:
+    class Sure:
+        def __call__(self, result: ProbeResult) -> Verdict:
+            return KEPT
+
+        def ranking(self, result: ProbeResult) -> Any:
+            return ranking
+
+    return Sure()
 
 
 def scored(value: object) -> Callable[[ProbeResult], Verdict]:
@@ -124,6 +135,8 @@ def meddling(result: ProbeResult) -> Verdict:
         (scored(math.nan), "scores_can_be_sorted", "the score is NaN"),
         (scored(math.inf), "scores_can_be_sorted", "beats every trial"),
         (scored(itertools.count()), "scores_can_be_sorted", "another score when asked again"),
+        (sure(0.7), "rankings_say_how_sure_they_are", "a number as `error`, but is 0.7"),
+        (sure(Ranking(0.7, -1.0)), "rankings_say_how_sure_they_are", "negative: -1.0"),
     ],
 )
 def test_a_rule_that_breaks_it_is_told(

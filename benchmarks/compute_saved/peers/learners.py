@@ -14,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
+from benchmarks.compute_saved.optuna_replay import OfTable
 from benchmarks.compute_saved.peers.search import KEEP
 from benchmarks.compute_saved.peers.symptoms import Rows
 from benchmarks.compute_saved.table import Array, Trained, load
@@ -27,32 +28,7 @@ EXPLORE = 0.05
 """Share of those that the early look would stop that goes on at random, as at rung zero."""
 
 
-class _OfTable(BaseSampler):
-    """Draws all parameters of a table together."""
-
-    def __init__(self, trained: Trained) -> None:
-        self._trained = trained
-
-    def infer_relative_search_space(
-        self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
-    ) -> dict[str, BaseDistribution]:
-        """The table's."""
-        return self._trained.distributions
-
-    def sample_independent(
-        self,
-        study: Study,  # noqa: ARG002
-        trial: FrozenTrial,  # noqa: ARG002
-        param_name: str,
-        param_distribution: Any,  # noqa: ARG002
-    ) -> Any:
-        """Never."""
-        raise AssertionError(param_name)
-
-
-class NumericSampler(_OfTable):
+class NumericSampler(OfTable):
     """A sampler that knows no categories, with the categories at random.
 
     Args:
@@ -90,7 +66,7 @@ class NumericSampler(_OfTable):
         self._sampler.after_trial(study, trial, state, values)
 
 
-class ForestSampler(_OfTable):
+class ForestSampler(OfTable):
     """Of a few random configurations the one that a forest on the hyperparameters thinks best.
 
     It is fitted to all trainings of the study that came to their end, from the fifth on. What is

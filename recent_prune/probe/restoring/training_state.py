@@ -46,7 +46,7 @@ def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Value
         trained: See :func:`parameters_restored`.
 
     Yields:
-        The former values of its parameters.
+        The former values of its parameters, if it is to be trained.
     """
     with interrupts_waiting(), ONE_AT_A_TIME:
         owned = (own for module in eager_modules(model) for own in _containers(vars(module)))

@@ -165,7 +165,7 @@ def _calls_normalization(kind: type) -> bool:
     functions = [
         found
         for name, value in ((n, v) for c in own for n, v in vars(c).items())
-        if name != "__init__" and isinstance(found := inspect.unwrap(value), FunctionType)
+        if name != "__init__" and isinstance(found := _function(value), FunctionType)
     ]
     helpers = [
         found
@@ -175,3 +175,9 @@ def _calls_normalization(kind: type) -> bool:
         and not str(found.__module__).startswith("torch.")
     ]
     return any(_NORMALIZING & set(f.__code__.co_names) for f in (*functions, *helpers))
+
+
+def _function(attribute: object) -> object:
+    """What is inside of decorators, of a method."""
+    plain = getattr(attribute, "__func__", attribute)
+    return inspect.unwrap(plain) if isinstance(plain, FunctionType) else plain

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from recent_prune.rules.profile_numbers import log_odds, profile_numbers
 from recent_prune.rules.trainability import TrainabilityRule
 
 if TYPE_CHECKING:
@@ -38,7 +39,8 @@ def probe_features(result: ProbeResult) -> dict[str, float]:
     """What a probe says of an initialization, in finite numbers.
 
     Returns:
-        ``score``, that of :class:`TrainabilityRule`; ``retained``, the logarithm of the
+        ``score``, with first steps that of :class:`TrainabilityRule`, without the log-odds of its
+        verdict; ``retained``, the logarithm of the
         share at the deepest layer; ``least_retained``, that of the layer that retains least;
         ``growth``, the logarithm of the activations' root mean square, deepest over first layer;
         ``stretch``, the e-foldings by which a small perturbation grows; ``saturation``, the cutoff
@@ -47,7 +49,7 @@ def probe_features(result: ProbeResult) -> dict[str, float]:
     """
     rms, jacobian = result.activation_rms, result.jacobian_norm
     features = {
-        "score": TrainabilityRule.score(result),
+        "score": _score(result),
         "retained": _log(result.retained[-1], 1e-4),
         "least_retained": _log(min(result.retained), 1e-4),
         "growth": _log_ratio(rms[-1], rms[0]),
@@ -60,6 +62,13 @@ def probe_features(result: ProbeResult) -> dict[str, float]:
         sizes = result.gradients.gradient_rms
         features["gradient_growth"] = _log_ratio(sizes[0], sizes[-1])
     return {name: float(np.clip(value, -50.0, 50.0)) for name, value in features.items()}
+
+
+def _score(result: ProbeResult) -> float:
+    """As studies that were begun with version 0.1 have it, and ``benchmarks/certificate``."""
+    if result.steps is not None or result.nonfinite_layer is not None:
+        return TrainabilityRule.score(result)
+    return log_odds(profile_numbers(result))
 
 
 def _log(value: float, least: float) -> float:

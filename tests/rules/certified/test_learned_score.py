@@ -8,7 +8,10 @@ import pytest
 from scipy.stats import rankdata
 
 from recent_prune.rules.certified.learned_score import FEATURES, learn_score, probe_features
+from recent_prune.rules.profile_numbers import log_odds, profile_numbers
+from recent_prune.rules.trainability import TrainabilityRule
 from tests.rules.results import result
+from tests.rules.steps import steps
 
 Trials = tuple[list[dict[str, float]], list[dict[str, Any]], list[bool]]
 
@@ -126,6 +129,12 @@ def test_matches_a_plain_penalized_logistic_regression_where_no_bound_binds() ->
 
 
 class TestFeatures:
+    def test_the_score_is_that_of_the_verdict_or_of_the_first_steps(self) -> None:
+        plain, stepped = result((0.5, 0.3)), result((0.5, 0.3), steps=steps())
+        by_verdict = log_odds(profile_numbers(plain))
+        assert probe_features(plain)["score"] == by_verdict != TrainabilityRule.score(plain)
+        assert probe_features(stepped)["score"] == TrainabilityRule.score(stepped)
+
     def test_names_are_those_that_are_stated(self) -> None:
         assert set(probe_features(result((0.5, 0.3)))) == set(FEATURES) - {"gradient_growth"}
 
