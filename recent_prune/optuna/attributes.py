@@ -102,8 +102,8 @@ condemned."""
 STUDY_RULE = "recent_prune:rule"
 """Of the study: the settings of its certified rule, e.g. {"better_than": 0.9, …}."""
 STUDY_FITTED = "recent_prune:fitted"
-"""Of the study: the score and the threshold that it is judged by, a few KiB. The trial that carries
-it says which one, where several processes fitted at the same time."""
+"""Of the study: the score and the threshold that it is judged by, a few KiB. A failed trial that was
+never run carries it, too: the first one counts, where several processes fitted at the same time."""
 
 OF_CERTIFIED = (FEATURES, SCORE, SHARE)
 
@@ -170,9 +170,7 @@ def stale(present: Mapping[str, Any], known: Collection[str]) -> dict[str, None]
     return {
         key: None
         for key, value in present.items()
-        if key.startswith("recent_prune:")
-        and key not in {*known, STUDY_FITTED}
-        and value is not None
+        if key.startswith("recent_prune:") and key not in known and value is not None
     }
 
 
@@ -180,6 +178,11 @@ def one_line(text: str) -> str:
     """A text without line breaks, and not longer than `LONGEST_TEXT`."""
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
+
+
+def carries_fit(trial: FrozenTrial) -> bool:
+    """Whether it is no trial, but what a process had fitted for a certified rule."""
+    return trial.user_attrs.get(STUDY_FITTED) is not None
 
 
 def is_probed(trial: FrozenTrial) -> bool:

@@ -73,7 +73,7 @@ def _certified(study: Study) -> Audit:
     probed = [trial for trial in trials if attributes.is_probed(trial)]
     ran = {trial.number for trial in past if trial.ran and trial.ended}
     costs = Costs(
-        trials=len(trials),
+        trials=sum(not attributes.carries_fit(trial) for trial in trials),
         probes=[trial.user_attrs[attributes.SECONDS] for trial in probed],
         runs={trial.number: _seconds(trial) for trial in probed if trial.number in ran},
     )

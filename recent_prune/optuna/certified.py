@@ -145,7 +145,7 @@ def _fitted(rule: CertifiedRule, study: Study, past: Sequence[PastTrial]) -> Fit
         fitted = rule.fitted or rule.fit(past)
         if isinstance(fitted, str):
             return fitted
-        known = agreed(study, fitted.to_dict())
+        known = fitted.to_dict() if rule.fitted else agreed(study, fitted.to_dict())
         study.set_user_attr(attributes.STUDY_FITTED, known)
         logger.info(
             f"CertifiedRule has seen enough: threshold {known['threshold']:.3g}, calibrated on "
@@ -158,15 +158,28 @@ def agreed(study: Study, fitted: dict[str, Any]) -> dict[str, Any]:
     """What a study goes by, where several processes have fitted something at the same time.
 
     An attribute of a study is that of whoever wrote it last. Its trials however are numbered one
-    after the other, whichever process adds them. So each process adds a trial, to be run as any
-    other (it is the next that is asked for), which carries what was fitted: the first one counts.
+    after the other, whichever process adds them. So each process adds one that carries what was
+    fitted, and the first one counts.
+
+    That trial has failed as it is added. One that waited to be run would be run twice in SQLite,
+    which does not lock it against two processes that ask at the same time; and samplers pass over
+    failed ones. Its parameters are those of a trial that has ended, since `BruteForceSampler`
+    takes a trial without any for one that nothing can follow.
 
     Args:
         study: That is fitted.
         fitted: By this process.
     """
+    known = study.get_trials(deepcopy=False)
+    like = next((trial for trial in known if trial.state == TrialState.COMPLETE), None)
     study.add_trial(
-        create_trial(state=TrialState.WAITING, user_attrs={attributes.STUDY_FITTED: fitted})
+        create_trial(
+            state=TrialState.FAIL,
+            params=None if like is None else like.params,
+            distributions=None if like is None else like.distributions,
+            user_attrs={attributes.STUDY_FITTED: fitted},
+        )
     )
-    carried = (t.user_attrs.get(attributes.STUDY_FITTED) for t in study.get_trials(deepcopy=False))
-    return next(known for known in carried if known is not None)
+    carriers = filter(attributes.carries_fit, study.get_trials(deepcopy=False))
+    first: dict[str, Any] = next(carriers).user_attrs[attributes.STUDY_FITTED]
+    return first

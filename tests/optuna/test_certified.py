@@ -8,7 +8,7 @@ import optuna
 import pytest
 from optuna.storages import InMemoryStorage
 from optuna.study import Study
-from optuna.trial import FixedTrial, FrozenTrial, TrialState
+from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 from torch import nn
 
 import recent_prune as rp
@@ -171,7 +171,9 @@ class TestSeveralProcesses:
         for study in (one, other):
             tried(study, 2)
         assert judged_by(one) == early
-        assert [trial.number for trial in past_trials(one.trials)] == list(range(6))
+        carriers = [trial.number for trial in one.trials if attributes.carries_fit(trial)]
+        assert carriers == [2, 3]
+        assert [t.number for t in past_trials(one.trials)] == [0, 1, *range(4, 8)]
 
     def test_of_those_that_were_handed_in_the_first_counts(self) -> None:
         storage = InMemoryStorage()
@@ -188,15 +190,42 @@ class TestSeveralProcesses:
             assert agreed(one, late) == early
         assert agreed(create(storage), late) == early
 
-    def test_the_trial_that_carries_a_fit_is_run_as_any_other(self) -> None:
+    @pytest.mark.parametrize(
+        ("sampler", "points"),
+        [
+            (optuna.samplers.BruteForceSampler(seed=0), 4),
+            (optuna.samplers.GridSampler(dict.fromkeys("xy", [0, 1]), seed=0), 4),
+            (optuna.samplers.TPESampler(n_startup_trials=1, seed=0), None),
+            (optuna.samplers.NSGAIISampler(population_size=2, seed=0), None),
+        ],
+    )
+    def test_no_sampler_minds_the_trial_that_carries_a_fit(
+        self, sampler: optuna.samplers.BaseSampler, points: int | None
+    ) -> None:
+        study = optuna.create_study(sampler=sampler)
+
+        def objective(trial: Trial) -> float:
+            found = [float(trial.suggest_int(name, 0, 1)) for name in "xy"]
+            if trial.number == 2:
+                agreed(trial.study, {"threshold": 1})
+            return sum(found)
+
+        study.optimize(objective, n_trials=6)
+        complete = study.get_trials(states=(TrialState.COMPLETE,))
+        (carrier,) = (trial for trial in study.trials if attributes.carries_fit(trial))
+        assert carrier.state == TrialState.FAIL
+        assert carrier.params == complete[0].params
+        if points is not None:
+            assert len(complete) == len({tuple(t.params.items()) for t in complete}) == points
+        else:
+            assert len(complete) == 6
+
+    def test_a_fit_is_never_handed_out_to_be_run(self) -> None:
         study = create()
-        carried = fit_with(intercept=1.0).to_dict()
-        agreed(study, carried)
-        tried(study)
-        (trial,) = study.trials
-        assert trial.state.is_finished()
-        assert attributes.is_probed(trial)
-        assert trial.user_attrs[attributes.STUDY_FITTED] == carried
+        agreed(study, fit_with(intercept=1.0).to_dict())
+        assert study.ask().number == 1
+        with pytest.raises(ValueError, match="nothing to audit"):
+            audit(study)
 
     def test_two_real_processes(self, tmp_path: Path) -> None:
         storage = f"sqlite:///{tmp_path / 'study.db'}"

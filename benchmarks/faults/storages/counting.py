@@ -57,7 +57,8 @@ def noted(folder: Path) -> list[dict[str, Any]]:
 def figures(case: str, judged: str, found: Seen) -> list[Counted]:
     """What is counted of a study."""
     note = f"time was up, {found.missing} trials missing" if found.missing else ""
-    ended = sum(trial.state.is_finished() for trial in found.trials)
+    run = [trial for trial in found.trials if not attributes.carries_fit(trial)]
+    ended = sum(trial.state.is_finished() for trial in run)
     errors = Counter(n["kind"] for n in found.notes if n["what"] == "error")
     told = ", ".join(f"{kind} {count}" for kind, count in sorted(errors.items()))
     left = sum(trial.state == TrialState.RUNNING for trial in found.trials)
@@ -87,8 +88,7 @@ def figures(case: str, judged: str, found: Seen) -> list[Counted]:
         other = judged_by_another(found)
         scored = sum(score_of(trial) is not None for trial in found.trials)
         rows.append(Counted(case, "trials judged by another fit", len(other), scored, "0"))
-        carried = sum(attributes.STUDY_FITTED in trial.user_attrs for trial in found.trials)
-        rows.append(Counted(case, "processes that fitted", carried))
+        rows.append(Counted(case, "processes that fitted", len(found.trials) - len(run)))
     if judged == "keep=1/4":
         ranked = [trial for trial in found.trials if attributes.is_ranked(trial)]
         best = sum(trial.user_attrs[attributes.RUNG_ZERO]["best"] for trial in ranked)
