@@ -10,12 +10,12 @@ RUN_TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-re
 # A good part of the tests' time is waiting; types are checked in what they leave.
 BESIDE_TYPES = nice $(BIN)/mypy & types=$$!; $(1); tests=$$?; wait $$types && exit $$tests
 
-.PHONY: demo test test-slow test-all lint types docs figures release-check help clean
+.PHONY: demo test lint types docs figures release-check help clean
 
 help:
 	@echo "make demo   set up, then run an Optuna study with and without the pruner (2 min)"
-	@echo "make test   set up, then lint, type check and test (a good ten minutes on two cores)"
-	@echo "make test-all  as well what is slow, and more examples of random tests"
+	@echo "make test   set up, then lint, type check and test (ten minutes on two cores)"
+	@echo "make test ALL=1  as well what is slow, and more examples of random tests"
 	@echo "make docs   set up, then build the documentation: docs/_build/html/index.html"
 	@echo "make figures  set up, then write the figures in README and docs anew, from the result files"
 	@echo "make release-check  build, and try what is built with the lowest and the newest versions"
@@ -25,14 +25,7 @@ demo: $(VENV)/installed-demo
 	$(BIN)/recent-prune demo
 
 test: lint
-	$(call BESIDE_TYPES,$(RUN_TESTS) -m "not slow")
-
-# What test-all has besides test.
-test-slow: $(VENV)/installed-dev
-	$(RUN_TESTS) -m "slow or hypothesis" --hypothesis-profile thorough
-
-test-all: lint
-	$(call BESIDE_TYPES,$(RUN_TESTS) --hypothesis-profile thorough)
+	$(call BESIDE_TYPES,$(RUN_TESTS) $(if $(ALL),--hypothesis-profile thorough,-m "not slow"))
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

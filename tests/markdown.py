@@ -112,21 +112,19 @@ def ran(page: str, folder: Path) -> Iterator[Ran]:
                 yield Ran(block, told, names)
 
 
-def run_page(path: Path, folder: Path, until: str | None = None) -> dict[str, Any]:
+def run_page(path: Path, folder: Path) -> dict[str, Any]:
     """Run a page, compare what it printed with what it shows, and return what it defines.
 
     Args:
         path: Of the page.
         folder: Where it is run.
-        until: A text that occurs once: what comes behind is left out.
 
     Raises:
         AssertionError: If something else is printed.
-        ValueError: If it has no such text, or no code.
+        ValueError: If it has no code.
     """
-    page = whole(path)
     names: dict[str, Any] | None = None
-    for part in ran(page if until is None else page[: page.index(until)], folder):
+    for part in ran(whole(path), folder):
         if part.block.shown is not None:
             assert gist(part.printed) == gist(part.block.shown), part.block.text
         names = part.names

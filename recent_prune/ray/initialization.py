@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from ray import tune
 from torch import nn
 
 from recent_prune.probe import Training
@@ -60,6 +59,8 @@ def build_probed_model(
         ValueError: Outside a trial, if no ``trial_id`` is given.
     """
     if trial_id is None:
+        from ray import tune  # probe actors, which know the trial, are not to wait for it
+
         with warnings.catch_warnings(action="ignore"):  # of what is raised here
             trial_id = tune.get_context().get_trial_id()
     if trial_id is None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from ray import cloudpickle
-from ray.tune.utils import flatten_dict
 from torch import nn
 
 from recent_prune.preflight import Limits
@@ -262,6 +261,8 @@ def _prepared(candidate: Candidate, result: ProbeResult) -> Outcome:
     nonfinite = nonfinite_verdict(result)
     if nonfinite is not None:  # never good, and not worth a record
         return Outcome(candidate.trial_id, summary=summary(result, nonfinite))
+    from ray.tune.utils import flatten_dict  # the other actors are not to wait for Tune
+
     features = {name: float(f"{v:.6g}") for name, v in probe_features(result).items()}
     drawn = flatten_dict(candidate.config).items()
     plain: dict[str, Scalar] = {

@@ -14,6 +14,8 @@ import pytest
 
 from tests.docs.test_pages import DOCS, PAGES
 
+pytestmark = pytest.mark.slow
+
 PUBLIC = ("probe", "rules", "optuna", "ray", "report")
 """Sub-packages that are documented name by name."""
 

@@ -52,8 +52,12 @@ class TestSeveralRanks:
 
     @pytest.mark.parametrize(
         ("network", "limits"),
-        [({}, None), (BAD, None), ({}, Limits()), ({}, Limits(memory=1e4))],
-        ids=["kept", "stopped", "fits", "too large"],
+        [
+            pytest.param({}, None, id="kept", marks=pytest.mark.slow),
+            pytest.param(BAD, None, id="stopped"),
+            pytest.param({}, Limits(), id="fits"),
+            pytest.param({}, Limits(memory=1e4), id="too large", marks=pytest.mark.slow),
+        ],
     )
     def test_all_do_as_rank_zero(self, network: dict[str, Any], limits: Limits | None) -> None:
         callback = ReconstructionEntropyCallback(rule=judge, preflight=limits)

@@ -99,7 +99,7 @@ def cluster() -> Iterator[Cluster]:
 def fit(
     folder: Path,
     scheduler: TrialScheduler,
-    count: int = 6,
+    count: int,
     callbacks: list[tune.Callback] | None = None,
     resources: dict[str, float] | None = None,
     **extra: Any,
@@ -162,9 +162,9 @@ def test_doomed_trials_never_start_under_pbt(
         probe_resources={"GPU": 0.25},
         start_timeout_s=PATIENT_S,
     )
-    results, started = fit(tmp_path, scheduler)
+    results, started = fit(tmp_path, scheduler, 4)
     check(results, started)
-    assert "3 passed, 3 rejected, 0 held, 0 could not" in scheduler.debug_string()
+    assert "2 passed, 2 rejected, 0 held, 0 could not" in scheduler.debug_string()
 
 
 class _Replaces(tune.Callback):

@@ -149,6 +149,7 @@ def test_an_actor_that_nobody_asks_any_more_is_released(make: Callable[..., Prob
     assert gone(before)
 
 
+@pytest.mark.slow
 def test_inputs_are_loaded_once_where_the_probe_runs_and_a_bad_model_harms_no_other(
     make: Callable[..., ProbePool], tmp_path: Path
 ) -> None:
@@ -242,6 +243,7 @@ def test_no_resources_for_a_probe(make: Callable[..., ProbePool]) -> None:
     assert pool.poll()[0].fault == found["a"].fault
 
 
+@pytest.mark.slow
 def test_actors_that_hold_resources_stand_back(make: Callable[..., ProbePool]) -> None:
     before = actors()
     pool = make(resources={"CPU": 1.0}, idle_s=1000.0)

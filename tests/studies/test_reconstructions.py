@@ -43,6 +43,7 @@ def test_each_layer_of_a_network_that_loses_nothing_gives_the_image() -> None:
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

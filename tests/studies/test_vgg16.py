@@ -169,6 +169,7 @@ def test_pictures_are_where_their_captions_are() -> None:
 
 
 @needs_chromium
+@pytest.mark.slow
 def test_study(
     model: nn.Sequential,
     tmp_path: Path,

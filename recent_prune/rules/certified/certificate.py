@@ -35,7 +35,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
+from scipy.special import bdtr
 
 
 def calibration_trials(tolerance: float, confidence: float, lost: int = 0) -> int:
@@ -45,7 +45,7 @@ def calibration_trials(tolerance: float, confidence: float, lost: int = 0) -> in
     """
     check_rates(tolerance, confidence)
     trials = math.ceil(math.log1p(-confidence) / math.log1p(-tolerance))
-    while binom.cdf(lost, trials, tolerance) > 1 - confidence:
+    while bdtr(lost, trials, tolerance) > 1 - confidence:
         trials += 1
     return trials
 
@@ -67,7 +67,7 @@ def calibrated_threshold(
     scores = np.sort(np.asarray(good_scores, dtype=float))
     # The p-value of "losing k of n, the rate is above α" is P(Binomial(n, α) ≤ k), growing in k.
     k = np.arange(len(scores))
-    certified = np.flatnonzero(binom.cdf(k, len(scores), tolerance) <= 1 - confidence)
+    certified = np.flatnonzero(bdtr(k, len(scores), tolerance) <= 1 - confidence)
     return float(scores[certified[-1]]) if len(certified) else -math.inf
 
 

@@ -116,10 +116,11 @@ def test_two_thousand_trials_and_each_fault_on_its_storage() -> None:
     ("kind", "judged"),
     [
         ("sqlite", "CertifiedRule"),
-        pytest.param("postgresql", "CertifiedRule", marks=pytest.mark.slow),
-        pytest.param("journal", "keep=1/4", marks=pytest.mark.slow),
+        ("postgresql", "CertifiedRule"),
+        ("journal", "keep=1/4"),
     ],
 )
+@pytest.mark.slow
 def test_eight_processes_that_are_killed(
     kind: str, judged: str, request: pytest.FixtureRequest
 ) -> None:

@@ -1,0 +1,1 @@
+"""Trials unlike all that anything was fitted to."""
