@@ -102,8 +102,8 @@ condemned."""
 STUDY_RULE = "recent_prune:rule"
 """Of the study: the settings of its certified rule, e.g. {"better_than": 0.9, …}."""
 STUDY_FITTED = "recent_prune:fitted"
-"""Of the study: the score and the threshold that it is judged by, a few KiB. A failed trial that was
-never run carries it, too: the first one counts, where several processes fitted at the same time."""
+"""Of the study: the score and the threshold that it is judged by, a few KiB. A failed trial that
+was never run carries it, too: the first one counts, where several processes fitted together."""
 
 OF_CERTIFIED = (FEATURES, SCORE, SHARE)
 

@@ -36,7 +36,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Load Ray Tune only when it is asked for: probe actors do without, and start in half the time."""
+    """Load Ray Tune only when it is asked for: probe actors need not wait for it."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

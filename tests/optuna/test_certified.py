@@ -198,7 +198,7 @@ class TestSeveralProcesses:
         ("make", "points"),
         [
             (lambda: optuna.samplers.BruteForceSampler(seed=0), 4),
-            (lambda: optuna.samplers.GridSampler(dict.fromkeys("xy", [0, 1]), seed=0), 4),
+            (lambda: optuna.samplers.GridSampler({"x": [0, 1], "y": [0, 1]}, seed=0), 4),
             (lambda: optuna.samplers.TPESampler(n_startup_trials=1, seed=0), None),
             (lambda: optuna.samplers.NSGAIISampler(population_size=2, seed=0), None),
         ],

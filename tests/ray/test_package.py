@@ -22,7 +22,7 @@ def test_all_that_it_names_is_there() -> None:
 
 
 def test_what_it_does_not_name_is_not() -> None:
-    with pytest.raises(AttributeError, match="'recent_prune.ray' has no attribute 'nothing'"):
+    with pytest.raises(AttributeError, match=r"'recent_prune\.ray' has no attribute 'nothing'"):
         _ = recent_prune.ray.nothing
 
 

@@ -34,7 +34,8 @@ class _Gated(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         value, gate = self.both(x).chunk(2, dim=-1)
-        return value * nn.functional.silu(gate)
+        out: Tensor = value * nn.functional.silu(gate)
+        return out
 
 
 class _Added(nn.Module):
@@ -142,8 +143,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 
 def _norm2(s: Specification, width: int) -> list[nn.Module]:
-    kinds = {"none": [], "batch": [nn.BatchNorm2d(width)], "group": [nn.GroupNorm(4, width)]}
-    return list(kinds[s.norm])
+    if s.norm == "none":
+        return []
+    return [nn.BatchNorm2d(width) if s.norm == "batch" else nn.GroupNorm(4, width)]
 
 
 def _norm1(s: Specification, width: int) -> list[nn.Module]:
