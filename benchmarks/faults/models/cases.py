@@ -65,6 +65,11 @@ class Case:
     inputs: Any = None
     parts: tuple[Any, ...] = ()
 
+    @property
+    def scales(self) -> bool:
+        """Whether the loss of its first model is scaled, as for mixed precision."""
+        return bool(self.trainings) and self.trainings[0].scaler is not None
+
     def __str__(self) -> str:
         """As a reader needs it to see the case again."""
         told = [*sorted(self.quirks), self.flaw, self.beside and f"a thread {self.beside}"]

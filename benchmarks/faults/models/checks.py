@@ -104,6 +104,7 @@ def _of_result(
     if fuse is not None and fuse.raised is not None and fuse.counted and not verdict.trainable:
         yield What.SILENT, f"condemned though {fuse!r} was raised: {verdict.reason}"
     spoilt = fuse is not None and fuse.error is None and fuse.counted
+    spoilt = spoilt and not (fuse.place == "backward" and case.scales)  # such a step is made again
     said = verdict.cause is Cause.NONFINITE or any(
         part in told for part in ("finite", "by inf times", "same twice")
     )
