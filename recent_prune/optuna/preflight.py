@@ -20,10 +20,10 @@ from recent_prune.optuna.distributed import is_shared, judged_by_the_first, stud
 from recent_prune.optuna.storing import caller, set_constraint, store, warn_if_nobody_prunes
 from recent_prune.preflight import Estimate, Limits, PreflightResult, Room, preflight
 from recent_prune.preflight.faking import ModelFactory
-from recent_prune.preflight.out_of_memory import is_out_of_memory
 from recent_prune.probe import ProbeResult, Training
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
+from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.rules import PreflightRule, Verdict
 from recent_prune.rules.fit import Fit

@@ -21,7 +21,7 @@ from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.reconstructing.targets import Targets
 from recent_prune.probe.restoring.isolation import device_of, isolated, plain_arithmetic
-from recent_prune.probe.restoring.memory import free_memory
+from recent_prune.probe.restoring.memory import free_memory, is_out_of_memory
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.probe.restoring.training_state import model_restored
 from recent_prune.probe.result import ProbeResult, to_result
@@ -119,8 +119,8 @@ class Stacked:
             part, rest = rest[:size], rest[size:]
             try:
                 results |= self._run(part)[0]
-            except torch.OutOfMemoryError:
-                if len(part) == 1:
+            except Exception as error:
+                if len(part) == 1 or not is_out_of_memory(error):
                     raise
                 rest, size = [*part, *rest], len(part) // 2
         return results

@@ -18,6 +18,7 @@ from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import device_of, run_isolated
+from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.watching.modules import has_normalization, starts_at_zero
 
@@ -75,10 +76,8 @@ class Profile:
         """Probe; ``start`` is when that began."""
         try:
             found = self._isolated(self._measured)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:
-            second = self._again()
+        except Exception as error:
+            second = None if is_out_of_memory(error) else self._again()
             if second is None:
                 raise
             found = second

@@ -63,15 +63,12 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
         steps: What they showed.
         least: Reach that must be predicted.
     """
-    certain = certain_verdict(result, steps)
-    if certain is not None:
-        return certain
-    verdict = _by_forest(result, steps, least)
+    verdict = certain_verdict(result, steps) or _by_forest(result, steps, least)
     broken = [
         *([] if math.isfinite(steps.loss_before) else ["the loss before the steps"]),
         *([] if result.nonfinite_layer is None else [f"activations of {result.nonfinite_layer!r}"]),
     ]
-    if not broken:
+    if not broken or steps.nonfinite_step is not None:
         return verdict
     return replace(verdict, reason=f"{verdict.reason} Not finite: {', '.join(broken)}.")
 
@@ -122,6 +119,7 @@ _ABOUT = {
     Cause.STALLS: "stalls",
     Cause.LOST: "loses its input on the way",
     Cause.EXPLODED: "has activations that explode",
+    Cause.NONFINITE: "has activations that are not finite",
     Cause.UNLIKELY: "begins like few that trained",
 }
 
@@ -205,6 +203,8 @@ def _cause(result: ProbeResult, steps: FirstSteps, probability: float) -> Cause:
     change = math.log(max(steps.loss_after, 1e-30) / max(steps.loss_before, 1e-30))
     if change > NOWHERE and steps.loss_after > steps.constant_loss:
         return Cause.DIVERGES
+    if result.nonfinite_layer is not None:
+        return Cause.NONFINITE
     if probability < UNLIKELY:
         numbers = profile_numbers(result)
         large = worst_number(numbers) == "size" and numbers["size"] > 0

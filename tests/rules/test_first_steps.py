@@ -90,6 +90,28 @@ def test_what_is_not_finite_and_condemns_nobody_is_told() -> None:
     assert "not finite" not in rule(result([0.7, 0.6], steps=steps())).reason.lower()
 
 
+def test_what_diverged_from_a_loss_that_was_not_finite_is_told_so() -> None:
+    gone = steps(loss_before=math.nan, loss_after=1e35)
+    verdict = rule(result([0.7, 0.6], steps=gone))
+    assert verdict.cause == Cause.DIVERGES
+    assert verdict.reason.endswith("it diverges. Not finite: the loss before the steps.")
+
+
+def test_what_stalls_with_activations_that_are_not_finite_is_condemned_for_these() -> None:
+    verdict = rule(
+        result(
+            [0.7, 0.0],
+            steps=STALLED,
+            nonfinite_layer="fc",
+            relative_variance=(0.9, math.nan),
+            activation_rms=(1.0, math.nan),
+            jacobian_norm=(1.0, math.nan),
+        )
+    )
+    assert verdict.cause == Cause.NONFINITE
+    assert "activations that are not finite. Not finite: activations of 'fc'." in verdict.reason
+
+
 def test_condemns_what_is_not_finite_with_the_step() -> None:
     verdict = rule(result([0.7, 0.6], steps=steps(nonfinite_step=2, loss_after=math.nan)))
     assert (verdict.cause, verdict.violation) == (Cause.NONFINITE, 1.0)

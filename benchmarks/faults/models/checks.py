@@ -73,17 +73,17 @@ def _looked_at(seed: int, number: int):  # type: ignore[no-untyped-def]
         fault = spoilt if fuse.error is None or fuse.place == "line" else "raises"
     first = found.outcomes[0]
     outcome = "judged" if isinstance(first, rp.ProbeResult) else "refused"
-    if outcome == "refused" and fuse.raised is not None:
+    if outcome == "refused" and fuse.raised:
         outcome = "raised"
     # A fuse in a graph, and an error in it whose frames hold the graph: no collector sees through.
-    fuse.raised = None
+    fuse.raised.clear()
     return told, details, witnesses(case), outcome, fault
 
 
 def _details(case: Case, found: Ran) -> Iterator[tuple[What, str]]:
     for name in found.changed:
         yield What.CHANGED, name
-    if found.harmed:
+    if found.harmed and case.fuse.place != "global hook":  # which is the thread's as well
         yield What.BESIDE, found.harmed
     for place, outcome in enumerate(found.outcomes):
         if isinstance(outcome, rp.ProbeResult):
@@ -101,10 +101,11 @@ def _of_result(
     verdict = rp.TrainabilityRule()(result)
     told = " ".join([verdict.reason, *result.notes, warned])
     fuse = case.fuse if place == 0 else None
-    if fuse is not None and fuse.raised is not None and fuse.counted and not verdict.trainable:
+    if fuse is not None and fuse.raised and fuse.counted and not verdict.trainable:
         yield What.SILENT, f"condemned though {fuse!r} was raised: {verdict.reason}"
     spoilt = fuse is not None and fuse.error is None and fuse.counted
-    spoilt = spoilt and not (fuse.place == "backward" and case.scales)  # such a step is made again
+    if case.scales and case.fuse.place == "backward":
+        spoilt = False  # such a step is made again
     said = verdict.cause is Cause.NONFINITE or any(
         part in told for part in ("finite", "by inf times", "same twice")
     )
@@ -124,15 +125,16 @@ def _is_finite(result: rp.ProbeResult) -> bool:
 
 def _of_error(case: Case, error: Outcome, place: int) -> Iterator[tuple[What, str]]:
     assert isinstance(error, BaseException)
-    own, chain = case.fuse.raised if place == 0 else None, list(_chain(error))
-    own = own if case.fuse.counted else None  # else it was no error of the trial's
+    raised, chain = case.fuse.raised, list(_chain(error))
+    # Where none is counted, it was no error of the trial's.
+    own = list(raised) if place == 0 and case.fuse.counted else []
     if case.fuse.place == "global hook":  # of all models
-        own = error if isinstance(error, type(case.fuse.raised)) else None
+        own = [error] if isinstance(error, tuple(map(type, raised))) else []
     gist = f"{type(error).__name__}: {str(error)[:120]}"
-    if own is not None and not any(link is own for link in chain):
+    if own and not any(link is one for link in chain for one in own):
         yield What.FOREIGN, f"{own!r} came out as {gist}"
-    elif place and case.fuse.place != "global hook" and case.fuse.raised in chain:
-        yield What.FOREIGN, f"{case.fuse.raised!r} came out at model {place}"
+    elif place and case.fuse.place != "global hook" and any(one in chain for one in raised):
+        yield What.FOREIGN, f"{raised!r} came out at model {place}"
     if not isinstance(error, Exception):
         return
     notes = "\n".join(getattr(error, "__notes__", []))
@@ -142,7 +144,7 @@ def _of_error(case: Case, error: Outcome, place: int) -> Iterator[tuple[What, st
     frames = notes + "".join(traceback.format_tb(error.__traceback__))
     if "Raised " not in notes:
         ours = isinstance(error, (ValueError, TypeError)) and "`" in str(error)
-        if not ours and error is not own:
+        if not ours and all(error is not one for one in own):
             yield What.UNNAMED, f"{gist}, of no documented type, without a note"
         elif not ours:
             yield What.UNNAMED, f"{gist}, without a note"

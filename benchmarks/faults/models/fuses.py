@@ -71,7 +71,7 @@ class Fuse:
         fired: How often.
         counted: How often in what a verdict rests on: not where the probe asks for a critical rate,
             or a loss about a constant prediction, neither of which is the trial's.
-        raised: The error that was raised last.
+        raised: The errors that were raised, in order.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Fuse:
         self.lasting = lasting
         self.calls = self.fired = self.counted = 0
         self.armed = False
-        self.raised: BaseException | None = None
+        self.raised: list[BaseException] = []
 
     def __repr__(self) -> str:
         """As it is told in a finding."""
@@ -108,8 +108,8 @@ class Fuse:
     def raising(self, place: str) -> None:
         """A call of a place; raises if this is the one."""
         if self.error is not None and self.burns(place):
-            self.raised = ERRORS[self.error]()
-            raise self.raised
+            self.raised.append(ERRORS[self.error]())
+            raise self.raised[-1]
 
     def spoiled(self, place: str, tensor: Tensor) -> Tensor:
         """What passes, with a number in it that is not finite if this is the call."""
@@ -143,7 +143,7 @@ class Fuse:
             try:
                 handler(signal.SIGINT, frame)
             except KeyboardInterrupt as error:
-                self.raised = error
+                self.raised.append(error)
                 raise
         return self._line
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, OneCycleLR
 
-from benchmarks.prediction.elsewhere.networks import ACTIVATIONS
+from benchmarks.prediction.elsewhere.parts import ACTIVATIONS
 from benchmarks.prediction.elsewhere.tasks import TASKS, task
 from benchmarks.prediction.trials.tasks import Task
 

@@ -24,6 +24,7 @@ from recent_prune.probe.first_steps.reference import (
 from recent_prune.probe.first_steps.training import Loss
 from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import run_isolated
+from recent_prune.probe.restoring.memory import is_out_of_memory
 
 MOST_OUTPUTS = 2**14
 """Outputs of a sample that are compared; of more, evenly spaced ones."""
@@ -112,11 +113,9 @@ def judged(
 
     try:
         return run_isolated(model, seed, partial(run, False))
-    except torch.OutOfMemoryError:
-        raise
-    except Exception:
+    except Exception as error:
         # Detectors, for one, have a loss in training mode only.
-        if loss is not None or not model.training:
+        if loss is not None or not model.training or is_out_of_memory(error):
             raise
         try:
             return run_isolated(model, seed, partial(run, True))

@@ -1,4 +1,4 @@
-"""How much memory is free."""
+"""How much memory is free, and whether it ran out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ import torch
 
 CGROUP = Path("/sys/fs/cgroup")
 """Where Linux tells what memory a container has."""
+
+SAYS = (
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "MPS backend out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
+"""What libraries write that have no error of their own for it."""
 
 
 def free_memory(device: torch.device) -> int:
@@ -26,3 +37,15 @@ def free_memory(device: torch.device) -> int:
     except (OSError, ValueError):  # there is none, or no limit
         return free
     return max(min(free, most - used), 0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory of a device or of the machine ran out, also where that caused the error."""
+    known: BaseException | None = error
+    while known is not None:
+        if isinstance(known, (torch.OutOfMemoryError, MemoryError)):
+            return True
+        if isinstance(known, RuntimeError) and any(text in str(known) for text in SAYS):
+            return True
+        known = known.__cause__
+    return False

@@ -5,8 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from recent_prune.probe.restoring.memory import is_out_of_memory
 
 _KINDS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN_TANH": nn.RNN, "RNN_RELU": nn.RNN}
 
@@ -33,9 +34,9 @@ def inner_outputs(module: nn.RNNBase, input: Any, hx: Any = None) -> list[Any]: 
             for number in range(module.num_layers - 1):
                 input = _layer(module, number)(input, _of_layer(module, hx, number))[0]  # noqa: A001
                 found.append(input)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # a kind of somebody's own: what it gives is seen all the same
+        except Exception as error:  # a kind of somebody's own: what it gives is seen all the same
+            if is_out_of_memory(error):
+                raise
             return []
     return found
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from recent_prune.probe.restoring import memory
+from recent_prune.probe.restoring.memory import is_out_of_memory
 
 
 def test_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -16,3 +17,45 @@ def test_memory_of_a_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert memory.free_memory(torch.device("cpu")) > 1e6
     (tmp_path / "memory.max").write_text("5000\n")
     assert memory.free_memory(torch.device("cpu")) == 4000 < host
+
+
+def caused(cause: Exception) -> Exception:
+    try:
+        raise ValueError("the epoch failed") from cause
+    except ValueError as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"),
+        caused(MemoryError()),
+    ],
+)
+def test_memory_ran_out(error: Exception) -> None:
+    assert is_out_of_memory(error)
+
+
+def test_the_cpus_own_error_is_known() -> None:
+    with pytest.raises(RuntimeError, match="DefaultCPUAllocator") as caught:
+        torch.empty(10**15)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("mat1 and mat2 shapes cannot be multiplied"),
+        ValueError("CUDA out of memory"),
+        RuntimeError("CUDA error: device-side assert triggered"),
+        caused(KeyError("x")),
+    ],
+)
+def test_other_errors(error: Exception) -> None:
+    assert not is_out_of_memory(error)
