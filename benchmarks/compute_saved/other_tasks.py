@@ -4,19 +4,20 @@
 
 Protocol: the trials of ``benchmarks/prediction/trials`` (23 tasks, each optimizer setting a trial
 of its own) are drawn from with replacement, task by task, as candidates of a sweep; which train is
-decided by `recent_prune.rules.rung_zero`, with 5 % of the others at random, and turned down where
-it does not hold. The score of a development task comes from a forest that was fitted without it,
-that of a held-out task from the shipped one. What is compared is the cost in optimizer steps until
-a trial ends as good as random search's mean best of 12 trainings: a training costs its budget, a
-candidate `CANDIDATE` steps, as ``benchmarks/probe_cost`` measured. 200 draws of each sweep, the
-same for all methods; ratios of means, and the mean of their logarithms over tasks.
+decided by `recent_prune.rules.rung_zero`, with 5 % of the trainings at random, and turned down
+where it does not hold. The score of a development task comes from a forest that was fitted without
+it, that of a held-out task from the shipped one. What is compared is the cost in optimizer steps
+until a trial ends as good as random search's mean best of 12 trainings: a training costs its
+budget, a candidate `CANDIDATE` steps, as ``benchmarks/probe_cost`` measured. 200 draws of each
+sweep, the same for all methods; ratios of means, and the mean of their logarithms over tasks.
 
 The question, written down before it was run: is the cost at most 0.35 of random search's in each
 task, at most that of the loss after the same steps in each, and at most 0.8 of it in the mean?
 Asked twice: at first the forest predicted the reach, nothing was started at random and nothing
 turned down. Then at 1/8 the mean was 0.49 of random search's cost and 0.97 of the loss's, and in
 one task nothing good was ever started. What the forest predicts was changed on the development
-tasks; of the held-out ones the first answer was known then.
+tasks; of the held-out ones the first answer was known then. Then 5 % of all candidates were
+trained at random, and the mean was 0.49 and 0.87 of the loss's.
 
 Writes ``other_tasks.md`` and ``other_tasks.csv``.
 """
@@ -39,7 +40,15 @@ from benchmarks.prediction.trials.fit import STEPS, numbers_of, rank_of
 from benchmarks.prediction.trials.labels import load
 from benchmarks.tables import markdown
 from recent_prune.rules.first_steps_forests import first_steps_model
-from recent_prune.rules.rung_zero import Order, Standing, drawn, goes_on, turned_down, worth
+from recent_prune.rules.rung_zero import (
+    Order,
+    Standing,
+    chance,
+    drawn,
+    goes_on,
+    turned_down,
+    worth,
+)
 
 FOLDER = Path(__file__).parent
 CANDIDATE = 12.0
@@ -101,7 +110,7 @@ def cost(score: Column, quality: Column, budget: Column, target: float, keep: fl
         insort(ranked, own)
         due += share
         best = goes_on(Standing(rank, place + 1, len(first), due), share)
-        if not best and drawn("explore", place) >= EXPLORE:
+        if not best and drawn("explore", place) >= chance(EXPLORE, share):
             continue
         spent += budget[place]
         if quality[place] >= target:

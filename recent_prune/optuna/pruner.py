@@ -65,9 +65,10 @@ class ReconstructionEntropyPruner(BasePruner):
             six spaces (``benchmarks/compute_saved``), 0.33 where everything trains. Where those
             that ranked first end no better than others the share rises by itself, towards 1
             (:func:`recent_prune.rules.rung_zero.turned_down`).
-        explore: Share of the others that is trained all the same, at random, in [0, 1), so that
-            the ranking can be judged: ``recent_prune.optuna.audit`` says what it was worth.
-            Default 0.05; at ``keep`` = 1/8 these are a quarter of the trainings.
+        explore: Share of the trainings, in [0, 1), that is drawn at random from those that ranked
+            lower, so that the ranking can be judged: ``recent_prune.optuna.audit`` says what it was
+            worth. Default 0.05: more tells more, and costs more, see
+            :func:`recent_prune.rules.rung_zero.chance`.
 
     Raises:
         TypeError: If ``rule`` is not callable or ``wrapped_pruner`` is no pruner.
@@ -133,7 +134,7 @@ class ReconstructionEntropyPruner(BasePruner):
 
     @property
     def explore(self) -> float:
-        """Share of the others that is trained all the same."""
+        """Share of the trainings that is drawn at random from those that ranked lower."""
         return self._explore
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:

@@ -18,6 +18,7 @@ from recent_prune.rules.rung_zero import (
     Place,
     Rung,
     Standing,
+    chance,
     constraint,
     drawn,
     goes_on,
@@ -77,20 +78,21 @@ def judged(
         number: Of its trial.
         score: Of its first steps.
         keep: Share that is to go on where the ranking holds in this study, see :func:`turned_down`.
-        explore: Share of the others that goes on all the same, at random.
+        explore: Share of the trainings that is drawn from the others, at random.
         error: By how much the score is expected to be wrong, where that is known.
     """
     own = _key(study, number, score)
     found, share = _candidates[study].placed(study, number, own, keep)
     best = goes_on(found, share)
-    explored = not best and drawn(study.study_name, number, "explore") < explore
+    at_random = chance(explore, share)
+    explored = not best and drawn(study.study_name, number, "explore") < at_random
     place = Place(
         rank=found.rank,
         of=found.of,
         keep=stored(share),
         best=best,
         explored=explored,
-        share=1.0 if best else explore,
+        share=1.0 if best else at_random,
     )
     return of_place(score, place, error)
 

@@ -124,9 +124,9 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
             first end no better than others the share rises by itself
             (:func:`recent_prune.rules.rung_zero.turned_down`). Default 1: only condemned trials are
             not started.
-        explore: Share of the others that is started all the same, at random, in [0, 1), so that
-            :func:`recent_prune.ray.audit` can say what the ranking was worth. Default 0.05; at
-            ``keep`` = 1/8 these are a quarter of those that start.
+        explore: Share of those that start, in [0, 1), that is drawn at random from those that
+            ranked lower, so that :func:`recent_prune.ray.audit` can say what the ranking was worth.
+            Default 0.05; see :func:`recent_prune.rules.rung_zero.chance`.
         preflight: What a trial may take: before it is probed, the memory of a training step is
             estimated, and after its first steps the time of all of them; one that is surely too
             large or too slow is not started. Needs ``training``. Give the bytes of a worker's

@@ -98,7 +98,7 @@ def test_of_a_study() -> None:
 def test_a_ranking_that_says_the_opposite() -> None:
     from recent_prune.optuna import audit
 
-    study = study_of(keep=1 / 4, explore=0.3)
+    study = study_of(keep=1 / 4, explore=0.5)
     for loss in np.random.default_rng(1).random(60):
         tried(study, loss, 1 - loss)
     found = audit(study)

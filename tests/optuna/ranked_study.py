@@ -62,7 +62,7 @@ def tried(study: Study, loss: float, value: float | None = None) -> FrozenTrial:
 
 def ranked_study(**settings: Any) -> Study:
     """Forty candidates, five of them condemned, of a ranking that holds."""
-    study = study_of(keep=1 / 4, explore=0.2, **settings)
+    study = study_of(keep=1 / 4, explore=0.4, **settings)
     for number, loss in enumerate(np.random.default_rng(0).random(40)):
         tried(study, 20.0 if number % 8 == 7 else loss, loss + 0.1)
     return study

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("local_ray")
 def folder(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs")
     with simulated():
-        tuner(path, RankedGate(keep=1 / 4, explore=0.2), space(16, doomed=4), 1).fit()
+        tuner(path, RankedGate(keep=1 / 4, explore=0.4), space(16, doomed=4), 1).fit()
     return path / "run"
 
 

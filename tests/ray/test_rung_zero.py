@@ -149,7 +149,7 @@ class TestSweeps:
 
     def test_a_known_share_of_the_others_is_started_at_random(self, tmp_path: Path) -> None:
         with simulated():
-            gate = RankedGate(keep=1 / 8, explore=0.3)
+            gate = RankedGate(keep=1 / 8, explore=2 / 3)
             results = tuner(tmp_path, gate, space(64), 1).fit()
         found = audit(results)
         assert isinstance(found, RankingAudit)
@@ -162,7 +162,7 @@ class TestSweeps:
     def test_what_the_ranking_does_not_hold_for_is_turned_down(self, tmp_path: Path) -> None:
         drawn = tune.sample_from(lambda config: float((config["index"] * 37) % 101))
         with simulated():
-            gate = RankedGate(keep=1 / 8, explore=0.3)
+            gate = RankedGate(keep=1 / 8, explore=2 / 3)
             results = tuner(tmp_path, gate, space(300, score=drawn), 1).fit()
         found = audit(results)
         assert isinstance(found, RankingAudit)

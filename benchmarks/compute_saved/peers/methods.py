@@ -155,6 +155,11 @@ class Compared:
     peer: Peer
     ranked: bool
 
+    @property
+    def has_rung(self) -> bool:
+        """Whether candidates are ranked: by ours in front, or by a peer that is such a rung."""
+        return self.ranked or not self.peer.ranked
+
     def __call__(self, trained: Trained, seed: int, done: Done) -> list[Ran]:
         """What it runs of a table."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)

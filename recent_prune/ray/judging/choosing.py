@@ -29,7 +29,7 @@ def decisions_of(
     Args:
         certified: The rule, where it is one.
         keep: Share of the candidates that is started.
-        explore: Share of the others that is started all the same.
+        explore: Share of those that start that is drawn from the others, at random.
         metric: Of the run, as Tune or the wrapped scheduler was told.
         mode: Likewise.
         wrapped: The wrapped scheduler.

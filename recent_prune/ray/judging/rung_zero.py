@@ -15,7 +15,17 @@ from typing import Any
 from recent_prune.ray.judging.ending import Ending
 from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.judging.situation import Situation
-from recent_prune.rules.rung_zero import Key, Order, Place, Worth, drawn, stored, turned_down, worth
+from recent_prune.rules.rung_zero import (
+    Key,
+    Order,
+    Place,
+    Worth,
+    chance,
+    drawn,
+    stored,
+    turned_down,
+    worth,
+)
 from recent_prune.rules.rung_zero.standing import ROUNDING
 
 
@@ -24,7 +34,7 @@ class RungZero:
 
     Args:
         keep: Share of the candidates that is started where the ranking holds, in (0, 1).
-        explore: Share of the others that is started all the same, at random.
+        explore: Share of those that start that is drawn from the others, at random.
         metric: By which it is judged whether the ranking holds; None where that is not known, so
             that nobody doubts it.
         mode: ``"max"`` or ``"min"``.
@@ -130,7 +140,7 @@ class RungZero:
     def _stop(self, outcome: Outcome) -> Outcome:
         """Those that are stopped are drawn from: some are started all the same."""
         del self._held[outcome.trial_id]
-        explored = drawn(outcome.trial_id, "explore") < self._explore
+        explored = drawn(outcome.trial_id, "explore") < chance(self._explore, self._share)
         return self._placed(outcome, explored=explored)
 
     def _placed(self, outcome: Outcome, *, best: bool = False, explored: bool = False) -> Outcome:
@@ -141,7 +151,7 @@ class RungZero:
             keep=stored(self._share),
             best=best,
             explored=explored,
-            share=1.0 if best else self._explore,
+            share=1.0 if best else chance(self._explore, self._share),
         )
         return replace(outcome, rung=place)
 

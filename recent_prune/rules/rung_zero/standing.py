@@ -79,6 +79,22 @@ class Place(TypedDict):
     share: float
 
 
+def chance(explore: float, keep: float) -> float:
+    """The probability with which a candidate that stood too low is trained all the same.
+
+    Those that are drawn so are a share of the *trainings*, not of the candidates: a twentieth of
+    all candidates would be a quarter of the trainings at ``keep`` = 1/8, and makes the way to a
+    good one half as long again (``benchmarks/compute_saved/rung_zero``).
+
+    Args:
+        explore: Share of the trainings, in [0, 1).
+        keep: Share of the candidates that goes on by its rank, in (0, 1].
+    """
+    if keep >= 1:
+        return float(explore > 0)
+    return min(explore / (1 - explore) * keep / (1 - keep), 1.0)
+
+
 def is_stopped(place: Place) -> bool:
     """Whether it stood too low."""
     return not (place["best"] or place["explored"])

@@ -11,6 +11,7 @@ from recent_prune.rules.rung_zero.standing import (
     Place,
     Rung,
     Standing,
+    chance,
     drawn,
     goes_on,
 )
@@ -106,3 +107,15 @@ def test_what_is_drawn_is_the_same_in_every_process() -> None:
     assert drawn("study", 3, "ties") not in others
     numbers = [drawn("study", i) for i in range(1000)]
     assert sum(numbers) / 1000 == pytest.approx(0.5, abs=0.03)
+
+
+class TestChance:
+    @pytest.mark.parametrize("keep", [1 / 16, 1 / 8, 1 / 2])
+    @pytest.mark.parametrize("explore", [0.0, 0.05, 0.3])
+    def test_they_are_that_share_of_the_trainings(self, keep: float, explore: float) -> None:
+        at_random = (1 - keep) * chance(explore, keep)
+        assert at_random / (keep + at_random) == pytest.approx(explore)
+
+    def test_it_is_a_probability(self) -> None:
+        assert chance(0.9, 0.5) == chance(0.05, 1.0) == 1.0
+        assert chance(0.0, 1.0) == 0.0
