@@ -72,10 +72,12 @@ def caption() -> str:
     """What the picture shows, in words."""
     sweep = Sweep.read()
     not_trained = sweep.count(CONDEMNED, BEHIND)
+    at_random = sweep.count(EXPLORED)
+    of_them = f", {at_random} of them at random" if at_random else ""
     return (
         f"A real sweep, `keep=1/8`: {len(sweep.candidates)} candidates (MLPs, CNNs, transformers; "
         f"learning rate, optimizer and more) make six steps each. "
-        f"{sweep.count(TRAINED, EXPLORED)} are trained, {sweep.count(EXPLORED)} of them at random; "
+        f"{sweep.count(TRAINED, EXPLORED)} are trained{of_them}; "
         f"{not_trained} are not: {sweep.count(CONDEMNED)} cannot train, {sweep.count(BEHIND)} rank "
         f"behind. The best found has an accuracy of {sweep.best(TRAINED, EXPLORED):.3f}, the best "
         f"of all {sweep.best():.3f}, at {sweep.cost:.0%} of what training all would have cost. "
@@ -155,6 +157,8 @@ def _legend(sweep: Sweep) -> Iterator[str]:
     }
     x = LEFT
     for outcome, text in told.items():
+        if not sweep.count(outcome):
+            continue
         yield _mark(outcome, x + 5, HEIGHT - 22)
         label = f"{text} ({sweep.count(outcome)})"
         yield f'<text class="small" x="{x + 16}" y="{HEIGHT - 18}">{label}</text>'
