@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -18,8 +18,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import spearmanr
-from sklearn.metrics import roc_auc_score
 from torch import nn
 
 import recent_prune as rp
@@ -27,6 +25,7 @@ from benchmarks.tables import markdown
 from recent_prune.data import Images
 from recent_prune.mean_field import correlation_length
 from recent_prune.probe.reconstructing.cascade import DEFAULT_UPDATES
+from studies.common.columns import auroc, columns_of, fitted_k, spearman, with_interval
 from studies.common.points import collected
 from studies.common.precision import convolutions
 from studies.common.training import LOSSES, Training, accuracy_reached
@@ -36,9 +35,6 @@ FLOOR_SHARE = 0.15
 
 K = 6
 """Correlation lengths that a network may be deep (Schoenholz et al. 2017)."""
-
-RESAMPLED = 500
-"""Bootstrap samples for an interval."""
 
 Build = Callable[[float, int], nn.Module]
 """From σ_w² and a depth to a network."""
@@ -201,7 +197,7 @@ def agreement(diagram: Diagram, found: Measured) -> pd.DataFrame:
             predictors.append("mean field")
         fits = table["trains"].nunique() == 2
         for predictor in predictors:
-            columns = _columns(table, predictor)
+            columns = columns_of(table, predictor)
             rows.append(
                 {
                     "data": diagram.images.name,
@@ -210,9 +206,9 @@ def agreement(diagram: Diagram, found: Measured) -> pd.DataFrame:
                     "networks": len(table),
                     "that train": int(table["trains"].sum()),
                     "above": diagram.training.enough,
-                    "AUROC": _with_interval(columns, _auroc),
-                    "Spearman": _with_interval(columns, _spearman),
-                    "k": f"{_fitted_k(table):.1f}" if fits and predictor == "mean field" else "",
+                    "AUROC": with_interval(columns, auroc),
+                    "Spearman": with_interval(columns, spearman),
+                    "k": f"{fitted_k(table):.1f}" if fits and predictor == "mean field" else "",
                 }
             )
     return pd.DataFrame(rows)
@@ -240,73 +236,6 @@ def report(diagram: Diagram, found: Measured) -> str:
         f"\n\n{markdown(table)}\n"
         + (f"\n{markdown(agreement(diagram, found))}\n" if len(found.training) else "")
     )
-
-
-@dataclass(frozen=True)
-class _Column:
-    """The trained networks of one σ_w².
-
-    Attributes:
-        predictions: Of each network.
-        trains: Whether it does.
-        depth: Of the deepest one that does, or 0.
-    """
-
-    predictions: np.ndarray[tuple[int], np.dtype[np.float64]]
-    trains: np.ndarray[tuple[int], np.dtype[np.bool_]]
-    depth: float
-
-
-def _columns(table: pd.DataFrame, predictor: str) -> list[_Column]:
-    return [
-        _Column(
-            group[predictor].to_numpy(float),
-            group["trains"].to_numpy(bool),
-            float((group["depth"] * group["trains"]).max()),
-        )
-        for _, group in table.groupby("weight_variance")
-    ]
-
-
-def _auroc(columns: Sequence[_Column]) -> float:
-    trains = np.concatenate([column.trains for column in columns])
-    if trains.all() or not trains.any():
-        return math.nan
-    predictions = np.concatenate([column.predictions for column in columns])
-    return float(roc_auc_score(trains, predictions))
-
-
-def _spearman(columns: Sequence[_Column]) -> float:
-    """Over σ_w²: of the depth of the deepest network that trains with the mean prediction."""
-    deepest = [column.depth for column in columns]
-    predicted = [float(column.predictions.mean()) for column in columns]
-    if len(set(deepest)) < 2 or len(set(predicted)) < 2:
-        return math.nan
-    return float(spearmanr(deepest, predicted).statistic)
-
-
-def _with_interval(
-    columns: Sequence[_Column], statistic: Callable[[Sequence[_Column]], float]
-) -> str:
-    """The statistic with its 95 % interval, σ_w² resampled, networks of one staying together."""
-    value = statistic(columns)
-    if math.isnan(value):
-        return "–"
-    numbers = np.random.default_rng(0)
-    drawn = [
-        statistic([columns[i] for i in numbers.integers(len(columns), size=len(columns))])
-        for _ in range(RESAMPLED)
-    ]
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return f"{value:.2f} ({low:.2f}–{high:.2f})"
-
-
-def _fitted_k(table: pd.DataFrame) -> float:
-    """K of depth ≤ k ξ with the fewest errors."""
-    candidates = np.exp(-np.sort(table["mean field"].unique()))
-    errors = [((table["mean field"] >= -np.log(k)) != table["trains"]).sum() for k in candidates]
-    best = np.flatnonzero(np.array(errors) == min(errors))
-    return float(candidates[best[len(best) // 2]])
 
 
 def _rounded(values: object) -> list[float]:
