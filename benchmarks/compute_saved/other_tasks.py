@@ -41,13 +41,13 @@ from benchmarks.prediction.trials.labels import load
 from benchmarks.tables import markdown
 from recent_prune.rules.first_steps_forests import first_steps_model
 from recent_prune.rules.rung_zero import (
-    Order,
+    Comparison,
     Standing,
+    Training,
     chance,
     drawn,
     goes_on,
     turned_down,
-    worth,
 )
 
 FOLDER = Path(__file__).parent
@@ -101,22 +101,22 @@ def cost(score: Column, quality: Column, budget: Column, target: float, keep: fl
         keep: Share that is trained.
     """
     ranked: list[tuple[float, int]] = []
-    first: list[Order] = []
-    others: list[Order] = []
+    first, compared = 0, Comparison()
     share, due, spent = keep, 0.0, 0.0
     for place in range(len(score)):
         own = (float(score[place]), -place)  # of equal ones the first
         rank = 1 + len(ranked) - bisect_left(ranked, own)
         insort(ranked, own)
         due += share
-        best = goes_on(Standing(rank, place + 1, len(first), due), share)
+        best = goes_on(Standing(rank, place + 1, first, due), share)
         if not best and drawn("explore", place) >= chance(EXPLORE, share):
             continue
         spent += budget[place]
         if quality[place] >= target:
             return float(spent + CANDIDATE * (place + 1))
-        (first if best else others).append((float(quality[place]),))
-        share = turned_down(keep, worth(first, others))
+        first += best
+        compared.add(Training(own[0], (float(quality[place]),), first=best))
+        share = turned_down(keep, compared.worth())
     return float(spent + CANDIDATE * len(score))
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from recent_prune.notebook import audit_html
-from recent_prune.rules.rung_zero import Comparison, Order, Worth
+from recent_prune.rules.rung_zero import Comparison, Order, Training, Worth
 
 CONFIDENCE = 0.95
 
@@ -26,6 +26,7 @@ class RankedTrial:
         best: Whether it went on because it ranked first.
         explored: Whether it went on at random.
         keep: The share that was to go on when it came.
+        score: By which it was ranked.
         order: What its training came to, as :func:`recent_prune.rules.rung_zero.worth` compares
             it; None while unknown.
         value: Of a training that came to its end; None otherwise.
@@ -38,6 +39,7 @@ class RankedTrial:
     best: bool
     explored: bool
     keep: float
+    score: float
     order: Order | None = None
     value: float | None = None
     seconds: float = 0.0
@@ -57,7 +59,8 @@ class RankingAudit:
         summary: A line a figure: ``figure``, ``value``, and the ``assumption`` it rests on.
         over_time: A line a candidate: ``number``, ``condemned``, ``trained``, ``explored``,
             ``keep``; and of the study up to it ``first`` and ``others`` (trainings that have
-            ended), ``superiority`` (NaN while there is none of either).
+            ended), ``superiority`` (NaN while there is none of either) and ``concordance`` (NaN
+            while there are fewer than two), see :class:`Worth`.
         worth: Of the ranking, in the end.
         difference: Mean value of those that ranked first minus that of a candidate at random; NaN
             with fewer than two trainings of either kind.
@@ -87,7 +90,7 @@ def audited_ranking(trials: Sequence[RankedTrial], *, maximize: bool) -> Ranking
     for trial in trials:
         if trial.trained and trial.order is not None:
             (first if trial.best else others).append(trial)
-            compared.add(trial.order, first=trial.best)
+            compared.add(Training(trial.score, trial.order, first=trial.best))
         rows.append(_row(trial, compared.worth()))
     found = compared.worth()
     difference, low, high = _difference(trials, first, others)
@@ -105,6 +108,7 @@ def _row(trial: RankedTrial, found: Worth) -> dict[str, object]:
         "first": found.first,
         "others": found.others,
         "superiority": found.superiority,
+        "concordance": found.concordance,
     }
 
 
@@ -160,6 +164,11 @@ def _summary(
             _told(found.superiority),
             "0.5 where the ranking says nothing"
             + (f", then ± {found.error:.3g}" if math.isfinite(found.error) else ""),
+        ),
+        (
+            "the better score ends better with probability",
+            _told(found.concordance),
+            "of two trainings; 0.5 where the ranking says nothing",
         ),
         ("share that is kept now", f"{trials[-1].keep:.3g}", "rises where the ranking fails"),
         ("seconds spent on probes", f"{sum(t.probe_seconds for t in trials):.1f}", "wall clock"),

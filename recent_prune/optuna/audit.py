@@ -51,6 +51,7 @@ def _ranked(trial: FrozenTrial, maximize: bool) -> RankedTrial:
         best=rung["best"],
         explored=rung["explored"],
         keep=rung["keep"],
+        score=rung_zero.score_of(trial),
         order=rung_zero.order_of(trial, maximize),
         value=trial.values[0] if trial.state == TrialState.COMPLETE else None,
         seconds=max(_seconds(trial) - seconds, 0.0),

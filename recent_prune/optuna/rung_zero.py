@@ -18,6 +18,7 @@ from recent_prune.rules.rung_zero import (
     Place,
     Rung,
     Standing,
+    Training,
     chance,
     constraint,
     drawn,
@@ -57,7 +58,7 @@ class _Candidates:
         self._rung.add(_key_of(study, trial), place)
         order = order_of(trial, study.direction == StudyDirection.MAXIMIZE)
         if order is not None and not is_stopped(place) and not attributes.is_condemned(trial):
-            self._compared.add(order, first=place["best"])
+            self._compared.add(Training(score_of(trial), order, first=place["best"]))
 
 
 _candidates = OfStudies(_Candidates)
@@ -133,9 +134,14 @@ def order_of(trial: FrozenTrial, maximize: bool) -> Order | None:
     return float(step), -math.inf if math.isnan(value) else sign * value
 
 
-def _key_of(study: Study, trial: FrozenTrial) -> Key:
+def score_of(trial: FrozenTrial) -> float:
+    """By which a candidate was ranked."""
     score = trial.user_attrs[attributes.RANK_SCORE]
-    return _key(study, trial.number, -math.inf if score is None else float(score))
+    return -math.inf if score is None else float(score)
+
+
+def _key_of(study: Study, trial: FrozenTrial) -> Key:
+    return _key(study, trial.number, score_of(trial))
 
 
 def _key(study: Study, number: int, score: float) -> Key:

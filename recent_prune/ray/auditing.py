@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from ray.tune import ResultGrid
@@ -75,6 +76,7 @@ def _ranked(
         best=place["best"],
         explored=place["explored"],
         keep=place["keep"],
+        score=-math.inf if outcome.score is None else outcome.score,
         order=ending.order(maximize) if outcome.passes else None,
         value=ending.value if outcome.passes else None,
         seconds=ending.seconds if outcome.passes else 0.0,

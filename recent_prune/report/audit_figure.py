@@ -20,10 +20,10 @@ def plot_audit(study: Study | Audit | RankingAudit) -> go.Figure:
             of a Tune run by :func:`recent_prune.ray.audit`.
 
     Returns:
-        Of rung zero, the probability that a first ranked trial ends better than one at random, and
-        the share that is kept. Of a certified rule, the bound on the rate of good trials lost and
-        what is tolerated; audited trials that turned out good are marked. An empty figure, with a
-        warning, if there is neither.
+        Of rung zero, the probability that of two trainings the one with the better score ends
+        better, and the share that is kept. Of a certified rule, the bound on the rate of good
+        trials lost and what is tolerated; audited trials that turned out good are marked. An empty
+        figure, with a warning, if there is neither.
     """
     try:
         found = audit(study) if isinstance(study, Study) else study
@@ -41,8 +41,8 @@ def audit_figures(study: Study) -> list[tuple[go.Figure, str]]:
         return []
     ranked = isinstance(found, RankingAudit)
     caption = (
-        "Whether candidates that ranked first by their first steps end better than others; "
-        "where they do not, more are kept."
+        "Whether trainings whose candidates had a better score end better; where they do not, more "
+        "are kept."
         if ranked
         else "The bound on the good trials that were thrown away."
     )
@@ -53,7 +53,7 @@ def _of_ranking(found: RankingAudit) -> go.Figure:
     figure = go.Figure()
     table = found.over_time
     for column, color, name in (
-        ("superiority", KEPT, "a first ranked one ends better (0.5: the ranking says nothing)"),
+        ("concordance", KEPT, "the better score ends better (0.5: the ranking says nothing)"),
         ("keep", PRUNED, "share that is kept"),
     ):
         figure.add_scatter(

@@ -11,9 +11,10 @@ from tests.optuna.ranked_study import ranked_study, study_of, tried
 
 def ranked(number: int, value: float | None, *, best: bool, condemned: bool = False) -> RankedTrial:
     """A training that came to a value; without one, a candidate that was stopped."""
+    score = 1.0 if best else 0.0
     explored = value is not None and not best
     order = None if value is None else (math.inf, value)
-    return RankedTrial(number, condemned, best, explored, 0.25, order, value, 60.0, 0.5)
+    return RankedTrial(number, condemned, best, explored, 0.25, score, order, value, 60.0, 0.5)
 
 
 def values(found: RankingAudit) -> dict[str, object]:

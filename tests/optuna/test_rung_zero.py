@@ -27,6 +27,7 @@ from recent_prune.optuna import (
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.rung_zero import (
     Standing,
+    Training,
     chance,
     drawn,
     goes_on,
@@ -152,9 +153,10 @@ def place_from_scratch(study: Study, own: FrozenTrial, keep: float) -> dict[str,
     peers = [t for t in study.trials if t.number != own.number and attributes.is_ranked(t)]
     rungs = {t.number: t.user_attrs[attributes.RUNG_ZERO] for t in peers}
     ended = [(t, t.values[0]) for t in peers if t.state == TrialState.COMPLETE]
-    first = [(math.inf, -value) for t, value in ended if rungs[t.number]["best"]]
-    others = [(math.inf, -value) for t, value in ended if not rungs[t.number]["best"]]
-    share = turned_down(keep, worth(first, others))
+    trainings = [
+        Training(key(t)[0], (math.inf, -value), rungs[t.number]["best"]) for t, value in ended
+    ]
+    share = turned_down(keep, worth(trainings))
     due = share + sum(rung["keep"] for rung in rungs.values())
     gone_on = sum(rung["best"] for rung in rungs.values())
     rank = 1 + sum(key(peer) > key(own) for peer in peers)

@@ -27,15 +27,15 @@ def test_shows_bound_and_tolerance() -> None:
 def test_shows_what_a_ranking_is_worth() -> None:
     study = ranked_study()
     figure = plot_audit(study)
-    superiority, keep = figure.data
+    concordance, keep = figure.data
     over_time = audit(study).over_time
-    assert list(superiority.x) == over_time["number"].tolist()
-    assert superiority.y[-1] == over_time["superiority"].iloc[-1] > 0.5
+    assert list(concordance.x) == over_time["number"].tolist()
+    assert concordance.y[-1] == over_time["concordance"].iloc[-1] > 0.5
     assert list(keep.y) == over_time["keep"].tolist()
     (shown, caption), *rest = audit_figures(study)
     assert shown == figure
     assert not rest
-    assert caption.startswith("Whether candidates that ranked first by their first steps end")
+    assert caption.startswith("Whether trainings whose candidates had a better score end better")
     assert "What the ranking is worth" in StudyReport.of(study).page()
 
 

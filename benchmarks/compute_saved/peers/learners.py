@@ -18,7 +18,16 @@ from benchmarks.compute_saved.optuna_replay import OfTable
 from benchmarks.compute_saved.peers.search import KEEP
 from benchmarks.compute_saved.peers.symptoms import Rows
 from benchmarks.compute_saved.table import Array, Trained, load
-from recent_prune.rules.rung_zero import Place, Rung, drawn, goes_on, turned_down, worth
+from recent_prune.rules.rung_zero import (
+    Place,
+    Rung,
+    Training,
+    chance,
+    drawn,
+    goes_on,
+    turned_down,
+    worth,
+)
 
 CANDIDATES = 8
 """Random configurations of which the forest picks one."""
@@ -152,7 +161,7 @@ class EarlyLookPruner(BasePruner):
     def __init__(self, trained: Trained, scores: Array) -> None:
         self._rows, self._scores = Rows(trained), scores
         self._rung = Rung()
-        self._best: dict[int, bool] = {}
+        self._ranked: dict[int, tuple[float, bool]] = {}
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether it stands too low; asked after the first epoch alone."""
@@ -162,21 +171,22 @@ class EarlyLookPruner(BasePruner):
         key = float(self._scores[self._rows.of(trial)]), drawn(study.study_name, trial.number)
         standing = self._rung.standing(key, share)
         best = goes_on(standing, share)
-        explored = not best and drawn(study.study_name, trial.number, "early look") < EXPLORE
+        at_random = chance(EXPLORE, share)
+        explored = not best and drawn(study.study_name, trial.number, "early look") < at_random
         place = Place(
             rank=standing.rank,
             of=standing.of,
             keep=share,
             best=best,
             explored=explored,
-            share=1.0 if best else EXPLORE,
+            share=1.0 if best else at_random,
         )
         self._rung.add(key, place)
-        self._best[trial.number] = best
+        self._ranked[trial.number] = key[0], best
         return not (best or explored)
 
     def _share(self, study: Study) -> float:
         ended = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
-        ends = [(self._best[t.number], (float(t.values[0]),)) for t in ended]
-        first, others = ([end for best, end in ends if best == which] for which in (True, False))
-        return turned_down(KEEP, worth(first, others))
+        ranked = [(*self._ranked[t.number], float(t.values[0])) for t in ended]
+        trainings = [Training(score, (value,), first=best) for score, best, value in ranked]
+        return turned_down(KEEP, worth(trainings))

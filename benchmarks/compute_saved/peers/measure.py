@@ -39,7 +39,8 @@ table's order. Seeds were cut to what there was time for.
 
 After a second look: at first 5 % of all candidates were trained at random, as well as the best
 eighth. A simulation on these tables showed that to cost more than anything else; since then 5 % of
-the *trainings* are drawn so (`recent_prune.rules.rung_zero.chance`). `other_tasks` and
+the *trainings* are drawn so (`recent_prune.rules.rung_zero.chance`), and whether a ranking holds is
+asked of all trainings, not of those that were drawn alone. `other_tasks` and
 ``benchmarks/prediction/elsewhere`` were looked at after that was settled.
 
 Writes ``peers.csv`` (a row a run, as they come; what is there is kept, unless it is of another
@@ -74,6 +75,7 @@ from benchmarks.compute_saved.rung_zero import SPACES
 from benchmarks.compute_saved.table import Trained, load
 from recent_prune.rules import TrainabilityRule
 from recent_prune.rules.rung_zero import chance
+from recent_prune.rules.rung_zero.worth import ENOUGH, EXPECTED, SPREAD
 
 FOLDER = Path(__file__).parent.parent
 RUNS = FOLDER / "peers.csv"
@@ -149,7 +151,7 @@ def _rung_zero_of(space: str) -> str:
     rule = rung_zero().rule
     assert isinstance(rule, TrainabilityRule)
     said: list[object] = [(rule(r).trainable, f"{rule.score(r):.6g}") for r in _table(space).probes]
-    said.append(chance(rung_zero().explore, rung_zero().keep))
+    said.append((chance(rung_zero().explore, rung_zero().keep), EXPECTED, SPREAD, ENOUGH))
     return f"{zlib.crc32(repr(said).encode()):08x}"
 
 

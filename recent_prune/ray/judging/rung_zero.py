@@ -17,8 +17,8 @@ from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.judging.situation import Situation
 from recent_prune.rules.rung_zero import (
     Key,
-    Order,
     Place,
+    Training,
     Worth,
     chance,
     drawn,
@@ -84,15 +84,15 @@ class RungZero:
     def _worth(self, now: Situation) -> Worth:
         """What the ranking is worth by the trials that have ended."""
         if self._metric is None:
-            return worth([], [])
+            return worth([])
         endings = now.endings(self._metric)
-        first: list[Order] = []
-        others: list[Order] = []
+        trainings = []
         for trial_id, outcome in now.outcomes.items():
             order = endings.get(trial_id, Ending()).order(maximize=self._mode == "max")
             if order is not None and outcome.rung is not None and outcome.passes:
-                (first if outcome.rung["best"] else others).append(order)
-        return worth(first, others)
+                score = self._key(outcome)[0]
+                trainings.append(Training(score, order, first=outcome.rung["best"]))
+        return worth(trainings)
 
     def _entered(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Take candidates in; those that are condemned are decided on already."""

@@ -21,7 +21,14 @@ from recent_prune.rules.rung_zero.standing import (
     stored_score,
 )
 from recent_prune.rules.rung_zero.telling import constraint
-from recent_prune.rules.rung_zero.worth import Comparison, Order, Worth, turned_down, worth
+from recent_prune.rules.rung_zero.worth import (
+    Comparison,
+    Order,
+    Training,
+    Worth,
+    turned_down,
+    worth,
+)
 
 __all__ = [
     "Comparison",
@@ -30,6 +37,7 @@ __all__ = [
     "Place",
     "Rung",
     "Standing",
+    "Training",
     "Worth",
     "chance",
     "check_shares",

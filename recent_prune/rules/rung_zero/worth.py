@@ -1,8 +1,10 @@
 """What a ranking is worth in this sweep, by the trainings of the sweep itself.
 
-A ranking that was learnt elsewhere need not hold here. A known share of the candidates that stood
-too low is trained all the same, at random; if those end as well as the ones that ranked first, the
-ranking says nothing, and more candidates are trained until it says nothing about all of them.
+A ranking that was learnt elsewhere need not hold here. Of any two trainings the one whose candidate
+had the better score should end better; where it does no more often than not, the ranking says
+nothing, and more candidates are trained until it says nothing about all of them. That costs
+nothing: no candidate need be trained for it. What following the ranking was *worth* is another
+question, which only candidates that were drawn at random answer.
 """
 
 from __future__ import annotations
@@ -11,24 +13,40 @@ import math
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Order = tuple[float, ...]
 """What a training came to, comparable with others of its sweep: higher is better."""
 
-EXPECTED = 0.8
-"""Probability that a candidate among the best eighth ends better than another one, before anything
-is known of a sweep: 0.78 to 0.90 in the spaces of ``benchmarks/compute_saved``."""
+EXPECTED = 0.7
+"""Probability that of two trainings the one with the better score ends better, before anything is
+known of a sweep: 0.57 to 0.84 among those that ranked first, in the spaces of
+``benchmarks/compute_saved``."""
 
-SPREAD = 0.2
-"""Standard deviation of that between sweeps: wide, so that a few dozen trainings weigh as much."""
+SPREAD = 0.15
+"""Standard deviation of that between sweeps, so that a dozen trainings weigh as much."""
 
-ENOUGH = 0.65
+ENOUGH = 0.6
 """Probability from which on the ranking is followed in full."""
+
+
+class Training(NamedTuple):
+    """One that has ended.
+
+    Attributes:
+        score: Of its candidate, higher is better.
+        order: What it came to.
+        first: Whether its candidate ranked first, or was drawn from the others.
+    """
+
+    score: float
+    order: Order
+    first: bool
 
 
 @dataclass(frozen=True)
 class Worth:
-    """How those that ranked first compare with those that were trained at random.
+    """How well score and end go together.
 
     Attributes:
         first: Trainings of candidates that ranked first.
@@ -36,62 +54,70 @@ class Worth:
         superiority: Probability that one of the first ends better than one of the others, ties
             count half: 0.5 where the ranking says nothing. NaN without either.
         error: Standard error of it where the ranking says nothing (Mann and Whitney, 1947).
+        concordance: Probability that of two trainings the one with the better score ends better,
+            ties count half: 0.5 where the ranking says nothing. NaN of fewer than two.
     """
 
     first: int
     others: int
     superiority: float = math.nan
     error: float = math.inf
+    concordance: float = math.nan
 
     @property
     def expected(self) -> float:
-        """The probability to go by: of this sweep and of earlier ones, each by its precision."""
-        if not math.isfinite(self.superiority):
+        """The concordance to go by: of this sweep and of earlier ones, each by its precision.
+
+        Where the ranking says nothing that of n trainings has a variance of
+        (2n + 5) / (18 n (n − 1)) (Kendall, 1938).
+        """
+        if not math.isfinite(self.concordance):
             return EXPECTED
-        known, own = SPREAD**-2, self.error**-2
-        return (known * EXPECTED + own * self.superiority) / (known + own)
+        count = self.first + self.others
+        known, own = SPREAD**-2, 18 * count * (count - 1) / (2 * count + 5)
+        return (known * EXPECTED + own * self.concordance) / (known + own)
 
 
 class Comparison:
-    """Two groups of trainings, compared as they end, each in a time that hardly grows."""
+    """Trainings, compared with each other as they end."""
 
     def __init__(self) -> None:
+        self._all: list[Training] = []
         self._first: list[Order] = []  # of candidates that ranked first, the worst in front
         self._others: list[Order] = []
         self._won = 0.0  # pairs in which the one that ranked first is better; ties count half
+        self._agree = 0.0  # pairs in which the one with the better score is; ties count half
 
-    def add(self, order: Order, *, first: bool) -> None:
-        """Take in a training that has ended.
-
-        Args:
-            order: What it came to.
-            first: Whether its candidate ranked first, or was drawn from the others.
-        """
-        own, against = (self._first, self._others) if first else (self._others, self._first)
-        better_than = (bisect_left(against, order) + bisect_right(against, order)) / 2
-        self._won += better_than if first else len(against) - better_than
-        insort(own, order)
+    def add(self, new: Training) -> None:
+        """Take in a training that has ended."""
+        own, against = (self._first, self._others) if new.first else (self._others, self._first)
+        better_than = (bisect_left(against, new.order) + bisect_right(against, new.order)) / 2
+        self._won += better_than if new.first else len(against) - better_than
+        insort(own, new.order)
+        self._agree += sum(_agreement(new, other) for other in self._all)
+        self._all.append(new)
 
     def worth(self) -> Worth:
-        """How the two compare so far."""
-        first, others = len(self._first), len(self._others)
+        """How they compare so far."""
+        first, others, count = len(self._first), len(self._others), len(self._all)
+        agree = self._agree / (count * (count - 1) / 2) if count > 1 else math.nan
         if not first or not others:
-            return Worth(first, others)
+            return Worth(first, others, concordance=agree)
         error = math.sqrt((first + others + 1) / (12 * first * others))
-        return Worth(first, others, self._won / (first * others), error)
+        return Worth(first, others, self._won / (first * others), error, agree)
 
 
-def worth(first: Iterable[Order], others: Iterable[Order]) -> Worth:
-    """Compare two groups of trainings by what they came to.
+def _agreement(one: Training, other: Training) -> float:
+    if one.score == other.score or one.order == other.order:
+        return 0.5
+    return float((one.score > other.score) == (one.order > other.order))
 
-    Args:
-        first: Of candidates that ranked first.
-        others: Of candidates that were drawn from the others.
-    """
+
+def worth(trainings: Iterable[Training]) -> Worth:
+    """Compare trainings by what they came to."""
     compared = Comparison()
-    for group, ranked_first in ((first, True), (others, False)):
-        for order in group:
-            compared.add(order, first=ranked_first)
+    for one in trainings:
+        compared.add(one)
     return compared.worth()
 
 
@@ -103,8 +129,8 @@ def turned_down(keep: float, found: Worth) -> float:
         found: What it is worth in this sweep.
 
     Returns:
-        ``keep ** trust``, with a trust that falls from 1 to 0 as the expected probability falls
-        from 0.65 to 0.5.
+        ``keep ** trust``, with a trust that falls from 1 to 0 as the expected concordance falls
+        from 0.6 to 0.5.
     """
     trust = (found.expected - 0.5) / (ENOUGH - 0.5)
     return float(keep ** min(max(trust, 0.0), 1.0))

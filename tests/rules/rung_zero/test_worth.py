@@ -8,62 +8,96 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from recent_prune.rules.rung_zero.worth import EXPECTED, Worth, turned_down, worth
-
-
-def orders(values: list[float]) -> list[tuple[float, ...]]:
-    return [(math.inf, value) for value in values]
-
-
-@given(
-    st.lists(st.integers(0, 9), min_size=1, max_size=12),
-    st.lists(st.integers(0, 9), min_size=1, max_size=12),
+from recent_prune.rules.rung_zero.worth import (
+    EXPECTED,
+    Order,
+    Training,
+    Worth,
+    turned_down,
+    worth,
 )
-def test_the_same_as_mann_and_whitney(first: list[int], others: list[int]) -> None:
-    found = worth(orders([float(v) for v in first]), orders([float(v) for v in others]))
+
+
+def of_groups(first: list[float], others: list[float]) -> Worth:
+    """Of trainings of which no scores are known."""
+    groups = ((True, first), (False, others))
+    return worth(Training(0.0, (value,), which) for which, values in groups for value in values)
+
+
+def two(better: Order, worse: Order) -> Worth:
+    """Of two trainings, by their scores."""
+    return worth([Training(1.0, better, first=True), Training(0.0, worse, first=False)])
+
+
+VALUES = st.lists(st.integers(0, 9).map(float), min_size=1, max_size=12)
+
+
+@given(VALUES, VALUES)
+def test_the_same_as_mann_and_whitney(first: list[float], others: list[float]) -> None:
+    found = of_groups(first, others)
     u = stats.mannwhitneyu(first, others).statistic
     assert found.superiority == pytest.approx(u / (len(first) * len(others)))
     assert (found.first, found.others) == (len(first), len(others))
 
 
+@given(st.permutations(range(9)), st.permutations(range(9)))
+def test_the_same_as_kendall(scores: list[int], ends: list[int]) -> None:
+    found = worth(Training(float(s), (e,), True) for s, e in zip(scores, ends, strict=True))
+    assert found.concordance == pytest.approx((1 + stats.kendalltau(scores, ends).statistic) / 2)
+
+
+def test_ties_count_half() -> None:
+    assert two((1.0,), (1.0,)).concordance == 0.5
+    lost = worth([Training(-math.inf, (0.0,), True), Training(-math.inf, (1.0,), True)])
+    assert lost.concordance == 0.5
+
+
 def test_the_further_a_training_got_the_better() -> None:
-    assert worth([(math.inf, 0.1)], [(3.0, 0.9)]).superiority == 1
-    assert worth([(2.0, 0.9)], [(3.0, 0.1)]).superiority == 0
-    assert worth([(3.0, -math.inf)], [(3.0, 0.1)]).superiority == 0
+    for better, worse, expected in (
+        ((math.inf, 0.1), (3.0, 0.9), 1),
+        ((2.0, 0.9), (3.0, 0.1), 0),
+        ((3.0, -math.inf), (3.0, 0.1), 0),
+    ):
+        found = two(better, worse)
+        assert found.superiority == found.concordance == expected
 
 
-def test_without_trainings_of_both_kinds_earlier_sweeps_count() -> None:
-    for found in (worth([], []), worth(orders([0.5]), []), worth([], orders([0.5]))):
+def test_without_two_trainings_earlier_sweeps_count() -> None:
+    for found in (worth([]), of_groups([0.5], []), of_groups([], [0.5])):
         assert math.isnan(found.superiority)
+        assert math.isnan(found.concordance)
         assert found.expected == EXPECTED
         assert turned_down(1 / 8, found) == 1 / 8
 
 
-def test_the_error_is_that_of_rankings_without_meaning() -> None:
+def test_the_errors_are_those_of_rankings_without_meaning() -> None:
     rng = np.random.default_rng(0)
-    drawn = [worth(orders(list(rng.random(12))), orders(list(rng.random(5)))) for _ in range(2000)]
+    drawn = [
+        worth(Training(s, (e,), i < 12) for i, (s, e) in enumerate(rng.random((17, 2))))
+        for _ in range(1500)
+    ]
     assert np.std([found.superiority for found in drawn]) == pytest.approx(drawn[0].error, rel=0.06)
+    expected = math.sqrt((2 * 17 + 5) / (18 * 17 * 16))
+    assert np.std([found.concordance for found in drawn]) == pytest.approx(expected, rel=0.06)
 
 
 @pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (Worth(20, 8, 0.9, 0.12), 1 / 8),
-        (Worth(200, 80, 0.66, 0.04), 1 / 8),
-        (Worth(200, 80, 0.45, 0.03), 1.0),
-        (Worth(20, 8, 0.1, 0.12), 1.0),
-    ],
+    ("count", "concordance", "expected"),
+    [(20, 0.7, 1 / 8), (20, 0.62, 1 / 8), (300, 0.61, 1 / 8), (300, 0.48, 1.0), (20, 0.2, 1.0)],
 )
-def test_a_ranking_that_says_nothing_is_turned_down(found: Worth, expected: float) -> None:
+def test_a_ranking_that_says_nothing_is_turned_down(
+    count: int, concordance: float, expected: float
+) -> None:
+    found = Worth(count, 0, concordance=concordance)
     assert turned_down(1 / 8, found) == pytest.approx(expected)
 
 
 def test_three_trainings_are_not_enough_to_give_it_up() -> None:
-    assert turned_down(1 / 8, Worth(2, 1, 0.0, 0.47)) < 1 / 5
+    assert turned_down(1 / 8, Worth(3, 0, concordance=1 / 3)) < 1 / 5
 
 
-@given(st.floats(0, 1), st.floats(0.01, 1), st.floats(0.01, 1))
-def test_it_is_turned_down_step_by_step(superiority: float, error: float, keep: float) -> None:
-    share = turned_down(keep, Worth(9, 3, superiority, error))
-    better = turned_down(keep, Worth(9, 3, min(superiority + 0.05, 1), error))
+@given(st.floats(0, 1), st.integers(2, 100), st.floats(0.01, 1))
+def test_it_is_turned_down_step_by_step(concordance: float, count: int, keep: float) -> None:
+    share = turned_down(keep, Worth(count, 0, concordance=concordance))
+    better = turned_down(keep, Worth(count, 0, concordance=min(concordance + 0.05, 1)))
     assert keep <= better <= share <= 1
