@@ -62,8 +62,8 @@ class ReconstructionEntropyPruner(BasePruner):
             share of them. Trials then need ``probe_trial(…, training=…)``, and ``n_trials`` counts
             candidates: 1/8 of 80 makes some ten trainings. Default 1, nothing but condemned trials
             is pruned. 1/8 left 0.08 to 0.37 of a random search's compute to the same best value in
-            six spaces (``benchmarks/compute_saved``), 0.33 where everything trains. Where those
-            that ranked first end no better than others the share rises by itself, towards 1
+            six spaces (``benchmarks/compute_saved``), 0.33 where everything trains. Where trials
+            with better scores do not end better the share rises by itself, towards 1
             (:func:`recent_prune.rules.rung_zero.turned_down`).
         explore: Share of the trainings, in [0, 1), that is drawn at random from those that ranked
             lower, so that the ranking can be judged: ``recent_prune.optuna.audit`` says what it was

@@ -120,8 +120,8 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
             best of those that wait is started, as long as the started ones stay within the share;
             the others end without having started. Under HyperBand and synchronous PBT the best
             share of those that were sampled together. Searchers are asked for 2 / ``keep`` trials
-            ahead, unless a limit on concurrent trials keeps them from it. Where those that ranked
-            first end no better than others the share rises by itself
+            ahead, unless a limit on concurrent trials keeps them from it. Where trials with better
+            scores do not end better the share rises by itself
             (:func:`recent_prune.rules.rung_zero.turned_down`). Default 1: only condemned trials are
             not started.
         explore: Share of those that start, in [0, 1), that is drawn at random from those that

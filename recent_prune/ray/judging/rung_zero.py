@@ -16,6 +16,7 @@ from recent_prune.ray.judging.ending import Ending
 from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.judging.situation import Situation
 from recent_prune.rules.rung_zero import (
+    Comparison,
     Key,
     Place,
     Training,
@@ -24,7 +25,6 @@ from recent_prune.rules.rung_zero import (
     drawn,
     stored,
     turned_down,
-    worth,
 )
 from recent_prune.rules.rung_zero.standing import ROUNDING
 
@@ -51,6 +51,8 @@ class RungZero:
         self._due = 0.0  # sum of those that held when each was decided on
         self._ended = 0  # trials that had ended when it was last looked at
         self._gone_on = 0
+        self._compared = Comparison()
+        self._counted: set[str] = set()  # trials in it
 
     @property
     def waiting(self) -> set[str]:
@@ -82,17 +84,18 @@ class RungZero:
         return {"metric": self._metric, "mode": self._mode, "keep": self._keep}
 
     def _worth(self, now: Situation) -> Worth:
-        """What the ranking is worth by the trials that have ended."""
+        """What the ranking is worth by the trials that have ended, each looked at once."""
         if self._metric is None:
-            return worth([])
+            return self._compared.worth()
         endings = now.endings(self._metric)
-        trainings = []
-        for trial_id, outcome in now.outcomes.items():
+        for trial_id in now.outcomes.keys() - self._counted:
+            outcome = now.outcomes[trial_id]
             order = endings.get(trial_id, Ending()).order(maximize=self._mode == "max")
             if order is not None and outcome.rung is not None and outcome.passes:
                 score = self._key(outcome)[0]
-                trainings.append(Training(score, order, first=outcome.rung["best"]))
-        return worth(trainings)
+                self._compared.add(Training(score, order, first=outcome.rung["best"]))
+                self._counted.add(trial_id)
+        return self._compared.worth()
 
     def _entered(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
         """Take candidates in; those that are condemned are decided on already."""
