@@ -243,11 +243,12 @@ def adversary(runs: pd.DataFrame) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for space, part in runs.groupby("space", sort=False):
         own = part[part["method"] == ADVERSARY]
-        middle, low, high = ratio(part, ADVERSARY, cost="first_trainings")
+        enough = int(own["first_trainings"].notna().sum()) >= len(own) // 2
+        middle, low, high = ratio(part, ADVERSARY, cost="first_trainings") if enough else (0, 0, 0)
         rows.append(
             {
                 "space": space,
-                "cost": f"{middle:.2f} [{low:.2f}, {high:.2f}]",
+                "cost": f"{middle:.2f} [{low:.2f}, {high:.2f}]" if enough else "too few candidates",
                 "candidates a training": f"{(own['of'] / own['trained']).mean():.1f}",
                 "runs with so many": int(own["first_trainings"].notna().sum()),
             }

@@ -27,6 +27,8 @@ from recent_prune.rules.step_numbers import step_numbers
 
 FOLDER = Path(__file__).parent
 SWEEPS = 200
+LEAST = -1e9
+"""What stands for the score of a trial that is dead or broken."""
 
 Column = npt.NDArray[np.float64]
 
@@ -47,7 +49,7 @@ def judged() -> pd.DataFrame:
                 "condemned": not verdict.trainable,
                 "cause": None if verdict.cause is None else str(verdict.cause),
                 "reason": verdict.reason,
-                "score": rule.score(result),
+                "score": max(rule.score(result), LEAST),
                 "loss_score": -step_numbers(result.steps)["loss"],
             }
         )
@@ -56,10 +58,7 @@ def judged() -> pd.DataFrame:
 
 def rung_zero(table: pd.DataFrame) -> pd.DataFrame:
     """What is left of random search's cost, a row a task, and the mean of logarithms."""
-    finite = {
-        name: np.maximum(table[name].to_numpy(float), -1e30) for name in ("score", "loss_score")
-    }
-    scores = {"score": finite["score"], "loss": finite["loss_score"], "oracle": table["quality"]}
+    scores = {"score": table["score"], "loss": table["loss_score"], "oracle": table["quality"]}
     columns = {name: np.asarray(score, dtype=float) for name, score in scores.items()}
     groups = table.groupby("task").indices.values()
     found = pd.DataFrame([of_task(table, columns, np.asarray(i), SWEEPS) for i in groups])

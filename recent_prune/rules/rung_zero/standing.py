@@ -83,8 +83,8 @@ def chance(explore: float, keep: float) -> float:
     """The probability with which a candidate that stood too low is trained all the same.
 
     Those that are drawn so are a share of the *trainings*, not of the candidates: a twentieth of
-    all candidates would be a quarter of the trainings at ``keep`` = 1/8, and makes the way to a
-    good one half as long again (``benchmarks/compute_saved/rung_zero``).
+    all candidates would be a quarter of the trainings at ``keep`` = 1/8, and cost a third more on
+    the way to a good one (``benchmarks/compute_saved/rung_zero``).
 
     Args:
         explore: Share of the trainings, in [0, 1).
