@@ -236,6 +236,9 @@ def run_all(jobs: Sequence[Job], rows: pd.DataFrame, workers: int, minutes: floa
         futures = {pool.submit(run, job) for job in jobs}
         for future in track(as_completed(set(futures)), total=len(jobs)):
             futures.remove(future)
+            if future.exception() is not None:
+                pool.shutdown(wait=False, cancel_futures=True)  # else all others are waited for
+                write(together(rows, new))
             new.append(future.result())
             if time.monotonic() > end:
                 pool.shutdown(wait=True, cancel_futures=True)
