@@ -61,8 +61,8 @@ class ReconstructionEntropyPruner(BasePruner):
             study so far, whatever process they are in, and is pruned unless it is among the best
             share of them. Trials then need ``probe_trial(…, training=…)``, and ``n_trials`` counts
             candidates: 1/8 of 80 makes some ten trainings. Default 1, nothing but condemned trials
-            is pruned. 1/8 left 0.08 to 0.37 of a random search's compute to the same best value in
-            six spaces (``benchmarks/compute_saved``), 0.33 where everything trains. Where trials
+            is pruned. 1/8 left 0.07 to 0.34 of a random search's compute to the same best value in
+            six spaces (``benchmarks/compute_saved``), 0.25 where everything trains. Where trials
             with better scores do not end better the share rises by itself, towards 1
             (:func:`recent_prune.rules.rung_zero.turned_down`).
         explore: Share of the trainings, in [0, 1), that is drawn at random from those that ranked
