@@ -14,7 +14,7 @@ BESIDE_TYPES = nice $(BIN)/mypy & types=$$!; $(1); tests=$$?; wait $$types && ex
 
 help:
 	@echo "make demo   set up, then run an Optuna study with and without the pruner (2 min)"
-	@echo "make test   set up, then lint, type check and test (ten minutes on two cores)"
+	@echo "make test   set up, then lint, type check and test (a good ten minutes on two cores)"
 	@echo "make test ALL=1  as well what is slow, and more examples of random tests"
 	@echo "make docs   set up, then build the documentation: docs/_build/html/index.html"
 	@echo "make figures  set up, then write the figures in README and docs anew, from the result files"

@@ -38,7 +38,7 @@ import typer
 from optuna.pruners import BasePruner, NopPruner, SuccessiveHalvingPruner
 from rich.progress import track
 
-from benchmarks.compute_saved.optuna_replay import Ran, Sampler, new_study, replay
+from benchmarks.compute_saved.optuna_replay import Ran, new_study, replay
 from benchmarks.compute_saved.outcome import cost_to, costs, values
 from benchmarks.compute_saved.table import Array, Trained, load
 from benchmarks.tables import markdown
@@ -104,24 +104,19 @@ def _halving() -> BasePruner:
     return SuccessiveHalvingPruner(min_resource=1, reduction_factor=3)
 
 
-METHODS: dict[str, tuple[Sampler, Maker]] = {
-    "random": ("random", lambda *_: NopPruner()),
-    "condemn only (keep 1)": ("random", _ranked(1.0)),
-    "keep 1/4": ("random", _ranked(1 / 4)),
-    "keep 1/8": ("random", _ranked(1 / 8)),
-    "keep 1/16": ("random", _ranked(1 / 16)),
-    "keep 1/8, none at random": ("random", _ranked(1 / 8, explore=0.0)),
-    "keep 1/8, a quarter at random": ("random", _ranked(1 / 8, explore=0.25)),
-    "loss after the steps, 1/8": ("random", _by(lambda *_: loss_after, 1 / 8)),
-    "oracle, 1/8": ("random", _by(lambda t, _: _known(t.final, t), 1 / 8)),
-    ADVERSARY: (
-        "random",
-        _by(lambda t, seed: _known(np.random.default_rng(seed).random(len(t)), t), 1 / 8),
-    ),
-    "SuccessiveHalving": ("random", lambda *_: _halving()),
-    "keep 1/8 + SuccessiveHalving": ("random", _ranked(1 / 8, _halving)),
-    "TPE": ("tpe", lambda *_: NopPruner()),
-    "TPE, keep 1/8": ("tpe", _ranked(1 / 8)),
+METHODS: dict[str, Maker] = {
+    "random": lambda *_: NopPruner(),
+    "condemn only (keep 1)": _ranked(1.0),
+    "keep 1/4": _ranked(1 / 4),
+    "keep 1/8": _ranked(1 / 8),
+    "keep 1/16": _ranked(1 / 16),
+    "keep 1/8, none at random": _ranked(1 / 8, explore=0.0),
+    "keep 1/8, a quarter at random": _ranked(1 / 8, explore=0.25),
+    "loss after the steps, 1/8": _by(lambda *_: loss_after, 1 / 8),
+    "oracle, 1/8": _by(lambda t, _: _known(t.final, t), 1 / 8),
+    ADVERSARY: _by(lambda t, seed: _known(np.random.default_rng(seed).random(len(t)), t), 1 / 8),
+    "SuccessiveHalving": lambda *_: _halving(),
+    "keep 1/8 + SuccessiveHalving": _ranked(1 / 8, _halving),
 }
 
 
@@ -129,7 +124,7 @@ OWN = (
     *("random", "condemn only (keep 1)", "keep 1/4", "keep 1/8", "keep 1/16"),
     *("keep 1/8, none at random", "keep 1/8, a quarter at random", ADVERSARY),
 )
-"""What is run here; `peers` has the others, with more seeds."""
+"""What is run here; the others are for `budgets`, and `peers` has them with more seeds."""
 
 
 @cache
@@ -160,12 +155,11 @@ def run(job: tuple[str, str, int, int]) -> dict[str, object]:
 def replayed(trained: Trained, method: str, seed: int, aim: float) -> dict[str, object]:
     """One run of a method: what it cost to a value, and what it trained."""
     optuna.logging.set_verbosity(logging.ERROR)
-    sampler, make = METHODS[method]
 
     def reached_it(ran: Sequence[Ran]) -> bool:
         return method != ADVERSARY and float(values(trained, ran[-1:])[0]) >= aim
 
-    study = new_study(trained, make(trained, seed), sampler, seed)
+    study = new_study(trained, METHODS[method](trained, seed), "random", seed)
     ran = replay(study, trained, CANDIDATES, done=reached_it)
     cost = cost_to(trained, ran, "flops", aim)
     reached = math.isfinite(cost)

@@ -4,8 +4,10 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+_NEEDS = "recent_prune.ray needs Ray Tune: pip install 'recent-prune[ray]'"
+
 if find_spec("ray") is None:
-    raise ImportError("recent_prune.ray needs Ray Tune: pip install 'recent-prune[ray]'")
+    raise ImportError(_NEEDS)
 
 if TYPE_CHECKING:
     from recent_prune.ray.auditing import audit, calibrated
@@ -42,6 +44,4 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     except ModuleNotFoundError as error:
-        raise ImportError(
-            "recent_prune.ray needs Ray Tune: pip install 'recent-prune[ray]'"
-        ) from error
+        raise ImportError(_NEEDS) from error

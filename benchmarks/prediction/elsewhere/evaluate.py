@@ -14,12 +14,11 @@ import json
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.compute_saved.other_tasks import of_task
 from benchmarks.prediction.elsewhere.train import TRAINED, TRIALS
-from benchmarks.prediction.trials.evaluate import auroc, by_task, row, verdicts
+from benchmarks.prediction.trials.evaluate import Column, Flags, auroc, by_task, row, verdicts
 from benchmarks.prediction.trials.labels import labelled
 from benchmarks.tables import markdown
 from recent_prune import ProbeResult, TrainabilityRule
@@ -29,8 +28,6 @@ FOLDER = Path(__file__).parent
 SWEEPS = 200
 LEAST = -1e9
 """What stands for the score of a trial that is dead or broken."""
-
-Column = npt.NDArray[np.float64]
 
 
 def judged() -> pd.DataFrame:
@@ -68,6 +65,22 @@ def rung_zero(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([found, last], ignore_index=True).round(2)
 
 
+def by_group(said: Column, condemned: Flags, table: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Each family, or optimizer, on its own."""
+    fails, good = table["fails"].to_numpy(bool), table["good"].to_numpy(bool)
+    rows = [
+        {
+            by: name,
+            "trials": len(i),
+            "AUROC": f"{auroc(said[i], fails[i]):.2f}",
+            "good lost": f"{int((condemned & good)[i].sum())} of {int(good[i].sum())}",
+            "caught": f"{condemned[i][fails[i]].mean():.0%}",
+        }
+        for name, i in sorted(table.groupby(by).indices.items())
+    ]
+    return pd.DataFrame(rows)
+
+
 def page(table: pd.DataFrame) -> str:
     """The results in Markdown."""
     said, loss = (table[name].to_numpy(float) for name in ("score", "loss_score"))
@@ -81,22 +94,6 @@ def page(table: pd.DataFrame) -> str:
     causes = table[condemned].groupby("cause")["reach"].agg(["size", "median", "max"]).reset_index()
     lost = table[condemned & table["good"]]
     listed = lost[["task", "family", "optimizer", "learning_rate", "budget", "reach", "reason"]]
-    each = {
-        by: pd.DataFrame(
-            [
-                {
-                    by: name,
-                    "trials": len(i),
-                    "AUROC": f"{auroc(said[i], table['fails'].to_numpy()[i]):.2f}",
-                    "good lost": f"{int((condemned & table['good'])[i].sum())} of "
-                    f"{int(table['good'][i].sum())}",
-                    "caught": f"{condemned[i][table['fails'].to_numpy()[i]].mean():.0%}",
-                }
-                for name, i in sorted(table.groupby(by).indices.items())
-            ]
-        )
-        for by in ("family", "optimizer")
-    }
     parts = [
         "`python -m benchmarks.prediction.elsewhere.evaluate`",
         f"{len(table)} trials of {table['task'].nunique()} tasks, of which "
@@ -105,7 +102,7 @@ def page(table: pd.DataFrame) -> str:
         "The default verdict:",
         markdown(pd.DataFrame(groups)),
         markdown(by_task(said, condemned, table, loss)),
-        *(markdown(part) for part in each.values()),
+        *(markdown(by_group(said, condemned, table, by)) for by in ("family", "optimizer")),
         "Condemned, by cause, and what they reached:",
         markdown(causes.round(2)),
         "Good ones that were lost:" if len(lost) else "No good one was lost.",

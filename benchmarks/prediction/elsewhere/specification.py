@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler, O
 
 from benchmarks.prediction.elsewhere.parts import ACTIVATIONS
 from benchmarks.prediction.elsewhere.tasks import TASKS, task
+from benchmarks.prediction.trials.specification import log_uniform, shuffled
 from benchmarks.prediction.trials.tasks import Task
 
 OPTIMIZERS = (
@@ -93,14 +93,7 @@ class Specification:
 
     def batches(self, of: Task) -> Iterator[tuple[Tensor, Tensor]]:
         """Shuffled epochs without an end, each without its last incomplete batch."""
-        x, y = of.train
-        generator = torch.Generator().manual_seed(self.index)
-        while True:
-            order = torch.randperm(len(x), generator=generator)
-            for chosen in order[: len(x) // self.batch_size * self.batch_size].split(
-                self.batch_size
-            ):
-                yield x[chosen], y[chosen]
+        return shuffled(of, self.batch_size, self.index)
 
 
 def sample(count: int, root: Path, seed: int = 2026) -> list[Specification]:
@@ -116,22 +109,18 @@ def _drawn(draw: random.Random, index: int, of: Task) -> Specification:
         index=index,
         task=of.name,
         family=family,
-        depth=round(_log_uniform(draw, 1, 10 if alone else 6)),
+        depth=round(log_uniform(draw, 1, 10 if alone else 6)),
         width=draw.choice([8, 16] if images else [16, 32, 64]),
         activation=draw.choice(list(ACTIVATIONS)),
         norm=draw.choice(["none", "batch", "group"]),
         dropout=draw.choice([0.0, 0.0, 0.2]),
         branch_scale=draw.choice([1.0, 1.0, 1.0, 0.1, 1e-4]),
-        gain=draw.choice([1.0, 1.0, 1.0, _log_uniform(draw, 0.3, 4)]),
+        gain=draw.choice([1.0, 1.0, 1.0, log_uniform(draw, 0.3, 4)]),
         zero_head=draw.random() < 0.1,
         optimizer=draw.choice(OPTIMIZERS),
-        learning_rate=_log_uniform(draw, 1e-5, 1.0),
-        weight_decay=draw.choice([0.0, 0.0, _log_uniform(draw, 1e-6, 1e-2)]),
+        learning_rate=log_uniform(draw, 1e-5, 1.0),
+        weight_decay=draw.choice([0.0, 0.0, log_uniform(draw, 1e-6, 1e-2)]),
         clip_norm=draw.choice([None, None, 1.0]),
         batch_size=draw.choice([16, 32, 64]),
-        budget=round(_log_uniform(draw, 100, 400 if images else 1200 if alone else 600)),
+        budget=round(log_uniform(draw, 100, 400 if images else 1200 if alone else 600)),
     )
-
-
-def _log_uniform(draw: random.Random, low: float, high: float) -> float:
-    return math.exp(draw.uniform(math.log(low), math.log(high)))

@@ -79,14 +79,19 @@ class Specification:
 
     def batches(self, of: Task) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Shuffled epochs without an end, each without its last incomplete batch."""
-        x, y = of.train
-        size = min(self.batch_size, len(x) // 2)
-        generator = torch.Generator().manual_seed(self.index)
-        while True:
-            order = torch.randperm(len(x), generator=generator)
-            for at in range(0, len(x) - size + 1, size):
-                chosen = order[at : at + size]
-                yield x[chosen], y[chosen]
+        return shuffled(of, self.batch_size, self.index)
+
+
+def shuffled(of: Task, size: int, seed: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Epochs without an end, each without its last incomplete batch."""
+    x, y = of.train
+    size = min(size, len(x) // 2)
+    generator = torch.Generator().manual_seed(seed)
+    while True:
+        order = torch.randperm(len(x), generator=generator)
+        for at in range(0, len(x) - size + 1, size):
+            chosen = order[at : at + size]
+            yield x[chosen], y[chosen]
 
 
 WEIGHTS = {
@@ -123,10 +128,10 @@ def _drawn(draw: random.Random, index: int, of: Task) -> Specification:
         family=family,
         **network,
         optimizer=draw.choice(OPTIMIZERS),
-        learning_rate=_log_uniform(draw, 1e-5, 1.0),
-        weight_decay=draw.choice([0.0, 0.0, _log_uniform(draw, 1e-6, 1e-1)]),
+        learning_rate=log_uniform(draw, 1e-5, 1.0),
+        weight_decay=draw.choice([0.0, 0.0, log_uniform(draw, 1e-6, 1e-1)]),
         batch_size=draw.choice(BATCHES),
-        budget=round(_log_uniform(draw, 100, 1000 if heavy else 2000)),
+        budget=round(log_uniform(draw, 100, 1000 if heavy else 2000)),
     )
 
 
@@ -177,7 +182,7 @@ def _network(draw: random.Random, family: str) -> dict[str, Any]:
         skip = family == "residual mlp" or draw.random() < 0.15
         return everyday | {
             "activation": draw.choice(["relu", "tanh", "gelu", "sigmoid", "selu", "leaky_relu"]),
-            "depth": round(_log_uniform(draw, 3, 24)),
+            "depth": round(log_uniform(draw, 3, 24)),
             "norm": draw.choice(["none", "none", "none", "batch", "layer"]),
             "skip": skip,
             "branch_scale": scale if skip else None,
@@ -192,9 +197,10 @@ def _network(draw: random.Random, family: str) -> dict[str, Any]:
 def _wild(draw: random.Random, share: float) -> dict[str, Any]:
     """Weights that people do not choose, but get: too large, too small, or orthogonal."""
     init = draw.choice(["normal", "normal", "orthogonal"])
-    variance = _log_uniform(draw, 0.25, 6)
+    variance = log_uniform(draw, 0.25, 6)
     return {"init": init, "weight_variance": variance} if draw.random() < share else {}
 
 
-def _log_uniform(draw: random.Random, low: float, high: float) -> float:
+def log_uniform(draw: random.Random, low: float, high: float) -> float:
+    """As likely in each of its octaves."""
     return math.exp(draw.uniform(math.log(low), math.log(high)))

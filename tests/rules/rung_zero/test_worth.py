@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ from scipy import stats
 
 from recent_prune.rules.rung_zero.worth import (
     EXPECTED,
+    LATEST,
+    Comparison,
     Order,
     Training,
     Worth,
@@ -44,6 +47,16 @@ def test_the_same_as_mann_and_whitney(first: list[float], others: list[float]) -
 def test_the_same_as_kendall(scores: list[int], ends: list[int]) -> None:
     found = worth(Training(float(s), (e,), True) for s, e in zip(scores, ends, strict=True))
     assert found.concordance == pytest.approx((1 + stats.kendalltau(scores, ends).statistic) / 2)
+
+
+def test_a_training_takes_no_longer_after_many() -> None:
+    compared = Comparison()
+    for number in range(LATEST + 50):
+        compared.add(Training(float(number), (number,), True))
+    with mock.patch("recent_prune.rules.rung_zero.worth._agreement", return_value=1.0) as asked:
+        compared.add(Training(0.5, (0.5,), True))
+    assert asked.call_count == LATEST
+    assert compared.worth().concordance == 1.0
 
 
 def test_ties_count_half() -> None:
