@@ -146,7 +146,6 @@ class Stacked:
             floor = self._ridge.relative_floor
             redundancy = {id(known): known.redundancy(floor) for known in own}
         stochastic = observed[0].stochastic
-        constant = [bool(seen.constant_output) for seen in observed]
         seconds = (time.perf_counter() - start) / len(part)
         results = {
             index: to_result(
@@ -155,7 +154,8 @@ class Stacked:
                     layer_measures,
                     redundancy[id(known)],
                     stochastic,
-                    same,
+                    bool(seen.constant_output),
+                    float(seen.nonfinite_outputs),
                     unseen=observed[0].unseen,
                 ),
                 batch.samples[:0],
@@ -166,8 +166,8 @@ class Stacked:
                 seconds=seconds,
                 rtol=self._one_by_one.rtol,
             )
-            for (index, model), layer_measures, known, same in zip(
-                part, measures, own, constant, strict=True
+            for (index, model), layer_measures, known, seen in zip(
+                part, measures, own, observed, strict=True
             )
         }
         # At most a few activations at a time, and the Gram matrices of all layers.

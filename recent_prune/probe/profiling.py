@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -80,7 +80,10 @@ class Profile:
             second = None if is_out_of_memory(error) else self._again()
             if second is None:
                 raise
-            found = second
+            (measured, count, rms), how = second
+            gist = f"{type(error).__name__}: {str(error)[:200]}"
+            note = f"It was probed {how}, since otherwise it raised {gist}"
+            found = replace(measured, notes=(*measured.notes, note)), count, rms
         measured, count, rms = found
         return to_result(
             self.estimator.name,
@@ -111,17 +114,17 @@ class Profile:
         self.model.train()
         return self._measured()
 
-    def _again(self) -> Found | None:
-        """As some models can only be called; None if this is none of them."""
+    def _again(self) -> tuple[Found, str] | None:
+        """As some models can only be called, and how; None if this is none of them."""
         other = None if self.trained else self.calling.other(self.model, self.met.probed[0])
         try:
             if other is not None and not len(self._shown):  # which only one tensor alone can have
                 # Encoder-decoders, for one, make what their decoder gets of the target.
                 self.calling, self._alone = other, None
-                return self._isolated(self._measured)
+                return self._isolated(self._measured), "with whole batches"
             if self.trained and self.calling.own_loss:
                 # Detectors, for one, have a loss in training mode only.
-                return self._isolated(self._measured_in_training)
+                return self._isolated(self._measured_in_training), "in training mode"
         except Exception:
             return None
         return None

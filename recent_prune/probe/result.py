@@ -88,6 +88,8 @@ class ProbeResult:
             the first step, see :func:`starts_at_zero`.
         constant_output: Whether the output is the same for all samples, to the last bit. (False by
             the cascade, which does not look.)
+        nonfinite_outputs: Share of the samples whose output holds NaN or infinity, in [0, 1]. (0 by
+            the cascade, which does not look.)
         steps: What the first steps showed, where there were any; the profile is that after them.
         before: The profile before them, where asked for.
         unseen: Weighted modules whose activations could not be told by sample: of another shape
@@ -123,6 +125,7 @@ class ProbeResult:
     retained_by_floor: tuple[tuple[float, ...], ...] = ()
     zeroed: bool = False
     constant_output: bool = False
+    nonfinite_outputs: float = 0.0
     steps: FirstSteps | None = None
     before: ProbeResult | None = None
     unseen: tuple[str, ...] = ()
@@ -182,6 +185,7 @@ class ProbeResult:
             "retained_by_floor": (),
             "zeroed": False,
             "constant_output": False,
+            "nonfinite_outputs": 0.0,
             "steps": None,
             "before": None,
             "unseen": (),
@@ -260,6 +264,7 @@ def to_result(
         normalized=normalized,
         zeroed=zeroed,
         constant_output=measured.constant_output,
+        nonfinite_outputs=measured.nonfinite_outputs,
         samples=samples,
         seconds=seconds,
         nonfinite_layer=nonfinite,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from recent_prune.rules.first_steps_forests import asked
@@ -16,7 +15,13 @@ from recent_prune.rules.profile_numbers import (
     worst_number,
 )
 from recent_prune.rules.step_numbers import step_numbers
-from recent_prune.rules.verdict import MAX_VIOLATION, Cause, Verdict
+from recent_prune.rules.verdict import (
+    MAX_VIOLATION,
+    Cause,
+    Verdict,
+    nonfinite_outputs,
+    with_nonfinite,
+)
 
 if TYPE_CHECKING:
     from recent_prune.probe import FirstSteps, ProbeResult
@@ -67,10 +72,9 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
     broken = [
         *([] if math.isfinite(steps.loss_before) else ["the loss before the steps"]),
         *([] if result.nonfinite_layer is None else [f"activations of {result.nonfinite_layer!r}"]),
+        *nonfinite_outputs(result),
     ]
-    if not broken or steps.nonfinite_step is not None:
-        return verdict
-    return replace(verdict, reason=f"{verdict.reason} Not finite: {', '.join(broken)}.")
+    return with_nonfinite(verdict, broken if steps.nonfinite_step is None else [])
 
 
 def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:

@@ -23,7 +23,9 @@ from recent_prune.rules.verdict import (
     Cause,
     Verdict,
     check_share,
+    nonfinite_outputs,
     nonfinite_verdict,
+    with_nonfinite,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +106,8 @@ class TrainabilityRule:
         """Judge one probe."""
         if result.steps is not None:
             return judge_steps(result, result.steps, self.min_reach)
-        return nonfinite_verdict(result) or self._judge_profile(result)
+        verdict = nonfinite_verdict(result) or self._judge_profile(result)
+        return with_nonfinite(verdict, nonfinite_outputs(result))
 
     def probability(self, result: ProbeResult) -> float:
         """That an initialization trains, in [0, 1], by its profile alone; 0 if it is not finite."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -92,6 +92,22 @@ def nonfinite_verdict(result: ProbeResult) -> Verdict | None:
         reason=f"The activations of {result.nonfinite_layer!r} are not finite.",
         cause=Cause.NONFINITE,
     )
+
+
+def nonfinite_outputs(result: ProbeResult) -> list[str]:
+    """What a reason tells of outputs that are not finite, in one item or none.
+
+    They condemn nobody: what is masked is minus infinity, and padded positions may be NaN.
+    """
+    share = result.nonfinite_outputs
+    return [f"outputs of {share:.1%} of the samples"] if share > 0 else []
+
+
+def with_nonfinite(verdict: Verdict, nonfinite: Sequence[str]) -> Verdict:
+    """The verdict whose reason names what is not finite, too."""
+    if not nonfinite:
+        return verdict
+    return replace(verdict, reason=f"{verdict.reason} Not finite: {', '.join(nonfinite)}.")
 
 
 def check_share(name: str, value: float) -> None:

@@ -59,6 +59,7 @@ def test_what_version_0_1_wrote_is_read() -> None:
     assert found.retained_by_floor == ()
     assert (found.steps, found.before) == (None, None)
     assert (found.zeroed, found.constant_output) == (False, False)
+    assert found.nonfinite_outputs == 0
     assert ProbeResult.from_dict(found.to_dict()) == found
 
 

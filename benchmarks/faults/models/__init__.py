@@ -15,9 +15,10 @@ Counted are, a case at most once each:
   or a loss, gradient norm, update, root mean square of activations or of inputs is not finite, or
   the fuse has put a number that is not finite into the model's outputs, their loss, gradients or a
   parameter, and neither the verdict's cause nor its reason, nor a note or warning says so, or that
-  the model does not say the same twice. (Where the probe asks the loss about a constant
-  prediction, or looks for a critical rate, no number is the trial's; nor does a verdict rest on
-  the rate. A gradient scaler skips a step whose gradient is not finite, and it is made again.)
+  the model does not say the same twice, or that this pass raised and another was judged. (Where
+  the probe asks the loss about a constant prediction, or looks for a critical rate, no number is
+  the trial's; nor does a verdict rest on the rate. A gradient scaler skips a step whose gradient is
+  not finite, and it is made again.)
 - **things not put back**: of models, loss, optimizer, schedule, scaler, data, loader and its
   generator, and of Python, anything that is not the same object with the same bits, types, flags,
   gradients, hooks and modes (`states`).

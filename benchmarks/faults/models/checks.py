@@ -107,7 +107,7 @@ def _of_result(
     if case.scales and case.fuse.place == "backward":
         spoilt = False  # such a step is made again
     said = verdict.cause is Cause.NONFINITE or any(
-        part in told for part in ("finite", "by inf times", "same twice")
+        part in told for part in ("finite", "by inf times", "same twice", "otherwise it raised")
     )
     if (spoilt or not _is_finite(result)) and not said:
         yield What.SILENT, f"not finite, but it says: {verdict.reason}"

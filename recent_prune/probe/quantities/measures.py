@@ -52,6 +52,7 @@ class Measured:
         redundancy: Share of the inputs that can be recovered from themselves.
         stochastic: Whether the model drew random numbers.
         constant_output: Whether the output is the same for all samples.
+        nonfinite_outputs: Share of the samples whose output is not finite.
         unseen: Weighted modules whose activations could not be told by sample.
         inputs: Names of what is reconstructed, where the model is called with whole batches.
         retained_by_input: Of each of them, the share that each layer retains, [inputs][layers].
@@ -62,6 +63,7 @@ class Measured:
     redundancy: float = 1.0
     stochastic: bool = False
     constant_output: bool = False
+    nonfinite_outputs: float = 0.0
     unseen: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     retained_by_input: tuple[tuple[float, ...], ...] = ()

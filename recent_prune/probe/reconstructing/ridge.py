@@ -112,7 +112,12 @@ class Ridge:
         measures = self.solve(seen.names, seen.grams, targets)
         redundancy = targets.redundancy(self.relative_floor)
         return Measured(
-            measures, redundancy, seen.stochastic, bool(seen.constant_output), unseen=seen.unseen
+            measures,
+            redundancy,
+            seen.stochastic,
+            bool(seen.constant_output),
+            float(seen.nonfinite_outputs),
+            unseen=seen.unseen,
         )
 
     def measure_called(
@@ -155,6 +160,7 @@ class Ridge:
             max(redundancies),
             seen.stochastic,
             bool(seen.constant_output),
+            float(seen.nonfinite_outputs),
             unseen=seen.unseen,
             inputs=tuple(inputs.rows),
             retained_by_input=tuple(tuple(m.retained for m in way) for way in found),

@@ -94,6 +94,8 @@ def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> tuple[st
         watch.observer.on_output(activation)
     elif tensor is not None and tensor.is_floating_point() and tensor.shape == (view.count,):
         watch.observer.on_output(tensor)
+    elif tensor is not None and tensor.is_floating_point() and tensor.dim() == 0:
+        watch.observer.on_loss(tensor)
     if layers is not None:
         silent = [name for name in layers if name not in watch.shown]
         if silent:

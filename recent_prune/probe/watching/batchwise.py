@@ -23,6 +23,7 @@ from recent_prune.probe.watching.observation import (
     Reduction,
     kept_on,
     random_states,
+    share_nonfinite,
 )
 from recent_prune.probe.watching.perturbation import with_perturbed_copies
 
@@ -121,6 +122,7 @@ def observe_called(
         largest=max(c.largest for c in collected),
         stochastic=drawn,
         constant_output=_constant([c.outputs for c in collected if c.outputs is not None]),
+        nonfinite_outputs=_mean([c.nonfinite for c in collected if c.nonfinite is not None]),
         unseen=tuple(dict.fromkeys([*unseen, *lost])),
     )
     inputs = _inputs(collected, given, most, copies, size)
@@ -138,6 +140,7 @@ class _Collector:
     layers: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     inputs: dict[str, tuple[Tensor, ...]] = field(default_factory=dict)
     outputs: Tensor | None = None
+    nonfinite: Tensor | None = None
     largest: int = 0
     extremes: dict[str, Tensor | None] = field(default_factory=dict)
 
@@ -156,7 +159,11 @@ class _Collector:
             self.layers[name + OTHER_WAY] = self._rows(other)
 
     def on_output(self, output: Tensor) -> None:
+        self.nonfinite = share_nonfinite(output)
         self.outputs = feature_rows(output[:, None] if output.dim() < 2 else output, MOST_FEATURES)
+
+    def on_loss(self, loss: Tensor) -> None:
+        self.nonfinite = share_nonfinite(loss[None])
 
     def _rows(self, activation: Tensor) -> tuple[Tensor, ...]:
         """Where features may lie in the last or in the second axis, both ways."""
@@ -254,6 +261,10 @@ def _constant(outputs: Sequence[Tensor]) -> Tensor:
         return torch.tensor(False)
     rows = torch.cat(list(outputs))
     return (rows == rows[:1]).all()
+
+
+def _mean(shares: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(shares)).mean() if shares else torch.tensor(0.0)
 
 
 def _ragged(given: Sequence[Given]) -> bool:

@@ -39,6 +39,9 @@ class Observer(Protocol):
     def on_output(self, output: Tensor) -> None:
         """Shown the model's output, where it is a floating tensor [n, …]."""
 
+    def on_loss(self, loss: Tensor) -> None:
+        """Shown what comes out where it is a single number, []."""
+
 
 class Watch:
     """Hooks that name tensors by the module that made them and show the probed ones.

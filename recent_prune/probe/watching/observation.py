@@ -29,6 +29,7 @@ class Observation:
         largest: Bytes of the largest probed activation.
         stochastic: Whether the model drew random numbers.
         constant_output: Whether the output is the same for all samples, to the last bit, [].
+        nonfinite_outputs: Share of the samples whose output is not finite, [].
         unseen: Weighted modules whose activations have no axis of samples.
     """
 
@@ -38,6 +39,7 @@ class Observation:
     largest: int = 0
     stochastic: bool = False
     constant_output: Tensor = field(default_factory=lambda: torch.tensor(False))
+    nonfinite_outputs: Tensor = field(default_factory=lambda: torch.tensor(0.0))
     unseen: tuple[str, ...] = ()
 
 
@@ -139,6 +141,7 @@ class _Reducer:
         self._embedding: Tensor | None = None
         self._largest = 0
         self._constant = torch.tensor(False)
+        self._nonfinite = torch.tensor(0.0)
 
     def on_input(self, _: str, activation: Tensor, __: Tensor | None) -> None:
         self._embedding = _over_positions(activation)
@@ -157,6 +160,10 @@ class _Reducer:
     def on_output(self, output: Tensor) -> None:
         rows = output[: len(output) - self._perturbed]
         self._constant = (rows == rows[:1]).all()
+        self._nonfinite = share_nonfinite(rows)
+
+    def on_loss(self, loss: Tensor) -> None:
+        self._nonfinite = share_nonfinite(loss[None])
 
     def observation(self) -> Observation:
         return Observation(
@@ -165,7 +172,13 @@ class _Reducer:
             self._embedding,
             self._largest,
             constant_output=self._constant,
+            nonfinite_outputs=self._nonfinite,
         )
+
+
+def share_nonfinite(rows: Tensor) -> Tensor:
+    """Of the samples, [n, …], the share that holds NaN or infinity, []."""
+    return (~rows.reshape(len(rows), -1).isfinite().all(dim=1)).float().mean()
 
 
 def kept_on(device: torch.device) -> int:

@@ -76,7 +76,7 @@ def observe_stacked(
     stochastic = False
     unseen: tuple[str, ...] = ()
 
-    def run(state: dict[str, Tensor]) -> tuple[list[LayerGram], list[Tensor], Tensor]:
+    def run(state: dict[str, Tensor]) -> tuple[list[LayerGram], list[Tensor], list[Tensor]]:
         def forward(x: Tensor) -> object:
             return torch.func.functional_call(template, state, (x,))
 
@@ -84,11 +84,11 @@ def observe_stacked(
         nonlocal stochastic, unseen
         names[:], stochastic, unseen = seen.names, seen.stochastic, seen.unseen
         embedding = [] if seen.embedding is None else [seen.embedding]
-        return seen.grams, embedding, seen.constant_output
+        return seen.grams, embedding, [seen.constant_output, seen.nonfinite_outputs]
 
     with isolated(template, seed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        grams, embeddings, constant = torch.vmap(run, randomness="same")(stacked)
+        grams, embeddings, (constant, nonfinite) = torch.vmap(run, randomness="same")(stacked)
     return [
         Observation(
             list(names),
@@ -96,6 +96,7 @@ def observe_stacked(
             embeddings[0][i] if embeddings else None,
             stochastic=stochastic,
             constant_output=constant[i],
+            nonfinite_outputs=nonfinite[i],
             unseen=unseen,
         )
         for i in range(len(models))

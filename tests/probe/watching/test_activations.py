@@ -31,6 +31,9 @@ class Recorder:
         assert self.output is None
         self.output = output
 
+    def on_loss(self, loss: Tensor) -> None:
+        raise AssertionError(loss)
+
 
 def observed(model: nn.Module, batch: Tensor, layers: list[str] | None = None) -> dict[str, Tensor]:
     recorder = Recorder()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -242,6 +243,23 @@ def test_what_comes_out(say: Callable[[Tensor], Any], constant: bool, stochastic
     pairs = [(torch.rand(20, 8), torch.rand(20, 8)) for _ in range(2)]
     result = rp.probe(Said(say), pairs)
     assert (result.constant_output, result.stochastic) == (constant, stochastic)
+
+
+@pytest.mark.parametrize(
+    ("say", "share"),
+    [
+        (lambda out: out, 0),
+        (lambda out: torch.where(torch.arange(len(out))[:, None] % 4 == 0, math.inf, out), 0.25),
+        (lambda out: {"loss": out.mean() * math.nan, "logits": out}, 1),
+        (lambda out: {"loss": out.mean(), "logits": out}, 0),
+    ],
+)
+def test_outputs_that_are_not_finite(say: Callable[[Tensor], Any], share: float) -> None:
+    pairs = [(torch.rand(20, 8), torch.rand(20, 8)) for _ in range(2)]
+    result = rp.probe(Said(say), pairs)
+    assert result.nonfinite_outputs == pytest.approx(share, abs=0.05)
+    assert ("Not finite: outputs of" in rp.TrainabilityRule()(result).reason) == (share > 0)
+    assert result.nonfinite_layer is None
 
 
 def test_nothing_to_reconstruct_is_refused() -> None:
