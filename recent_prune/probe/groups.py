@@ -26,7 +26,8 @@ from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.probe.restoring.training_state import model_restored
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.watching.checks import check_model
-from recent_prune.probe.watching.modules import has_normalization, starts_at_zero
+from recent_prune.probe.watching.modules import starts_at_zero
+from recent_prune.probe.watching.normalizing import has_normalization
 from recent_prune.probe.watching.observation import Observation, observe
 from recent_prune.probe.watching.perturbation import PERTURBED, with_perturbed
 from recent_prune.probe.watching.stack import observe_stacked, state_bytes
@@ -156,11 +157,12 @@ class Stacked:
                     stochastic,
                     bool(seen.constant_output),
                     float(seen.nonfinite_outputs),
+                    bool(seen.normalizes),
                     unseen=observed[0].unseen,
                 ),
                 batch.samples[:0],
                 input_rms=batch.rms,
-                normalized=has_normalization(model),
+                normalized=has_normalization(model) or bool(seen.normalizes),
                 zeroed=starts_at_zero(model),
                 samples=len(batch.samples),
                 seconds=seconds,

@@ -20,7 +20,8 @@ from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import device_of, run_isolated
 from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.result import ProbeResult, to_result
-from recent_prune.probe.watching.modules import has_normalization, starts_at_zero
+from recent_prune.probe.watching.modules import starts_at_zero
+from recent_prune.probe.watching.normalizing import has_normalization
 
 Found = tuple[Measured, int, float]
 """The measures, the number of samples, and the inputs' root mean square."""
@@ -90,7 +91,7 @@ class Profile:
             measured,
             self._shown.to(device_of(self.model)),
             input_rms=rms,
-            normalized=has_normalization(self.model),
+            normalized=has_normalization(self.model) or measured.normalizes,
             zeroed=starts_at_zero(self.model),
             samples=count,
             seconds=time.perf_counter() - start,

@@ -69,8 +69,9 @@ class ProbeResult:
         redundancy: Share of the inputs' variance that can be recovered from the inputs
             themselves, in [0, 1]: about 0.8 for images, low for noise, of which no network's
             layers could be asked for more. (1 by the cascade, which does not measure it.)
-        normalized: Whether the model has normalisation layers, or such functions. They rescale
-            the activations at every layer, so that rules measured on plain networks do not apply.
+        normalized: Whether the model has normalisation layers, or normalises by functions or by
+            hand. That rescales the activations at every layer, so that rules measured on plain
+            networks do not apply.
         samples: Number of samples probed, held-out ones included.
         seconds: Wall-clock time of the probe, seconds.
         nonfinite_layer: First layer with NaN or infinite activations (by the cascade, also with

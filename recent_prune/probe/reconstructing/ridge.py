@@ -117,6 +117,7 @@ class Ridge:
             seen.stochastic,
             bool(seen.constant_output),
             float(seen.nonfinite_outputs),
+            bool(seen.normalizes),
             unseen=seen.unseen,
         )
 
@@ -161,6 +162,7 @@ class Ridge:
             seen.stochastic,
             bool(seen.constant_output),
             float(seen.nonfinite_outputs),
+            bool(seen.normalizes),
             unseen=seen.unseen,
             inputs=tuple(inputs.rows),
             retained_by_input=tuple(tuple(m.retained for m in way) for way in found),

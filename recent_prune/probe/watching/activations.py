@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.batches.inputs import first_tensor
@@ -13,13 +15,26 @@ from recent_prune.probe.watching.hooks import Observer, Watch
 from recent_prune.probe.watching.outputs import forward_once, output_of
 
 
+class Passed(NamedTuple):
+    """What is known of a forward pass beside what the observer was shown.
+
+    Attributes:
+        unseen: Names of the weighted modules that were called with nothing that has an axis of
+            samples.
+        normalizes: Whether the model was seen to normalise by hand, [].
+    """
+
+    unseen: tuple[str, ...]
+    normalizes: Tensor
+
+
 def run_observed(
     model: nn.Module,
     batch: Tensor,
     observer: Observer,
     layers: Sequence[str] | None,
     forward: Callable[[Tensor], object] | None = None,
-) -> tuple[str, ...]:
+) -> Passed:
     """Run ``model(batch)`` once and show each probed activation to ``observer``.
 
     By default these are the **hidden activations**: what arrives at each weighted layer (a
@@ -46,9 +61,6 @@ def run_observed(
             module that gives sequences, each by itself.
         forward: How ``model`` is run, if not by calling it: with other parameters, say.
 
-    Returns:
-        Names of the weighted modules that were called with nothing that has an axis of samples.
-
     Raises:
         ValueError: If ``layers`` names what the model has not or what gave no activation, or if
             there is nothing to show.
@@ -65,7 +77,7 @@ def run_called(
     observer: Observer,
     layers: Sequence[str] | None,
     inputs: Sequence[Tensor],
-) -> tuple[str, ...]:
+) -> Passed:
     """The same of a model that is called with more than one tensor.
 
     Args:
@@ -83,7 +95,7 @@ def run_called(
     return _run(model, call, watch)
 
 
-def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> tuple[str, ...]:
+def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> Passed:
     layers, view = watch.layers, watch.view
     check_names(model, layers)
     with watch.attached(model):
@@ -105,4 +117,6 @@ def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> tuple[st
             )
     elif not watch.shown:
         watch.observer.on_layer("output", output_of(model, view, output, len(watch.unseen)))
-    return (*watch.unseen, *watch.never_called)
+    met = watch.normalizing
+    unseen = (*watch.unseen, *watch.never_called)
+    return Passed(unseen, torch.tensor(False) if met is None else met.found)

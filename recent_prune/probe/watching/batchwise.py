@@ -93,12 +93,12 @@ def observe_called(
     )
     before = random_states(device)
     collected = []
-    unseen: tuple[str, ...] = ()
+    passes = []
     longer = given_to(model, there[0], calling.arguments(model, there[0]))
     for number, (batch, one) in enumerate(zip(there, [longer, *given[1:]], strict=True)):
         seen = _Collector(one, pooled=pooled)
         tensors = [v.data if isinstance(v, PackedSequence) else v for v in one.floating.values()]
-        unseen += run_called(
+        passed = run_called(
             model,
             partial(_called, model, batch, calling, number),
             one.view,
@@ -106,7 +106,9 @@ def observe_called(
             layers,
             [tensor for tensor in tensors if isinstance(tensor, Tensor)],
         )
+        passes.append(passed)
         collected.append(seen)
+    unseen = [name for passed in passes for name in passed.unseen]
     drawn = not all(map(torch.equal, before, random_states(device)))
     most = count if samples is None else min(samples, count)
     met = [name for c in collected for name in c.layers if not name.endswith(OTHER_WAY)]
@@ -124,6 +126,7 @@ def observe_called(
         constant_output=_constant([c.outputs for c in collected if c.outputs is not None]),
         nonfinite_outputs=_mean([c.nonfinite for c in collected if c.nonfinite is not None]),
         unseen=tuple(dict.fromkeys([*unseen, *lost])),
+        normalizes=torch.stack([passed.normalizes for passed in passes]).any(),
     )
     inputs = _inputs(collected, given, most, copies, size)
     if ragged and any(one.integers for one in given) and given[0].view.mask is None:

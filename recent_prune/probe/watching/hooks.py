@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -23,6 +24,7 @@ from recent_prune.probe.watching.names import (
     step_name,
     without_number,
 )
+from recent_prune.probe.watching.normalizing import Normalizing, has_normalization, may_normalize
 from recent_prune.probe.watching.outputs import is_of_integers, is_plain
 from recent_prune.probe.watching.recurrent import inner_outputs
 
@@ -56,6 +58,7 @@ class Watch:
     Attributes:
         shown: Names under which an activation was shown.
         unseen: Weighted modules that were called with nothing that has an axis of samples.
+        normalizing: Watches the model's own calls where it may normalise by hand, else None.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Watch:
         self._weighted: list[str] = []
         self.shown: set[str] = set()
         self.unseen: list[str] = []
+        self.normalizing: Normalizing | None = None
 
     @property
     def never_called(self) -> list[str]:
@@ -113,10 +117,17 @@ class Watch:
                     before = self._entering(name)
                 if before is not None:
                     handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            yield
+            if may_normalize(model) and not has_normalization(model):
+                self.normalizing = Normalizing()
+            with self.normalizing or nullcontext():
+                yield
         finally:
             for handle in handles:
                 handle.remove()
+
+    def resting(self) -> AbstractContextManager[None]:
+        """While what was seen is looked at: that is not the model's."""
+        return nullcontext() if self.normalizing is None else self.normalizing.resting()
 
     def _after(self, name: str, module: nn.Module) -> Callable[..., None]:
         is_leaf = next(module.children(), None) is None
@@ -185,7 +196,8 @@ class Watch:
         self._input_known = True
         self.mark_seen(tensor)
         if (self._tokens or self.called) and activation is not None:
-            self.observer.on_input(name or "model", activation, ids)
+            with self.resting():
+                self.observer.on_input(name or "model", activation, ids)
 
     def _wants_inner(self, name: str, module: nn.RNNBase) -> bool:
         inner = {inner_name(name, number) for number in range(1, module.num_layers)}
@@ -220,7 +232,8 @@ class Watch:
         exact = f"{name}#{self._calls[name]}"
         if self.layers is None or {name, exact, whole} & set(self.layers):
             self.shown |= {name, exact, whole}
-            self.observer.on_layer(name if self._calls[name] == 1 else exact, activation, other)
+            with self.resting():
+                self.observer.on_layer(name if self._calls[name] == 1 else exact, activation, other)
 
     def _maker(self, tensor: Tensor, consumer: str) -> str:
         known = self._makers.get(id(tensor))

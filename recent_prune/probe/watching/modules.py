@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Iterator
-from types import FunctionType
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +12,6 @@ from torch.nn.utils.parametrize import is_parametrized
 
 _NORMALIZATION_NAME = re.compile("[Nn]orm(?!al(?!i[sz]))")
 """MyNorm2d and Normalize, but neither NormalMLP nor LogNormal."""
-
-_NORMALIZING = {"layer_norm", "group_norm", "instance_norm", "batch_norm", "rms_norm", "rsqrt"}
-"""PyTorch's functions; of a mean square ``rsqrt`` is what is written by hand."""
 
 SCALED_DOWN = 1e-3
 """Parameters that scale a branch and start all at this or less do so on purpose."""
@@ -146,38 +141,3 @@ def _any(tensors: list[Tensor]) -> list[bool]:
     flags = [tensor.any() for tensor in tensors]
     answers: list[bool] = torch.stack([flag.to(flags[0].device) for flag in flags]).tolist()
     return answers
-
-
-def has_normalization(model: nn.Module) -> bool:
-    """Whether any module of a model normalises activations, or calls a function that does."""
-    modules = [module for _, module in named_modules(model)]
-    kinds = {type(module) for module in modules}
-    return any(map(is_normalization, modules)) or any(map(_calls_normalization, kinds))
-
-
-def _calls_normalization(kind: type) -> bool:
-    """Whether the code of a user's module names a function that normalises.
-
-    Read rather than run: to watch every call that a model makes takes a tenth of a probe. A
-    weight that is standardized so counts as well, as its layer keeps the scale of what comes in.
-    """
-    own = [c for c in kind.__mro__ if not c.__module__.startswith(("torch.", "builtins"))]
-    functions = [
-        found
-        for name, value in ((n, v) for c in own for n, v in vars(c).items())
-        if name != "__init__" and isinstance(found := _function(value), FunctionType)
-    ]
-    helpers = [
-        found
-        for function in functions
-        for name in function.__code__.co_names
-        if isinstance(found := function.__globals__.get(name), FunctionType)
-        and not str(found.__module__).startswith("torch.")
-    ]
-    return any(_NORMALIZING & set(f.__code__.co_names) for f in (*functions, *helpers))
-
-
-def _function(attribute: object) -> object:
-    """What is inside of decorators, of a method."""
-    plain = getattr(attribute, "__func__", attribute)
-    return inspect.unwrap(plain) if isinstance(plain, FunctionType) else plain

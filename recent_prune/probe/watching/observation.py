@@ -31,6 +31,7 @@ class Observation:
         constant_output: Whether the output is the same for all samples, to the last bit, [].
         nonfinite_outputs: Share of the samples whose output is not finite, [].
         unseen: Weighted modules whose activations have no axis of samples.
+        normalizes: Whether the model was seen to normalise by hand, [].
     """
 
     names: list[str]
@@ -41,6 +42,7 @@ class Observation:
     constant_output: Tensor = field(default_factory=lambda: torch.tensor(False))
     nonfinite_outputs: Tensor = field(default_factory=lambda: torch.tensor(0.0))
     unseen: tuple[str, ...] = ()
+    normalizes: Tensor = field(default_factory=lambda: torch.tensor(False))
 
 
 def observe(
@@ -69,10 +71,10 @@ def observe(
     tokens = not (batch.is_floating_point() or batch.is_complex())
     reducer = _Reducer(shown, perturbed, tokens=tokens, kept=kept)
     before = random_states(batch.device)
-    unseen = run_observed(model, batch, reducer, layers, forward)
+    passed = run_observed(model, batch, reducer, layers, forward)
     after = random_states(batch.device)
     drawn = not all(map(torch.equal, before, after))
-    return replace(reducer.observation(), stochastic=drawn, unseen=unseen)
+    return replace(reducer.observation(), stochastic=drawn, **passed._asdict())
 
 
 def random_states(device: torch.device) -> list[Tensor]:

@@ -84,11 +84,21 @@ def observe_stacked(
         nonlocal stochastic, unseen
         names[:], stochastic, unseen = seen.names, seen.stochastic, seen.unseen
         embedding = [] if seen.embedding is None else [seen.embedding]
-        return seen.grams, embedding, [seen.constant_output, seen.nonfinite_outputs]
+        return (
+            seen.grams,
+            embedding,
+            [
+                seen.constant_output,
+                seen.nonfinite_outputs,
+                seen.normalizes,
+            ],
+        )
 
     with isolated(template, seed), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="There is a performance drop")
-        grams, embeddings, (constant, nonfinite) = torch.vmap(run, randomness="same")(stacked)
+        grams, embeddings, (constant, nonfinite, normalizes) = torch.vmap(run, randomness="same")(
+            stacked
+        )
     return [
         Observation(
             list(names),
@@ -97,6 +107,7 @@ def observe_stacked(
             stochastic=stochastic,
             constant_output=constant[i],
             nonfinite_outputs=nonfinite[i],
+            normalizes=normalizes[i],
             unseen=unseen,
         )
         for i in range(len(models))
