@@ -78,13 +78,10 @@ class Profile:
         try:
             found = self._isolated(self._measured)
         except Exception as error:
-            second = None if is_out_of_memory(error) else self._again()
+            second = None if is_out_of_memory(error) else self._again(error)
             if second is None:
                 raise
-            (measured, count, rms), how = second
-            gist = f"{type(error).__name__}: {str(error)[:200]}"
-            note = f"It was probed {how}, since otherwise it raised {gist}"
-            found = replace(measured, notes=(*measured.notes, note)), count, rms
+            found = second
         measured, count, rms = found
         return to_result(
             self.estimator.name,
@@ -115,17 +112,20 @@ class Profile:
         self.model.train()
         return self._measured()
 
-    def _again(self) -> tuple[Found, str] | None:
-        """As some models can only be called, and how; None if this is none of them."""
+    def _again(self, error: Exception) -> Found | None:
+        """As some models can only be called; None if this is none of them."""
         other = None if self.trained else self.calling.other(self.model, self.met.probed[0])
         try:
             if other is not None and not len(self._shown):  # which only one tensor alone can have
                 # Encoder-decoders, for one, make what their decoder gets of the target.
                 self.calling, self._alone = other, None
-                return self._isolated(self._measured), "with whole batches"
+                return self._isolated(self._measured)
             if self.trained and self.calling.own_loss:
                 # Detectors, for one, have a loss in training mode only.
-                return self._isolated(self._measured_in_training), "in training mode"
+                measured, count, rms = self._isolated(self._measured_in_training)
+                gist = f"{type(error).__name__}: {str(error)[:200]}"
+                note = f"It was probed in training mode, since otherwise it raised {gist}"
+                return replace(measured, notes=(*measured.notes, note)), count, rms
         except Exception:
             return None
         return None

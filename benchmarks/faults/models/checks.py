@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import recent_prune as rp
 from benchmarks.faults.models.cases import Case, Outcome, Ran, drawn_case, left, run, witnesses
@@ -130,7 +131,9 @@ def _of_error(case: Case, error: Outcome, place: int) -> Iterator[tuple[What, st
     own = list(raised) if place == 0 and case.fuse.counted else []
     if case.fuse.place == "global hook":  # of all models
         own = [error] if isinstance(error, tuple(map(type, raised))) else []
-    gist = f"{type(error).__name__}: {str(error)[:120]}"
+    *_, last = [None, *traceback.extract_tb(error.__traceback__)]
+    where = "" if last is None else f" ({Path(last.filename).name}:{last.lineno})"
+    gist = f"{type(error).__name__}: {str(error)[:120]}{where}"
     if own and not any(link is one for link in chain for one in own):
         yield What.FOREIGN, f"{own!r} came out as {gist}"
     elif place and case.fuse.place != "global hook" and any(one in chain for one in raised):
