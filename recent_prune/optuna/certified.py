@@ -18,6 +18,7 @@ from recent_prune.probe import ProbeResult
 from recent_prune.rules import Verdict
 from recent_prune.rules.certified import CertifiedRule, FittedScore, PastTrial
 from recent_prune.rules.certified.learned_score import probe_features
+from recent_prune.rules.certified.standing import Settled
 from recent_prune.rules.verdict import nonfinite_verdict
 
 # Below Optuna's own, for its handler and verbosity: others would not be shown.
@@ -46,10 +47,10 @@ def judge_in_study(rule: CertifiedRule, trial: BaseTrial, result: ProbeResult) -
     rule = for_study(rule, trial.study)
     if trial.study.user_attrs.get(attributes.STUDY_RULE) != rule.settings():
         trial.study.set_user_attr(attributes.STUDY_RULE, rule.settings())
-    past = _pasts[trial.study].before(trial)
+    past, settled = _pasts[trial.study].before(trial)
     fitted = _fitted(rule, trial.study, past)
     features = probe_features(result)
-    told = rule.judge(trial.number, features, trial.params, past, fitted)
+    told = rule.judge(trial.number, features, trial.params, past, fitted, settled)
     trial.set_user_attr(attributes.FEATURES, {k: float(f"{v:.6g}") for k, v in features.items()})
     trial.set_user_attr(attributes.SCORE, told.score)
     trial.set_user_attr(attributes.SHARE, told.share)
@@ -121,18 +122,21 @@ class _Past:
     def __init__(self) -> None:
         self._reader = Reader()
         self._ended: list[PastTrial] = []
+        self._settled = Settled()
 
-    def before(self, trial: Trial) -> list[PastTrial]:
-        """Those with a lower number, in order."""
+    def before(self, trial: Trial) -> tuple[list[PastTrial], Settled]:
+        """Those with a lower number, in order, and the first of them, before any that goes on."""
         with self._reader.lock:
             ended, going_on = self._reader.read(trial.study)
             for one in past_trials(ended):
                 insort(self._ended, one, key=_number)
             known = self._ended[: bisect_left(self._ended, trial.number, key=_number)]
+            first = min((one.number for one in going_on), default=trial.number)
+            self._settled.count = bisect_left(self._ended, first, key=_number)
         for one in past_trials(going_on):
             if one.number < trial.number:
                 insort(known, one, key=_number)
-        return known
+        return known, self._settled
 
 
 _pasts = OfStudies(_Past)

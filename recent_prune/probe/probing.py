@@ -237,7 +237,7 @@ def calling_of(training: Training | None, call: Call | None) -> Calling:
     if call is not None and not callable(call):
         raise TypeError(f"`call` must be a function of model and batch, but got {call!r}.")
     if training is None:
-        return Calling(call)
+        return Calling(call, own_loss=call is not None)
     if call is not None:
         raise ValueError("`call` must be None where `training` is given: Training(…, call=…).")
     return Calling(training.call, own_loss=training.loss is None)

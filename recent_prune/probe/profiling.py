@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,8 +21,9 @@ from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import device_of, run_isolated
 from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.result import ProbeResult, to_result
-from recent_prune.probe.watching.modules import starts_at_zero
+from recent_prune.probe.watching.modules import has_zero_scale, starts_at_zero
 from recent_prune.probe.watching.normalizing import has_normalization
+from recent_prune.probe.watching.perturbation import PERTURBED
 
 Found = tuple[Measured, int, float]
 """The measures, the number of samples, and the inputs' root mean square."""
@@ -89,7 +91,8 @@ class Profile:
             self._shown.to(device_of(self.model)),
             input_rms=rms,
             normalized=has_normalization(self.model) or measured.normalizes,
-            zeroed=starts_at_zero(self.model),
+            zeroed=starts_at_zero(self.model)
+            or (measured.constant_output and has_zero_scale(self.model)),
             samples=count,
             seconds=time.perf_counter() - start,
             rtol=self.rtol,
@@ -104,9 +107,21 @@ class Profile:
             whole = torch.cat([self._alone, self._shown]) if shown else self._alone
             batch = whole.to(device_of(self.model))
             found = self.estimator.measure(self.model, batch, shown, self.layers)
+            if found.unseen and not shown and isinstance(self.estimator, Ridge):
+                # Batch by batch also what lies on merged axes (steps and samples) is taken apart.
+                called = self._measured_by_batch()
+                if len(called[0].unseen) < len(found.unseen):
+                    return called
             return found, count, input_rms(batch[:count])
+        return self._measured_by_batch()
+
+    def _measured_by_batch(self, perturbed: int = PERTURBED) -> Found:
         assert isinstance(self.estimator, Ridge)
-        return self.estimator.measure_called(self.model, self.met.probed, self.calling, self.layers)
+        met, calling = self.met.probed, self.calling
+        return self.estimator.measure_called(self.model, met, calling, self.layers, perturbed)
+
+    def _measured_as_given(self) -> Found:
+        return self._measured_by_batch(perturbed=0)
 
     def _measured_in_training(self) -> Found:
         self.model.train()
@@ -114,20 +129,26 @@ class Profile:
 
     def _again(self, error: Exception) -> Found | None:
         """As some models can only be called; None if this is none of them."""
+        if len(self._shown) or not isinstance(self.estimator, Ridge):
+            return None
         other = None if self.trained else self.calling.other(self.model, self.met.probed[0])
-        try:
-            if other is not None and not len(self._shown):  # which only one tensor alone can have
-                # Encoder-decoders, for one, make what their decoder gets of the target.
+        if other is not None:
+            # Encoder-decoders, for one, make what their decoder gets of the target.
+            usual = self.calling, self._alone
+            with suppress(Exception):
                 self.calling, self._alone = other, None
                 return self._isolated(self._measured)
-            if self.trained and self.calling.own_loss:
-                # Detectors, for one, have a loss in training mode only.
-                measured, count, rms = self._isolated(self._measured_in_training)
+            self.calling, self._alone = usual
+        others = [("in batches as they are", self._measured_as_given)]
+        if self.trained and self.calling.own_loss:
+            # Detectors, for one, have a loss in training mode only.
+            others.insert(0, ("in training mode", self._measured_in_training))
+        for how, measure in others:
+            with suppress(Exception):
+                measured, count, rms = self._isolated(measure)
                 gist = f"{type(error).__name__}: {str(error)[:200]}"
-                note = f"It was probed in training mode, since otherwise it raised {gist}"
+                note = f"It was probed {how}, since otherwise it raised {gist}"
                 return replace(measured, notes=(*measured.notes, note)), count, rms
-        except Exception:
-            return None
         return None
 
 

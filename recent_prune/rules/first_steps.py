@@ -144,14 +144,15 @@ def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
             advice=_advice(steps),
         )
     risen = steps.loss_after > max(steps.loss_before, steps.constant_loss)
+    known, moved = math.isfinite(steps.constant_loss), steps.update / max(steps.weight_norm, 1e-30)
     torn = risen and steps.update > TORN * steps.weight_norm > 0
     if torn or steps.loss_after > HOPELESS * abs(steps.constant_loss):
         return Verdict(
             False,
             MAX_VIOLATION,
-            f"After {steps.made} steps the loss is {steps.loss_after:.3g}, by a constant "
-            f"prediction {steps.constant_loss:.3g}, and the weights were moved by "
-            f"{steps.update / max(steps.weight_norm, 1e-30):.2g} times their norm: it diverges.",
+            f"After {steps.made} steps the loss is {steps.loss_after:.3g}"
+            + (f", by a constant prediction {steps.constant_loss:.3g}" if known else "")
+            + f", and the weights were moved by {moved:.2g} times their norm: it diverges.",
             cause=Cause.DIVERGES,
             advice=_advice(steps),
         )

@@ -86,7 +86,7 @@ def why_silent(result: ProbeResult) -> str | None:
             "The model draws random numbers as it runs, so that what a layer retains says nothing."
         )
     if result.layers == ("output",):
-        return "The model has no hidden layers, of which a profile could tell anything."
+        return "No hidden layer is seen, of which a profile could tell anything."
     if not result.inputs_recoverable:
         return (
             "The inputs cannot be recovered from themselves, so that what a layer retains of them "

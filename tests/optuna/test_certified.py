@@ -275,7 +275,9 @@ def test_what_was_read_before_is_as_if_it_were_read_anew(study: Study) -> None:
                 going_on.set_user_attr(key, value)
         number = rng.randrange(len(copy.trials) + 1)
         asked = mock.Mock(study=copy, number=number)
-        assert known.before(asked) == [t for t in past_trials(copy.trials) if t.number < number]
+        past, settled = known.before(asked)
+        assert past == [t for t in past_trials(copy.trials) if t.number < number]
+        assert all(t.ended for t in past[: settled.count])
 
 
 def test_a_trial_takes_no_longer_after_many() -> None:

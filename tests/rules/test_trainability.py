@@ -222,6 +222,4 @@ def test_a_model_without_hidden_layers_is_not_condemned_by_its_profile() -> None
     assert not TrainabilityRule()(lost).trainable
     verdict = TrainabilityRule()(replace(lost, layers=("output",)))
     assert verdict.trainable
-    assert (
-        verdict.reason == "The model has no hidden layers, of which a profile could tell anything."
-    )
+    assert verdict.reason == "No hidden layer is seen, of which a profile could tell anything."

@@ -99,7 +99,8 @@ class Calling:
 
     Attributes:
         call: A function of the user's, or None: by the conventions.
-        own_loss: Whether the model returns its own loss, and so gets the target too.
+        own_loss: Whether the model returns its own loss, and so gets the target too. With ``call``
+            it is not known then whether the last of a tuple is a target.
         whole: Whether it gets each batch as it is.
     """
 
@@ -116,9 +117,11 @@ class Calling:
         return arguments(model, batch, own_loss=self.own_loss)
 
     def single(self, model: nn.Module, batch: Any) -> Tensor | None:
-        """What goes in, where it is one tensor alone."""
+        """What goes in, where it is one tensor alone, in first place."""
         given = self.arguments(model, batch)
-        parts = [] if given is None else [*given.args, *given.kwargs.values()]
+        if given is None or not set(given.kwargs) <= set(names_of(model, 1)):
+            return None
+        parts = [*given.args, *given.kwargs.values()]
         return parts[0] if len(parts) == 1 and isinstance(parts[0], Tensor) else None
 
     def other(self, model: nn.Module, batch: Any) -> Calling | None:

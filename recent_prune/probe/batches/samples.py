@@ -98,7 +98,9 @@ def is_list_of_samples(value: Any) -> bool:
     return len(lengths) > 1 or (dims == {3} and lengths <= set(_CHANNELS))
 
 
-def given_to(model: nn.Module, batch: Any, arguments: Arguments | None) -> Given:
+def given_to(
+    model: nn.Module, batch: Any, arguments: Arguments | None, *, has_target: bool = True
+) -> Given:
     """What is to be reconstructed of a batch, and how its samples lie.
 
     Args:
@@ -106,26 +108,28 @@ def given_to(model: nn.Module, batch: Any, arguments: Arguments | None) -> Given
         batch: On the model's device.
         arguments: With which it is called; None where a function of the user's calls it: then all
             of the batch but its target.
+        has_target: Whether the last of a tuple is known to be the target then; if not, it is none
+            where it is like the first: one of a pair, or of three, that are compared.
 
     Raises:
         ValueError: If a mask leaves nothing of a sample.
     """
     given = Given()
-    mask: Tensor | None = None
+    masks: list[Tensor] = []
     count = count_of(batch)
-    for name, value in _leaves(model, batch, arguments):
+    for name, value in _leaves(model, batch, arguments, has_target):
         tensor = value.data if isinstance(value, PackedSequence) else value
         given.shapes[name] = _shape(value)
         if isinstance(tensor, Tensor) and "mask" in name.lower():
-            if tensor.dim() == 2 and len(tensor) == count:
-                mask = _real_positions(name, tensor)
+            if tensor.dim() == 2 and len(tensor) == count and not _is_causal(tensor):
+                masks.append(_real_positions(name, tensor))
         elif isinstance(tensor, Tensor) and not (tensor.is_floating_point() or tensor.is_complex()):
             given.integers |= tensor.dtype != torch.bool
         else:
             given.floating[name] = value
     graphs = None if isinstance(batch, Mapping) else getattr(batch, "batch", None)
     lies = isinstance(graphs, Tensor) and isinstance(getattr(batch, "num_graphs", None), int)
-    given.view = View(count, mask, graphs if lies else None)
+    given.view = View(count, tuple(masks), graphs if lies else None)
     return given
 
 
@@ -156,11 +160,16 @@ def _alike(inputs: Tensor, view: View) -> Tensor:
 def _real_positions(name: str, mask: Tensor) -> Tensor:
     """Where a mask leaves them.
 
-    PyTorch's ``*_key_padding_mask`` is true where there is padding, others are true, or positive,
-    where not; what is added has zeros there, and −∞ or the like elsewhere.
+    PyTorch's ``*_key_padding_mask``, and what else is called after padding, is true or positive
+    where there is padding, unless it leaves nothing anywhere else; others are so where not. What
+    is added has zeros there, and −∞ or the like elsewhere.
     """
-    if mask.dtype == torch.bool:
-        real = ~mask if "padding" in name.lower() else mask
+    if "pad" in name.lower():
+        real = mask == 0
+        if "padding" not in name.lower() and not _is_plausible(real) and _is_plausible(~real):
+            real = ~real
+    elif mask.dtype == torch.bool:
+        real = mask
     else:
         real = mask > 0 if bool((mask > 0).any()) else (mask == 0) & mask.is_floating_point()
     empty = (~real.any(dim=1)).nonzero().flatten()
@@ -172,10 +181,27 @@ def _real_positions(name: str, mask: Tensor) -> Tensor:
     return real
 
 
-def _leaves(model: nn.Module, batch: Any, arguments: Arguments | None) -> Iterator[tuple[str, Any]]:
+def _is_plausible(real: Tensor) -> bool:
+    """Whether each sample has a real position, and each position is real in some sample."""
+    return bool(real.any(dim=1).all() and real.any(dim=0).all())
+
+
+def _is_causal(mask: Tensor) -> bool:
+    """Whether a mask is of positions by positions: each sees those before it."""
+    if mask.shape[0] != mask.shape[1]:
+        return False
+    before = torch.ones_like(mask, dtype=torch.bool).tril()
+    return torch.equal(mask != 0, before) or torch.equal(mask == 0, before)
+
+
+def _leaves(
+    model: nn.Module, batch: Any, arguments: Arguments | None, has_target: bool
+) -> Iterator[tuple[str, Any]]:
     """What goes in, by name: tensors, packed sequences and lists of samples, no targets."""
     if arguments is None:
-        whole = batch[:-1] if isinstance(batch, (tuple, list)) and len(batch) > 1 else batch
+        several = isinstance(batch, (tuple, list)) and len(batch) > 1
+        compared = several and not has_target and _like_the_first(batch[-1], tuple(batch))
+        whole = batch[:-1] if several and not compared else batch
         yield from _inside("", whole if not _is_single(whole) else {"input": whole})
         return
     names = names_of(model, len(arguments.args))

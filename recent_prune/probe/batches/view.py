@@ -22,13 +22,17 @@ class View:
 
     Attributes:
         count: Samples.
-        mask: Which positions are real, [n, t], where a mask was passed.
+        masks: Which positions are real, [n, t] each, of the masks that were passed.
         graphs: Of each node the number of its graph, [nodes], where samples are graphs.
     """
 
     count: int
-    mask: Tensor | None = None
+    masks: tuple[Tensor, ...] = ()
     graphs: Tensor | None = None
+
+    def mask(self, positions: int) -> Tensor | None:
+        """Of sequences of so many positions; an encoder and a decoder may have one each."""
+        return next((mask for mask in self.masks if mask.shape[1] == positions), None)
 
     def of(self, value: Any, tensor: Tensor) -> Tensor | None:
         """Activations by sample.
@@ -42,6 +46,8 @@ class View:
             each sample's own, / √ of their number; None for what is no activation of n samples.
             Complex numbers are two real ones.
         """
+        if tensor.is_nested:
+            return None
         if tensor.is_complex():
             tensor = torch.view_as_real(tensor).flatten(-2) if tensor.dim() else tensor.real
         if not tensor.is_floating_point():
@@ -79,8 +85,8 @@ class View:
             if found is None or found.dim() != 3:
                 return {}
             sequences, real = found, torch.ones(found.shape[1], dtype=torch.bool)
-            if self.mask is not None and self.mask.shape[1] == len(real):
-                real = self.mask.all(dim=0)
+            mask = self.mask(len(real))
+            real = real if mask is None else mask.all(dim=0)
         places: list[int] = real.nonzero().flatten().tolist()
         return {place + 1: sequences[:, place] for place in places}
 
@@ -92,6 +98,8 @@ class View:
             inside (two views one behind the other); None for others.
         """
         if tensor.is_complex() or not tensor.is_floating_point() or tensor.dim() < 2:
+            return None
+        if tensor.is_nested:
             return None
         times, rest = divmod(len(tensor), max(self.count, 1))
         if rest or times < 2:
@@ -110,9 +118,10 @@ class View:
             return activation
         positions = activation.flatten(1, -2)
         precise = torch.promote_types(positions.dtype, torch.float32)
-        if self.mask is None or self.mask.shape[1] != positions.shape[1]:
+        mask = self.mask(positions.shape[1])
+        if mask is None:
             return positions.sum(dim=1, dtype=precise) / math.sqrt(positions.shape[1])
-        real = self.mask[: len(positions)].to(positions.device, precise)
+        real = mask[: len(positions)].to(positions.device, precise)
         # Not multiplied: what stands at padded positions may be infinite.
         kept = positions.to(precise).masked_fill(real[:, :, None] == 0, 0)
         return kept.sum(dim=1) / real.sum(dim=1, keepdim=True).sqrt()
@@ -127,8 +136,9 @@ class View:
             return None
         rows = ids.long()
         real = torch.ones_like(rows, dtype=torch.bool)
-        if self.mask is not None and ids.dim() > 1 and ids.shape[1] == self.mask.shape[1]:
-            real = self.mask.to(ids.device).reshape(*self.mask.shape, *[1] * (ids.dim() - 2))
+        mask = self.mask(ids.shape[1]) if ids.dim() > 1 else None
+        if mask is not None:
+            real = mask.to(ids.device).reshape(*mask.shape, *[1] * (ids.dim() - 2))
         both = [signed.masked_fill(~real, LEAST_ID).amax(dim=0) for signed in (rows, -rows)]
         return torch.stack(both).reshape(2, -1)
 

@@ -180,7 +180,14 @@ def check_batch(batch: Any, number: int) -> None:
         TypeError: If it holds no tensor.
         ValueError: If it is a single sample.
     """
-    if first_tensor(batch) is None or count_of(batch) == 0:
+    first = first_tensor(batch)
+    if first is not None and first.is_nested:
+        raise TypeError(
+            f"Batch {number} of `inputs` holds a nested tensor, whose samples are not told apart: "
+            "give padded ones with their mask (`torch.nested.to_padded_tensor`), or a list of "
+            "tensors, and nest them in `call`."
+        )
+    if first is None or count_of(batch) == 0:
         raise TypeError(
             f"Batch {number} of `inputs` must hold a tensor [batch, …], but got "
             f"{type(batch).__name__}."
@@ -191,6 +198,28 @@ def check_batch(batch: Any, number: int) -> None:
             f"`inputs` must yield batches, but its item {number} looks like a single sample (its "
             "target is one number): give a DataLoader(dataset, batch_size=…)."
         )
+    if isinstance(batch, (tuple, list)) and isinstance(batch[0], Tensor):
+        _check_lengths(batch[0], target, number)
+
+
+def _check_lengths(first: Tensor, target: Any, number: int) -> None:
+    """Refuse an input and a target that have no samples in common.
+
+    Raises:
+        ValueError: If there are as many in none of their axes.
+    """
+    if not isinstance(target, Tensor) or target.is_nested or first.dim() < 2 or not len(target):
+        return
+    count = len(target)
+    if count in first.shape[:2] or count % len(first) == 0 or len(first) % count == 0:
+        return  # also where sequences, or their steps, come first, or all steps in a row
+    if target.dim() > 1 and target.shape[1] in first.shape[:2]:
+        return
+    raise ValueError(
+        f"`inputs` must yield batches, but the input of its item {number} has shape "
+        f"{tuple(first.shape)} and the target {tuple(target.shape)}, which looks like a single "
+        "sample: give a DataLoader(dataset, batch_size=…), or a mapping that tells what is what."
+    )
 
 
 def _checked(inputs: Any) -> Iterable[Any]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.batches.raising import raising
-from recent_prune.probe.first_steps.objective import Answer, Objective
+from recent_prune.probe.first_steps.objective import Answer, Objective, in_place_of
 from recent_prune.probe.first_steps.reference import (
     Count,
     Right,
@@ -87,6 +87,7 @@ def judged(
         counts: list[Count | None] = []
         rows: list[Tensor] = []
         shapes: list[tuple[Tensor, Any]] = []
+        asked = loss
         if in_training:
             model.train()
         for number, batch in enumerate(batches, start=1):
@@ -101,13 +102,14 @@ def judged(
             counts.append(None if pair is None else counted(*pair))
             if pair is not None and understood:
                 shapes.append((_shape_of(pair[0]), pair[1]))
+                asked = _formed(loss, answer)
         known = reference and len(shapes) == len(losses)
         return Judged(
             float(torch.stack(losses).cpu().double().mean()),
             losses[0],
             right(counts),
             _joined(rows),
-            constant_loss(loss, shapes) if known else math.nan,
+            constant_loss(asked, shapes) if known else math.nan,
             in_training,
         )
 
@@ -141,6 +143,16 @@ def _pair(answer: Answer, loss: Loss | None) -> tuple[tuple[Tensor, Any] | None,
     if least <= MATCHED:
         return found[gaps.index(least)], True
     return (found[0] if output.dim() == 2 else None), False
+
+
+def _formed(loss: Loss | None, answer: Answer) -> Loss | None:
+    """The loss of predictions alone, which it may get in a mapping or a tuple."""
+    if loss is None or answer.form is None or answer.output is None:
+        return loss
+    # Of the output only the form is kept, not its numbers.
+    place = answer.output.new_zeros(0)
+    form = answer.form(place)
+    return lambda predictions, target: loss(in_place_of(place, form, predictions), target)
 
 
 def _shape_of(output: Tensor) -> Tensor:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -11,7 +14,7 @@ from torch import Tensor, nn
 
 from recent_prune.probe.batches.calling import Arguments, arguments, target_of, way_out
 from recent_prune.probe.batches.inputs import first_tensor
-from recent_prune.probe.batches.moving import described, moved
+from recent_prune.probe.batches.moving import described, moved, with_items
 from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.isolation import device_of
@@ -24,11 +27,13 @@ class Answer(NamedTuple):
         loss: A scalar, with its graph where gradients are recorded.
         output: The tensor of predictions, [n, …], or None where only a loss came out.
         target: What was asked for, on the model's device, or None.
+        form: Other predictions in the place of these, as the loss gets them.
     """
 
     loss: Tensor
     output: Tensor | None
     target: Any
+    form: Callable[[Tensor], Any] | None = None
 
 
 Objective = Callable[[nn.Module, Any], Answer]
@@ -52,7 +57,7 @@ def objective(training: Training, *, placed: bool = False) -> Objective:
             batch = moved(batch, device)
         given = arguments_of(model, batch, training)
         with _mixed(device, training.autocast):
-            with raising("the forward pass", batch):
+            with raising("the forward pass", batch, hint=partial(way_out, model)):
                 if training.call is not None:
                     output = training.call(model, batch)
                     if isinstance(output, Answer):  # it knows all of it
@@ -63,9 +68,11 @@ def objective(training: Training, *, placed: bool = False) -> Objective:
                 loss = _own_loss(model, output)
             else:
                 _check_target(model, given, batch)
-                with raising("`loss`", batch):
+                with raising("`loss`", batch, hint=partial(_loss_hint, model, output, given)):
                     loss = training.loss(output, given.target)
-        return Answer(_scalar(loss), _predictions(output), given.target)
+        predictions = _predictions(output)
+        form = None if predictions is None else partial(in_place_of, predictions, output)
+        return Answer(_scalar(loss), predictions, given.target, form)
 
     return answer
 
@@ -83,6 +90,13 @@ def arguments_of(model: nn.Module, batch: Any, training: Training) -> Arguments:
     if training.loss is not None:
         _check_target(model, given, batch)
     return given
+
+
+def _loss_hint(model: nn.Module, output: Any, given: Arguments) -> str:
+    return (
+        f"It got {_kind(output)}, and {_kind(given.target)} as target; where the batch is meant "
+        f"otherwise: {way_out(model)}"
+    )
 
 
 def _check_target(model: nn.Module, given: Arguments, batch: Any) -> None:
@@ -128,6 +142,30 @@ def _predictions(output: Any) -> Tensor | None:
     if tensor is None or tensor.dim() == 0 or not tensor.is_floating_point():
         return None
     return tensor
+
+
+def in_place_of(predictions: Tensor, output: Any, others: Tensor) -> Any:
+    """An output with other predictions in it, and with NaN in place of all other numbers.
+
+    So a loss that is asked about a constant prediction tells whether it looks at anything else.
+    """
+    if output is predictions:
+        return others
+    if isinstance(output, Tensor):
+        return others.new_full((), math.nan) if output.is_floating_point() else output
+    if is_dataclass(output) and not isinstance(output, type):
+        parts = {f.name: getattr(output, f.name) for f in fields(output) if f.init}
+        return replace(
+            output, **{k: in_place_of(predictions, item, others) for k, item in parts.items()}
+        )
+    if isinstance(output, Mapping):
+        parts = {key: in_place_of(predictions, item, others) for key, item in output.items()}
+        return with_items(output, parts)
+    if isinstance(output, tuple) and hasattr(output, "_fields"):
+        return type(output)(*(in_place_of(predictions, item, others) for item in output))
+    if isinstance(output, (tuple, list)):
+        return type(output)(in_place_of(predictions, item, others) for item in output)
+    return output
 
 
 def _is_scalar(values: Sequence[Any]) -> bool:

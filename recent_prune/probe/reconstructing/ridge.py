@@ -127,6 +127,7 @@ class Ridge:
         batches: Sequence[Any],
         calling: Calling,
         layers: Sequence[str] | None,
+        perturbed: int = PERTURBED,
     ) -> tuple[Measured, int, float]:
         """The same of a model that is called with whole batches, in a forward pass for each.
 
@@ -138,12 +139,13 @@ class Ridge:
             batches: As the loader yields them.
             calling: How the model is called.
             layers: As above.
+            perturbed: How many samples of the first batch run a second time, slightly perturbed.
 
         Returns:
             The measures, how many samples there were, and the inputs' root mean square.
         """
         seen, inputs, count = observe_called(
-            model, batches, calling, self.samples, layers, PERTURBED
+            model, batches, calling, self.samples, layers, perturbed
         )
         found: list[list[LayerMeasures]] = []
         redundancies = []

@@ -83,18 +83,18 @@ def observe_called(
     """
     device = device_of(model)
     there = [moved(batch, device) for batch in batches]
-    given = [given_to(model, batch, calling.arguments(model, batch)) for batch in there]
+    given = [_given(model, batch, calling) for batch in there]
     count = sum(one.view.count for one in given)
     ragged = _ragged(given)
-    pooled = ragged or any(one.integers or one.view.mask is not None for one in given)
+    pooled = ragged or any(one.integers or one.view.masks for one in given)
     plain = [v for v in given[0].floating.values() if isinstance(v, Tensor)]
     there[0], copies, size = with_perturbed_copies(
-        there[0], given[0].view.count, plain, perturbed, given[0].view.mask
+        there[0], given[0].view.count, plain, perturbed, given[0].view.masks
     )
     before = random_states(device)
     collected = []
     passes = []
-    longer = given_to(model, there[0], calling.arguments(model, there[0]))
+    longer = _given(model, there[0], calling)
     for number, (batch, one) in enumerate(zip(there, [longer, *given[1:]], strict=True)):
         seen = _Collector(one, pooled=pooled)
         tensors = [v.data if isinstance(v, PackedSequence) else v for v in one.floating.values()]
@@ -129,7 +129,7 @@ def observe_called(
         normalizes=torch.stack([passed.normalizes for passed in passes]).any(),
     )
     inputs = _inputs(collected, given, most, copies, size)
-    if ragged and any(one.integers for one in given) and given[0].view.mask is None:
+    if ragged and any(one.integers for one in given) and not given[0].view.masks:
         inputs.notes = (NO_MASK,)
     return observation, inputs, most
 
@@ -181,6 +181,11 @@ class _Collector:
         return tuple(feature_rows(way.detach(), MOST_FEATURES).clone() for way in ways)
 
 
+def _given(model: nn.Module, batch: Any, calling: Calling) -> Given:
+    arguments = calling.arguments(model, batch)
+    return given_to(model, batch, arguments, has_target=not calling.own_loss)
+
+
 def _called(model: nn.Module, batch: Any, calling: Calling, number: int) -> Any:
     try:
         return calling(model, batch)
@@ -189,7 +194,7 @@ def _called(model: nn.Module, batch: Any, calling: Calling, number: int) -> Any:
         error.add_note(
             f"Raised in the probe, in the forward pass of `model` ({type(model).__name__}) for "
             f"batch {number + 1} that is probed: {described(batch)}."
-            + (f" {way_out(model)}" if isinstance(error, TypeError) else "")
+            f" {way_out(model)}"
         )
         raise
 
@@ -229,7 +234,7 @@ def _inputs(
     for name in given[0].floating:
         values = [one.floating.get(name) for one in given]
         unlike = len({one.shapes.get(name) for one in given}) > 1
-        pooled = unlike or given[0].view.mask is not None
+        pooled = unlike or bool(given[0].view.masks)
         pairs = zip(values, given, strict=True)
         parts = [rows_of(value, one.view, pooled=pooled) for value, one in pairs]
         known = [part.detach() for part in parts if part is not None]

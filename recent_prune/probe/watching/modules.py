@@ -106,6 +106,17 @@ def starts_at_zero(model: nn.Module) -> bool:
     return len(weighted) == 1 or any(_nonzero(list(model.parameters())))
 
 
+def has_zero_scale(model: nn.Module) -> bool:
+    """Whether a number, or a vector of numbers, that trains is zero throughout, biases aside.
+
+    A gate or a scale that starts there lets nothing through, and opens with the first steps. Asked
+    where nothing comes out: some scale by one more than the number.
+    """
+    named = ((name, p) for name, p in model.named_parameters() if p.requires_grad and p.dim() < 2)
+    scales = [p for name, p in named if p.numel() and not name.endswith("bias")]
+    return not all(_nonzero(scales)) and any(_nonzero(list(model.parameters())))
+
+
 def _any_scaled_down(model: nn.Module) -> bool:
     """Whether a vector of parameters is one small number throughout."""
     # Biases may be such a number without scaling anything.

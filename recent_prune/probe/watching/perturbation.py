@@ -39,7 +39,7 @@ def with_perturbed(batch: Tensor, count: int) -> tuple[Tensor, int, float]:
 
 
 def with_perturbed_copies(
-    batch: Any, samples: int, inputs: Sequence[Tensor], count: int, mask: Tensor | None = None
+    batch: Any, samples: int, inputs: Sequence[Tensor], count: int, masks: Sequence[Tensor] = ()
 ) -> tuple[Any, int, float]:
     """Append copies of the first samples to all tensors of a batch, those of the inputs perturbed.
 
@@ -48,7 +48,7 @@ def with_perturbed_copies(
         samples: In it.
         inputs: Which of its tensors are perturbed.
         count: How many samples at most.
-        mask: Which positions are real, [samples, t].
+        masks: Which positions are real, [samples, t] each.
 
     Returns:
         As :func:`with_perturbed`; the batch as it is where it holds no such input, or anything
@@ -63,7 +63,7 @@ def with_perturbed_copies(
                 raise _CannotAppendError
             some = value[: min(count, samples)]
             if id(value) in places:
-                real = _real(some, mask)
+                real = _real(some, masks)
                 moved = _moved(some, places[id(value)], real)
                 pairs.append((some, moved, real))
                 some = moved
@@ -89,10 +89,12 @@ class _CannotAppendError(Exception):
     pass
 
 
-def _real(some: Tensor, mask: Tensor | None) -> Tensor | None:
-    """Which numbers stand at real positions, [p, t, 1, …]; None where a mask says nothing."""
-    if mask is None or some.dim() < 3 or some.shape[1] != mask.shape[1]:
+def _real(some: Tensor, masks: Sequence[Tensor]) -> Tensor | None:
+    """Which numbers stand at real positions, [p, t, 1, …]; None where no mask says anything."""
+    fitting = [mask for mask in masks if some.dim() > 2 and some.shape[1] == mask.shape[1]]
+    if not fitting:
         return None
+    mask = fitting[0]
     return mask[: len(some)].reshape(*some.shape[:2], *[1] * (some.dim() - 2))
 
 

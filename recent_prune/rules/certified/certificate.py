@@ -33,6 +33,7 @@ import math
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from scipy.special import bdtr
@@ -126,7 +127,7 @@ def certificate(records: Iterable[Record], tolerance: float, confidence: float) 
         tolerance: α, the share of good trials that may be lost.
         confidence: 1 − δ.
     """
-    tally = _Tally(tolerance, confidence)
+    tally = Tally(tolerance, confidence)
     for record in records:
         tally.add(record)
     return tally.certificate()
@@ -142,14 +143,14 @@ def certificates(
         tolerance: Likewise.
         confidence: Likewise.
     """
-    tally = _Tally(tolerance, confidence)
+    tally = Tally(tolerance, confidence)
     yield tally.certificate()
     for record in records:
         tally.add(record)
         yield tally.certificate()
 
 
-class _Tally:
+class Tally:
     """Counts records, one after the other."""
 
     def __init__(self, tolerance: float, confidence: float) -> None:
@@ -159,7 +160,13 @@ class _Tally:
         self._good = self._found = self._pruned = self._written_off = 0
         self._weights: list[float] = []  # of trials pruned in this phase, the smallest first
 
+    def __copy__(self) -> Self:
+        other = type(self)(self._tolerance, 0.5)
+        other.__dict__.update(self.__dict__, _weights=[*self._weights])
+        return other
+
     def add(self, record: Record) -> None:
+        """Count one more."""
         self._good += bool(record.good)
         if record.share is None:
             return
@@ -172,6 +179,7 @@ class _Tally:
             self._weights, self._level = [], self._level / 2
 
     def certificate(self) -> Certificate:
+        """What the records so far certify."""
         lost = self._written_off + _lost_at_most(self._weights, self._level)
         budget = self._tolerance / (1 - self._tolerance) * self._good - self._written_off
         return Certificate(self._good, self._found, self._pruned, lost, budget, self._level)

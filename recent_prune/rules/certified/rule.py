@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from recent_prune.rules.certified.certificate import (
     Certificate,
     Record,
+    Tally,
     calibrated_threshold,
     calibration_trials,
     certificate,
@@ -25,6 +27,7 @@ from recent_prune.rules.certified.learned_score import (
     are_enough,
     learn_score,
 )
+from recent_prune.rules.certified.standing import Settled, Standing
 from recent_prune.rules.verdict import MAX_VIOLATION, Verdict
 
 
@@ -177,6 +180,7 @@ class CertifiedRule:
         parameters: Parameters,
         past: Sequence[PastTrial],
         fitted: FittedScore | str,
+        settled: Settled | None = None,
     ) -> Judgement:
         """Judge a trial whose activations are finite.
 
@@ -186,16 +190,18 @@ class CertifiedRule:
             parameters: Its hyperparameters.
             past: All trials judged before, in order.
             fitted: What :meth:`fit` returned.
+            settled: The first of ``past``, known from earlier calls. Default: all are counted anew.
         """
         if isinstance(fitted, str):
             return Judgement(Verdict(True, -0.0, f"Watching: {fitted}"), None, True, None)
-        threshold = self.threshold(fitted, past)
+        standing = self._standing(past, fitted.good_bound, settled)
+        threshold = min(fitted.threshold, standing.lowest)
         score = fitted.score(features, parameters)
         margin = math.tanh(score - threshold)
         if score >= threshold:
             reason = f"Its score of {score:.2f} is above the threshold of {threshold:.2f}."
             return Judgement(Verdict(True, -margin, reason), None, True, score)
-        state = self.certify(past, fitted.good_bound)
+        state = standing.tally.certificate()
         share = state.share(self.audit_share)
         runs = random.Random(f"{self.seed}:{key}").random() < share
         reason = (
@@ -242,11 +248,12 @@ class CertifiedRule:
 
     def threshold(self, fitted: FittedScore, past: Sequence[PastTrial]) -> float:
         """Scores strictly below it are condemned: those below all good trials found by audits."""
-        found = [
-            trial.score
-            for trial in past
-            if trial.share is not None
-            and trial.score is not None
-            and self.is_good(trial, fitted.good_bound)
-        ]
-        return min([fitted.threshold, *found])
+        return min(fitted.threshold, self._standing(past, fitted.good_bound).lowest)
+
+    def _standing(
+        self, past: Sequence[PastTrial], bound: float, settled: Settled | None = None
+    ) -> Standing:
+        rates = self.max_false_prune_rate, self.confidence
+        asked = self.direction, bound, rates
+        is_good = partial(self.is_good, bound=bound)
+        return (settled or Settled()).standing(past, is_good, asked, partial(Tally, *rates))

@@ -129,7 +129,7 @@ def test_inputs_are_named_as_arguments_are() -> None:
     assert found.floating["a"] is X
     assert found.integers
     assert found.shapes == {"a": (3,), "b.ids": (7,), "extra": (2,)}
-    assert (found.view.count, found.view.mask) == (5, None)
+    assert (found.view.count, found.view.masks) == (5, ())
 
 
 def test_targets_and_truth_values_are_no_inputs() -> None:
@@ -146,6 +146,13 @@ def test_where_the_user_calls_the_model_all_but_the_target_is_an_input() -> None
         assert list(given_to(nn.Flatten(), batch, None).floating) == ["0", "1"]
     assert list(given_to(nn.Flatten(), X, None).floating) == ["input"]
     assert list(given_to(nn.Flatten(), (IMAGES, Y), None).floating) == ["0"]
+
+
+def test_the_last_of_a_pair_that_is_compared_is_no_target() -> None:
+    found = given_to(nn.Flatten(), (X, X + 1), None, has_target=False)
+    assert list(found.floating) == ["0", "1"]
+    assert list(given_to(nn.Flatten(), (X, X + 1), None).floating) == ["0"]
+    assert list(given_to(nn.Flatten(), (X, Y), None, has_target=False).floating) == ["0"]
 
 
 REAL = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 1, 1]])
@@ -166,9 +173,44 @@ REAL = torch.tensor([[1, 1, 1], [1, 0, 0], [0, 1, 1]])
 )
 def test_masks_tell_which_positions_are_real(name: str, mask: Tensor) -> None:
     ids = torch.randint(0, 9, (3, 3))
-    view = given_by({"a": ids, name: mask}, a=ids, **{name: mask}).view
-    assert view.mask is not None
-    assert torch.equal(view.mask, REAL.bool())
+    (found,) = given_by({"a": ids, name: mask}, a=ids, **{name: mask}).view.masks
+    assert torch.equal(found, REAL.bool())
+
+
+RIGHT = torch.tensor([[1, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 0]])
+
+
+@pytest.mark.parametrize(
+    ("mask", "real"),
+    [
+        (RIGHT == 0, RIGHT),  # true where there is padding
+        (1 - RIGHT, RIGHT),
+        (RIGHT, RIGHT),  # of the two, what leaves no position empty in all samples
+        (torch.ones(3, 4), torch.ones(3, 4)),
+        (torch.zeros(3, 4), torch.ones(3, 4)),
+    ],
+)
+def test_masks_that_are_called_pad_are_of_either_kind(mask: Tensor, real: Tensor) -> None:
+    ids = torch.randint(0, 9, (3, 4))
+    (found,) = given_by({"a": ids, "pad_mask": mask}, a=ids, pad_mask=mask).view.masks
+    assert torch.equal(found, real.bool())
+
+
+def test_integers_may_say_where_there_is_padding() -> None:
+    ids, mask = torch.randint(0, 9, (3, 4)), 1 - RIGHT
+    (found,) = given_by({"a": ids, "padding_mask": mask}, a=ids, padding_mask=mask).view.masks
+    assert torch.equal(found, RIGHT.bool())
+
+
+def test_an_encoder_and_a_decoder_have_a_mask_each() -> None:
+    source, target = RIGHT, torch.tensor([[1, 1], [1, 0], [1, 1]])
+    named = {"attention_mask": source, "decoder_attention_mask": target}
+    view = given_by({"a": source, **named}, a=source, **named).view
+    for real in (source, target):
+        found = view.mask(real.shape[1])
+        assert found is not None
+        assert torch.equal(found, real.bool())
+    assert view.mask(3) is None
 
 
 @pytest.mark.parametrize(("name", "value"), [("attention_mask", 0), ("key_padding_mask", True)])
@@ -182,7 +224,14 @@ def test_a_sample_of_which_nothing_is_left_is_refused(name: str, value: Any) -> 
 
 def test_other_masks_are_no_padding() -> None:
     square = torch.ones(7, 7)  # which positions see each other
-    assert given_by({"a": X, "attn_mask": square}, a=X, attn_mask=square).view.mask is None
+    assert given_by({"a": X, "attn_mask": square}, a=X, attn_mask=square).view.masks == ()
+
+
+@pytest.mark.parametrize("causal", [torch.ones(5, 5).tril(), torch.ones(5, 5).triu(1).bool()])
+def test_nor_are_those_of_the_positions_before_also_of_as_many_samples(causal: Tensor) -> None:
+    added = torch.zeros(5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), -math.inf)
+    for mask in (causal, added):
+        assert given_by({"a": X, "src_mask": mask}, a=X, src_mask=mask).view.masks == ()
 
 
 @pytest.mark.parametrize("other", [None, (torch.rand(1, 4, 8), torch.rand(1, 4, 8))])

@@ -52,21 +52,21 @@ def test_positions_are_summed_over(shape: tuple[int, ...], dtype: torch.dtype) -
     ]
     whole = places.float().sum(1) / math.sqrt(places.shape[1])
     torch.testing.assert_close(View(5).over_positions(activation), whole)
-    torch.testing.assert_close(View(5, mask).over_positions(activation), torch.stack(masked))
+    torch.testing.assert_close(View(5, (mask,)).over_positions(activation), torch.stack(masked))
     other = mask[:, 1:]  # of other positions than these
-    torch.testing.assert_close(View(5, other).over_positions(activation), whole)
+    torch.testing.assert_close(View(5, (other,)).over_positions(activation), whole)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -1e30])
 def test_what_stands_at_padded_positions_does_not_count(value: float) -> None:
     activation, mask = torch.rand(5, 7, 3), torch.arange(7) < torch.arange(1, 6)[:, None]
-    clean = View(5, mask).over_positions(activation)
+    clean = View(5, (mask,)).over_positions(activation)
     activation[~mask] = value
-    assert torch.equal(View(5, mask).over_positions(activation), clean)
+    assert torch.equal(View(5, (mask,)).over_positions(activation), clean)
 
 
 def test_what_has_no_positions_is_as_it_is() -> None:
-    assert View(5, torch.ones(5, 3, dtype=torch.bool)).over_positions(X) is X
+    assert View(5, (torch.ones(5, 3, dtype=torch.bool),)).over_positions(X) is X
 
 
 @pytest.mark.parametrize(("shape", "times"), [((15, 4), 3), ((10, 2, 4), 2), ((20, 3, 6, 6), 4)])
@@ -98,7 +98,7 @@ def differing(view: View, *several: Tensor) -> bool:
 
 @pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.uint8])
 def test_whether_ids_differ_at_real_positions(dtype: torch.dtype) -> None:
-    ids, view = IDS.to(dtype), View(3, REAL)
+    ids, view = IDS.to(dtype), View(3, (REAL,))
     assert differing(view, ids)
     assert not differing(view, ids.masked_fill(torch.arange(4) > 0, 5))
     assert not differing(view, torch.arange(4).expand(3, 4).to(dtype))  # positions
