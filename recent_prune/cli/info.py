@@ -84,8 +84,10 @@ def _version(package: str) -> str | None:
 def _devices() -> list[torch.device]:
     import torch
 
+    from recent_prune.probe.restoring.devices import accelerator
+
     found = [torch.device("cpu")]
-    kind = torch.accelerator.current_accelerator(check_available=True)
+    kind = accelerator()
     if kind is not None:
         found += [torch.device(kind.type, i) for i in range(torch.accelerator.device_count())]
     return found

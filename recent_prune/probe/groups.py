@@ -29,6 +29,7 @@ from recent_prune.probe.watching.checks import check_model
 from recent_prune.probe.watching.modules import has_zero_scale, starts_at_zero
 from recent_prune.probe.watching.normalizing import has_normalization
 from recent_prune.probe.watching.observation import Observation, observe
+from recent_prune.probe.watching.outputs import MergedAxesError
 from recent_prune.probe.watching.perturbation import PERTURBED, with_perturbed
 from recent_prune.probe.watching.stack import observe_stacked, state_bytes
 
@@ -139,6 +140,8 @@ class Stacked:
                     seen = observe(
                         models[0], batch.everything, 0, layers, perturbed=batch.perturbed
                     )
+                if seen.merged:
+                    raise MergedAxesError("Each is to be probed by itself.")
                 observed = [seen]
             else:
                 observed = observe_stacked(models, batch.everything, layers, seed, batch.perturbed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.batches.calling import Calling
+from recent_prune.probe.batches.samples import count_of
 from recent_prune.probe.batches.walk import Walk, one_tensor
 from recent_prune.probe.quantities.measures import Measured
 from recent_prune.probe.quantities.moves import as_real
@@ -23,6 +25,7 @@ from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.watching.modules import has_zero_scale, starts_at_zero
 from recent_prune.probe.watching.normalizing import has_normalization
+from recent_prune.probe.watching.outputs import MergedAxesError
 from recent_prune.probe.watching.perturbation import PERTURBED
 
 Found = tuple[Measured, int, float]
@@ -107,11 +110,8 @@ class Profile:
             whole = torch.cat([self._alone, self._shown]) if shown else self._alone
             batch = whole.to(device_of(self.model))
             found = self.estimator.measure(self.model, batch, shown, self.layers)
-            if found.unseen and not shown and isinstance(self.estimator, Ridge):
-                # Batch by batch also what lies on merged axes (steps and samples) is taken apart.
-                called = self._measured_by_batch()
-                if len(called[0].unseen) < len(found.unseen):
-                    return called
+            if found.merged and not shown:
+                return self._measured_by_batch()
             return found, count, input_rms(batch[:count])
         return self._measured_by_batch()
 
@@ -139,17 +139,29 @@ class Profile:
                 self.calling, self._alone = other, None
                 return self._isolated(self._measured)
             self.calling, self._alone = usual
-        others = [("in batches as they are", self._measured_as_given)]
-        if self.trained and self.calling.own_loss:
-            # Detectors, for one, have a loss in training mode only.
-            others.insert(0, ("in training mode", self._measured_in_training))
-        for how, measure in others:
-            with suppress(Exception):
-                measured, count, rms = self._isolated(measure)
-                gist = f"{type(error).__name__}: {str(error)[:200]}"
-                note = f"It was probed {how}, since otherwise it raised {gist}"
-                return replace(measured, notes=(*measured.notes, note)), count, rms
+        with suppress(Exception):
+            if isinstance(error, MergedAxesError):
+                return self._isolated(self._measured_by_batch)
+            if self.trained and self.calling.own_loss:
+                # Detectors, for one, have a loss in training mode only.
+                found, how = self._isolated(self._measured_in_training), "in training mode"
+            elif self._is_about_size(error):
+                found, how = self._isolated(self._measured_as_given), "in batches as they are"
+            else:
+                return None
+            measured, count, rms = found
+            gist = f"{type(error).__name__}: {str(error)[:200]}"
+            note = f"It was probed {how}, since otherwise it raised {gist}"
+            return replace(measured, notes=(*measured.notes, note)), count, rms
         return None
+
+    def _is_about_size(self, error: Exception) -> bool:
+        """Whether it speaks of as many samples as were put together, and no batch has."""
+        own = count_of(self.met.probed[0])
+        alone = [] if self._alone is None else [len(self._alone)]
+        sizes = {most + copies for most in (own, *alone) for copies in (0, PERTURBED)} - {own, 0}
+        told = [int(digits) for digits in re.findall(r"\d+", str(error))]
+        return any(number > 0 and number % size == 0 for number in told for size in sizes)
 
 
 def shown_samples(reconstruct: Tensor | None, batch: Tensor) -> Tensor:

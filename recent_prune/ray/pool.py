@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-import torch
 from ray import cloudpickle
 
+from recent_prune.probe.restoring.devices import accelerator
 from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.ray.limits import PoolLimits
 from recent_prune.ray.probing import ProbeSettings, described, probe_batch
@@ -48,7 +48,7 @@ class ProbeActor:
 
     def __init__(self, settings: bytes, accelerated: bool) -> None:
         self._pickled = settings
-        found = torch.accelerator.current_accelerator(check_available=True) if accelerated else None
+        found = accelerator() if accelerated else None
         self._device = "cpu" if found is None else found.type
 
     def load(self) -> None:

@@ -71,6 +71,7 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
     verdict = certain_verdict(result, steps) or _by_forest(result, steps, least)
     broken = [
         *([] if math.isfinite(steps.loss_before) else ["the loss before the steps"]),
+        *([] if math.isfinite(steps.update) else ["the updates"]),
         *([] if result.nonfinite_layer is None else [f"activations of {result.nonfinite_layer!r}"]),
         *nonfinite_outputs(result),
     ]

@@ -132,7 +132,8 @@ def test_an_actor_with_an_accelerator_uses_it_where_there_is_one(
     kind: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = None if kind is None else torch.device(kind)
-    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda check_available: found)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: found is not None)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: found)
     assert ProbeActor(b"", accelerated=True)._device == (kind or "cpu")
     assert ProbeActor(b"", accelerated=False)._device == "cpu"
 

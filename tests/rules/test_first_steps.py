@@ -87,6 +87,8 @@ def test_what_is_not_finite_and_condemns_nobody_is_told() -> None:
     assert verdict.reason.endswith("Not finite: the loss before the steps.")
     blown_up = result([0.7, 0.0], steps=steps(), nonfinite_layer="fc")
     assert rule(blown_up).reason.endswith("Not finite: activations of 'fc'.")
+    lost = rule(result([0.7, 0.6], steps=steps(update=math.inf)))
+    assert lost.reason.endswith("Not finite: the updates.")
     blank = result([0.7, 0.6], steps=steps(), nonfinite_outputs=0.5)
     assert rule(blank).reason.endswith("Not finite: outputs of 50.0% of the samples.")
     assert "not finite" not in rule(result([0.7, 0.6], steps=steps())).reason.lower()

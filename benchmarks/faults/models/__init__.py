@@ -11,14 +11,15 @@ the probe itself. ``rp.probe`` is called once, or ``rp.probe_many`` with two to 
 
 Counted are, a case at most once each:
 
-- **silent verdicts**: a trial is condemned though its fuse's error was raised while it was probed;
-  or a loss, gradient norm, update, root mean square of activations or of inputs is not finite, or
-  the fuse has put a number that is not finite into the model's outputs, their loss, gradients or a
-  parameter, and neither the verdict's cause nor its reason, nor a note or warning says so, or that
-  the model does not say the same twice, or that this pass raised and another was judged. (Where
-  the probe asks the loss about a constant prediction, or looks for a critical rate, no number is
-  the trial's; nor does a verdict rest on the rate. A gradient scaler skips a step whose gradient is
-  not finite, and it is made again.)
+- **silent verdicts**: a trial is condemned though its fuse's error was raised while it was probed,
+  unless its own first steps broke; or a loss, gradient norm, update, root mean square of
+  activations or of inputs is not finite, or the fuse has put a number that is not finite into the
+  model's outputs, their loss, gradients or a parameter, and neither the verdict's cause nor its
+  reason, nor a note or warning says so, or that the model does not say the same twice, or that this
+  pass raised and another was judged. (Where the probe asks the loss about a constant prediction, or
+  looks for a critical rate, no number is the trial's; nor does a verdict rest on the rate. A
+  gradient scaler skips a step whose gradient is not finite, and it is made again; LBFGS asks again
+  elsewhere; in an image's gradient it may be where a ReLU is off.)
 - **things not put back**: of models, loss, optimizer, schedule, scaler, data, loader and its
   generator, and of Python, anything that is not the same object with the same bits, types, flags,
   gradients, hooks and modes (`states`).

@@ -24,6 +24,7 @@ from benchmarks.faults.models.fuses import Fuse, drawn_fuse
 from benchmarks.faults.models.networks import CLASSES, KINDS, Drawn, drawn_quirks
 from benchmarks.faults.models.states import State, differences, state_of, state_of_python
 from benchmarks.faults.models.training import drawn_training
+from recent_prune.probe.first_steps.optimizers import needs_closure
 
 Outcome = rp.ProbeResult | BaseException
 
@@ -69,6 +70,14 @@ class Case:
     def scales(self) -> bool:
         """Whether the loss of its first model is scaled, as for mixed precision."""
         return bool(self.trainings) and self.trainings[0].scaler is not None
+
+    @property
+    def asks_again(self) -> bool:
+        """Whether the optimizer of its first model asks for the loss several times a step."""
+        made = self.trainings[0].optimizer if self.trainings else None
+        if made is not None and not isinstance(made, torch.optim.Optimizer):
+            made = made([nn.Parameter(torch.zeros(1))])
+        return made is not None and needs_closure(made)
 
     def __str__(self) -> str:
         """As a reader needs it to see the case again."""

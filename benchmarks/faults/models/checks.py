@@ -101,12 +101,20 @@ def _of_result(
         yield What.STORED, repr(result)
     verdict = rp.TrainabilityRule()(result)
     told = " ".join([verdict.reason, *result.notes, warned])
+    if result.before is not None:
+        told += rp.TrainabilityRule()(result.before).reason
     fuse = case.fuse if place == 0 else None
-    if fuse is not None and fuse.raised and fuse.counted and not verdict.trainable:
+    steps_broke = result.steps is not None and result.steps.nonfinite_step is not None
+    raised = fuse is not None and fuse.raised and fuse.counted and not steps_broke
+    if raised and not verdict.trainable:
         yield What.SILENT, f"condemned though {fuse!r} was raised: {verdict.reason}"
     spoilt = fuse is not None and fuse.error is None and fuse.counted
     if case.scales and case.fuse.place == "backward":
         spoilt = False  # such a step is made again
+    if place == 0 and case.asks_again and case.fuse.place in ("forward", "backward", "loss"):
+        spoilt = False  # a line search drops what it was told too far away
+    if case.kind == "image" and case.fuse.place == "backward":
+        spoilt = False  # it is behind a ReLU, and may be where that is off
     said = verdict.cause is Cause.NONFINITE or any(
         part in told for part in ("finite", "by inf times", "same twice", "otherwise it raised")
     )

@@ -54,6 +54,7 @@ class Measured:
         constant_output: Whether the output is the same for all samples.
         nonfinite_outputs: Share of the samples whose output is not finite.
         normalizes: Whether the model was seen to normalise by hand.
+        merged: Whether an activation was passed over, as another axis is merged with its samples'.
         unseen: Weighted modules whose activations could not be told by sample.
         inputs: Names of what is reconstructed, where the model is called with whole batches.
         retained_by_input: Of each of them, the share that each layer retains, [inputs][layers].
@@ -66,6 +67,7 @@ class Measured:
     constant_output: bool = False
     nonfinite_outputs: float = 0.0
     normalizes: bool = False
+    merged: bool = False
     unseen: tuple[str, ...] = ()
     inputs: tuple[str, ...] = ()
     retained_by_input: tuple[tuple[float, ...], ...] = ()

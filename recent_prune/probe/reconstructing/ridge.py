@@ -31,7 +31,7 @@ from recent_prune.probe.quantities.gram import LayerGram
 from recent_prune.probe.quantities.measures import LayerMeasures, Measured, measure, not_finite
 from recent_prune.probe.reconstructing.leave_one_out import LeaveOneOut
 from recent_prune.probe.reconstructing.targets import Targets
-from recent_prune.probe.restoring.devices import all_solvable
+from recent_prune.probe.restoring.devices import all_solvable, solvable
 from recent_prune.probe.watching.batchwise import OTHER_WAY, observe_called
 from recent_prune.probe.watching.observation import observe
 from recent_prune.probe.watching.perturbation import PERTURBED, with_perturbed
@@ -118,6 +118,7 @@ class Ridge:
             bool(seen.constant_output),
             float(seen.nonfinite_outputs),
             bool(seen.normalizes),
+            seen.merged,
             unseen=seen.unseen,
         )
 
@@ -170,7 +171,8 @@ class Ridge:
             retained_by_input=tuple(tuple(m.retained for m in way) for way in found),
             notes=inputs.notes,
         )
-        squares = [inputs.rows[name].abs().double().square().mean() for name in inputs.floating]
+        sizes = [solvable(inputs.rows[name].abs()) for name in inputs.floating]
+        squares = [size.double().square().mean() for size in sizes]
         rms = math.sqrt(sum(map(float, squares)) / len(squares)) if squares else 1.0
         return measured, count, rms
 

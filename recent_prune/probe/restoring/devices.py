@@ -11,6 +11,12 @@ SOLVING = ("cpu", "cuda")
 """Types of devices with float64 and all of ``torch.linalg``; Apple's and others lack parts."""
 
 
+def accelerator() -> torch.device | None:
+    """The kind of accelerator that can be used here, if there is one."""
+    # Not by `check_available`: PyTorch 2.6 does not know it.
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+
+
 def solvable(tensor: Tensor) -> Tensor:
     """The tensor, moved to the CPU if its device cannot solve for it (`SOLVING`)."""
     return tensor if tensor.device.type in SOLVING else tensor.cpu()

@@ -21,10 +21,12 @@ class Passed(NamedTuple):
     Attributes:
         unseen: Names of the weighted modules that were called with nothing that has an axis of
             samples.
+        merged: Whether an activation has another axis merged with that of the samples.
         normalizes: Whether the model was seen to normalise by hand, [].
     """
 
     unseen: tuple[str, ...]
+    merged: bool
     normalizes: Tensor
 
 
@@ -116,7 +118,9 @@ def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> Passed:
                 "samples (or, for steps, no sequences that all samples have them of)."
             )
     elif not watch.shown:
-        watch.observer.on_layer("output", output_of(model, view, output, len(watch.unseen)))
+        passed_over, merged = len(watch.unseen), watch.merged
+        found = output_of(model, view, output, passed_over=passed_over, merged=merged)
+        watch.observer.on_layer("output", found)
     met = watch.normalizing
     unseen = (*watch.unseen, *watch.never_called)
-    return Passed(unseen, torch.tensor(False) if met is None else met.found)
+    return Passed(unseen, watch.merged, torch.tensor(False) if met is None else met.found)

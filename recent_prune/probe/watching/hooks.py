@@ -58,6 +58,7 @@ class Watch:
     Attributes:
         shown: Names under which an activation was shown.
         unseen: Weighted modules that were called with nothing that has an axis of samples.
+        merged: Whether an activation has another axis merged with that of the samples.
         normalizing: Watches the model's own calls where it may normalise by hand, else None.
     """
 
@@ -87,6 +88,7 @@ class Watch:
         self._weighted: list[str] = []
         self.shown: set[str] = set()
         self.unseen: list[str] = []
+        self.merged = False
         self.normalizing: Normalizing | None = None
 
     @property
@@ -167,8 +169,10 @@ class Watch:
                 self._input_known |= self.called  # what goes in has arrived
                 return
             activation, other = self.view.of((args, kwargs), tensor), None
-            if activation is None and self.called:
-                activation, other = self.view.merged(tensor) or (None, None)
+            apart = self.view.merged(tensor) if activation is None else None
+            if apart is not None and self.called:
+                activation, other = apart
+            self.merged |= apart is not None
             if not self._input_known and (activation is not None or not self._tokens):
                 self._take_as_input(tensor, consumer, activation)
                 return

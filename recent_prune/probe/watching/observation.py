@@ -31,6 +31,7 @@ class Observation:
         constant_output: Whether the output is the same for all samples, to the last bit, [].
         nonfinite_outputs: Share of the samples whose output is not finite, [].
         unseen: Weighted modules whose activations have no axis of samples.
+        merged: Whether an activation has another axis merged with that of the samples.
         normalizes: Whether the model was seen to normalise by hand, [].
     """
 
@@ -42,6 +43,7 @@ class Observation:
     constant_output: Tensor = field(default_factory=lambda: torch.tensor(False))
     nonfinite_outputs: Tensor = field(default_factory=lambda: torch.tensor(0.0))
     unseen: tuple[str, ...] = ()
+    merged: bool = False
     normalizes: Tensor = field(default_factory=lambda: torch.tensor(False))
 
 

@@ -23,7 +23,7 @@ def forward_once(model: nn.Module, batch: Tensor, forward: Callable[[Tensor], ob
             f"Raised in the probe, during the forward pass of `model` ({type(model).__name__}) for "
             f"a batch of shape {tuple(batch.shape)}, {batch.dtype}, on {batch.device} (`inputs`, "
             f"and perturbed copies of some); its parameters are {_dtypes(model)}."
-            + (f" {way_out(model)}" if isinstance(error, TypeError) else "")
+            f" {way_out(model)}"
         )
         raise
 
@@ -42,10 +42,21 @@ def is_plain(tensor: Tensor) -> bool:
     return not (tensor.is_floating_point() or tensor.is_complex())
 
 
-def output_of(model: nn.Module, view: View, output: Any, passed_over: int) -> Tensor:
-    """The output of a model that has no hidden activations."""
+class MergedAxesError(ValueError):
+    """All activations have another axis merged with that of the samples."""
+
+
+def output_of(
+    model: nn.Module, view: View, output: Any, *, passed_over: int, merged: bool
+) -> Tensor:
+    """The output of a model that has no hidden activations.
+
+    Raises:
+        MergedAxesError: If some were passed over, as another axis is merged with the samples'.
+        ValueError: If others were, or the output is nothing to probe.
+    """
     if passed_over:
-        raise ValueError(
+        raise (MergedAxesError if merged else ValueError)(
             f"`model` ({type(model).__name__}) has {passed_over} hidden activations, but none has "
             f"an axis of {view.count} samples in first or second place; name modules whose "
             "outputs have, with `layers`."

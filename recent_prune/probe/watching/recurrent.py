@@ -15,8 +15,8 @@ _KINDS = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN_TANH": nn.RNN, "RNN_RELU": nn.RNN
 def inner_outputs(module: nn.RNNBase, input: Any, hx: Any = None) -> list[Any]:  # noqa: A002
     """Outputs of all layers of the stack but the last, without dropout, as the module gives them.
 
-    They are computed again, each by a layer of its own with the same weights: PyTorch's kernels
-    keep them to themselves.
+    They are computed again, each by a layer of its own with the same weights, of which no hook
+    hears: PyTorch's kernels keep them to themselves.
 
     Args:
         module: ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU``, of any number of layers, one way or both.
@@ -32,7 +32,7 @@ def inner_outputs(module: nn.RNNBase, input: Any, hx: Any = None) -> list[Any]: 
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single")
         try:
             for number in range(module.num_layers - 1):
-                input = _layer(module, number)(input, _of_layer(module, hx, number))[0]  # noqa: A001
+                input = _layer(module, number).forward(input, _of_layer(module, hx, number))[0]  # noqa: A001
                 found.append(input)
         except Exception as error:  # a kind of somebody's own: what it gives is seen all the same
             if is_out_of_memory(error):

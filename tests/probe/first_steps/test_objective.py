@@ -139,11 +139,16 @@ def test_errors_say_where_and_for_which_batch() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied") as caught:
         asked(nn.Linear(5, 2), (X, Y))
     assert caught.value.__notes__ == [
-        "Raised in the forward pass, for a batch of (4, 3) float32, (4,) int64."
+        "Raised in the forward pass, for a batch of (4, 3) float32, (4,) int64. The model is "
+        "called as Linear(input: torch.Tensor): say how with a batch, call=lambda model, batch: "
+        "model(…)."
     ]
     with pytest.raises(ValueError, match="batch_size") as other:
         asked(nn.Linear(3, 2), (X, Y[:3]))
-    assert other.value.__notes__ == ["Raised in `loss`, for a batch of (4, 3) float32, (3,) int64."]
+    (note,) = other.value.__notes__
+    assert note.startswith(
+        "Raised in `loss`, for a batch of (4, 3) float32, (3,) int64. It got a tens"
+    )
 
 
 @pytest.mark.parametrize("kind", [torch.OutOfMemoryError, ValueError])

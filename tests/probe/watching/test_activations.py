@@ -186,11 +186,11 @@ def test_activations_without_a_batch_axis_are_not_passed_over_in_silence() -> No
     class Rows(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.head = nn.Linear(8, 8), nn.Linear(8, 2)
+            self.first, self.head = nn.Linear(64, 8), nn.Linear(8, 2)
 
         def forward(self, x: Tensor) -> Tensor:
-            rows = self.head(torch.tanh(self.first(x.reshape(-1, 8))))
-            return rows.reshape(len(x), 16)  # type: ignore[no-any-return]
+            rows = torch.tanh(self.first(x))
+            return self.head(torch.cat([rows, rows[:7]]))[: len(x)]  # type: ignore[no-any-return]
 
     with pytest.raises(
         ValueError, match=r"\(Rows\) has 1 hidden activations, but none has an axis"
@@ -271,7 +271,8 @@ def test_a_forward_pass_that_raises_names_the_inputs() -> None:
     assert caught.value.__notes__ == [
         "Raised in the probe, during the forward pass of `model` (Sequential) for a batch of "
         "shape (36, 63), torch.float32, on cpu (`inputs`, and perturbed copies of some); its "
-        "parameters are torch.float32."
+        "parameters are torch.float32. The model is called as Sequential(input): say how with a "
+        "batch, call=lambda model, batch: model(…)."
     ]
 
 
