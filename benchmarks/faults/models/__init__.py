@@ -88,8 +88,10 @@ def _rows(counts: Counter[str], number: int, growth: float) -> list[Counted]:
     note = f"{told}; {counts['judged']:,} judged, {counts['raised']:,} raised the fuse's error"
     rows = [Counted("random models", "cases", number, goal=f"≥ {CASES:,}", note=note)]
     rows += [Counted("random models", what, counts[what], number, goal="0") for what in What]
-    what = f"growth of memory over {MEASURED:,} cases that were run before, MiB"
-    return [*rows, Counted("random models", what, growth, goal="≤ 1")]
+    if number:
+        what = f"growth of memory over {MEASURED:,} cases that were run before, MiB"
+        rows.append(Counted("random models", what, growth, goal="≤ 1"))
+    return rows
 
 
 def _resident() -> float:
