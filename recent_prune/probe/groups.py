@@ -20,7 +20,12 @@ from recent_prune.probe.quantities.measures import LayerMeasures, Measured
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.reconstructing.targets import Targets
-from recent_prune.probe.restoring.isolation import device_of, isolated, plain_arithmetic
+from recent_prune.probe.restoring.isolation import (
+    device_of,
+    isolated,
+    plain_arithmetic,
+    run_eagerly,
+)
 from recent_prune.probe.restoring.memory import free_memory, is_out_of_memory
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.probe.restoring.training_state import model_restored
@@ -136,7 +141,7 @@ class Stacked:
         with plain_arithmetic(device_of(models[0])):
             batch = self._batch(models[0])
             if len(models) == 1:
-                with model_restored(models[0]), isolated(models[0], seed):
+                with model_restored(models[0]), run_eagerly(models[0]), isolated(models[0], seed):
                     seen = observe(
                         models[0], batch.everything, 0, layers, perturbed=batch.perturbed
                     )

@@ -22,7 +22,11 @@ from recent_prune.probe.profiling import Profile
 from recent_prune.probe.quantities.cutoff import check_tolerance
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
-from recent_prune.probe.restoring.isolation import accelerators, forked_random_states
+from recent_prune.probe.restoring.isolation import (
+    accelerators,
+    forked_random_states,
+    run_eagerly,
+)
 from recent_prune.probe.restoring.training_state import model_restored
 from recent_prune.probe.result import LEAST_REDUNDANCY, ProbeResult
 from recent_prune.probe.watching.checks import check_model, check_names
@@ -188,6 +192,11 @@ def probe_samples(
 
 
 def _probed(profile: Profile, training: Training | None, start: float) -> ProbeResult:
+    with run_eagerly(profile.model):
+        return _probed_eagerly(profile, training, start)
+
+
+def _probed_eagerly(profile: Profile, training: Training | None, start: float) -> ProbeResult:
     model, met, seed = profile.model, profile.met, profile.seed
     if training is None:
         with model_restored(model):

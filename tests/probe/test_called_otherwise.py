@@ -241,3 +241,38 @@ def test_nested_tensors_are_refused_with_a_way_out() -> None:
 def test_samples_with_targets_of_their_own_length_are_no_batches(target: Tensor) -> None:
     with pytest.raises(ValueError, match="looks like a single sample: give a DataLoader"):
         rp.probe(body(8), [(torch.rand(8, 8), target) for _ in range(40)])
+
+
+def test_a_call_may_give_the_target_with_the_output(batches: list[tuple[Tensor, Tensor]]) -> None:
+    model, named = (
+        nn.Sequential(body(), nn.Linear(32, 10)),
+        [{"pixels": x, "cls": y} for x, y in batches],
+    )
+
+    def call(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        return model(batch["pixels"]), batch["cls"]
+
+    optimizer = torch.optim.SGD(model.parameters(), 0.05)
+    told = rp.Training(F.cross_entropy, optimizer, budget=200, call=call)
+    steps = rp.probe(model, named, training=told).steps
+    usual = rp.probe(model, batches, training=training(model)).steps
+    assert steps is not None
+    assert usual is not None
+    assert steps.losses == usual.losses
+    assert steps.constant_loss == usual.constant_loss
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_what_was_compiled_in_place_runs_as_it_is_written(
+    trained: bool, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    def compiled(*_: Any, **__: Any) -> Any:
+        raise AssertionError("compiled")
+
+    model = nn.Sequential(body(), nn.Linear(32, 10))
+    model._compiled_call_impl = compiled  # as `model.compile()` does
+    result = rp.probe(model, batches, training=training(model) if trained else None)
+    assert rp.TrainabilityRule()(result).trainable
+    assert model._compiled_call_impl is compiled
+    many = rp.probe_many([model], torch.cat([x for x, _ in batches]), progress=False)
+    assert isinstance(many[0], rp.ProbeResult)

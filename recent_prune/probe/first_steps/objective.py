@@ -62,6 +62,7 @@ def objective(training: Training, *, placed: bool = False) -> Objective:
                     output = training.call(model, batch)
                     if isinstance(output, Answer):  # it knows all of it
                         return output
+                    given, output = _with_target(training, given, output)
                 else:
                     output = model(*given.args, **given.kwargs)
             if training.loss is None:
@@ -99,11 +100,20 @@ def _loss_hint(model: nn.Module, output: Any, given: Arguments) -> str:
     )
 
 
+def _with_target(training: Training, given: Arguments, output: Any) -> tuple[Arguments, Any]:
+    """Of what ``call`` gave, the target, where the batch does not tell it: (output, target)."""
+    pair = isinstance(output, (tuple, list)) and len(output) == 2
+    if training.loss is None or given.target is not None or not pair:
+        return given, output
+    return replace(given, target=output[1]), output[0]
+
+
 def _check_target(model: nn.Module, given: Arguments, batch: Any) -> None:
     if given.target is None:
         raise ValueError(
             f"`loss` needs a target, but the batch ({described(batch)}) has none: give batches "
-            "(inputs, targets), or loss=None and a `call(model, batch)` that returns the loss. "
+            "(inputs, targets), or a `call(model, batch)` that returns (output, target), or, with "
+            "loss=None, the loss. "
             f"{way_out(model)}"
         )
 

@@ -35,6 +35,23 @@ other one set."""
 
 
 @putting_back
+def run_eagerly(model: nn.Module) -> Iterator[None]:
+    """Inside, modules that were compiled in place (``model.compile()``) run as they are written.
+
+    A probe runs them once and watches their parts: compiling would take longer than all of it.
+    """
+    name = "_compiled_call_impl"
+    compiled = [(m, vars(m)[name]) for m in model.modules() if vars(m).get(name) is not None]
+    try:
+        for module, _ in compiled:
+            setattr(module, name, None)
+        yield
+    finally:
+        for module, call in compiled:
+            setattr(module, name, call)
+
+
+@putting_back
 def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     """Put ``model`` into probing mode and restore everything on leaving, also after an error.
 
