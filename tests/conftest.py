@@ -30,7 +30,7 @@ from tests.scheduling import Scheduling, has_ray, order
 
 # Timings on shared machines are no property of the code.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=10)
-hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=100)
+hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=30)
 hypothesis.settings.load_profile("default")
 
 Reference = dict[str, npt.NDArray[np.float64]]

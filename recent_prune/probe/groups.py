@@ -31,7 +31,7 @@ from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.probe.restoring.training_state import model_restored
 from recent_prune.probe.result import ProbeResult, to_result
 from recent_prune.probe.watching.checks import check_model
-from recent_prune.probe.watching.modules import has_zero_scale, starts_at_zero
+from recent_prune.probe.watching.modules import starts_at_zero
 from recent_prune.probe.watching.normalizing import has_normalization
 from recent_prune.probe.watching.observation import Observation, observe
 from recent_prune.probe.watching.outputs import MergedAxesError
@@ -171,8 +171,7 @@ class Stacked:
                 batch.samples[:0],
                 input_rms=batch.rms,
                 normalized=has_normalization(model) or bool(seen.normalizes),
-                zeroed=starts_at_zero(model)
-                or (bool(seen.constant_output) and has_zero_scale(model)),
+                zeroed=starts_at_zero(model, silent=bool(seen.constant_output)),
                 samples=len(batch.samples),
                 seconds=seconds,
                 rtol=self._one_by_one.rtol,

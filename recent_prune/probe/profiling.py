@@ -23,7 +23,7 @@ from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import device_of, run_isolated
 from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.result import ProbeResult, to_result
-from recent_prune.probe.watching.modules import has_zero_scale, starts_at_zero
+from recent_prune.probe.watching.modules import starts_at_zero
 from recent_prune.probe.watching.normalizing import has_normalization
 from recent_prune.probe.watching.outputs import MergedAxesError
 from recent_prune.probe.watching.perturbation import PERTURBED
@@ -94,8 +94,7 @@ class Profile:
             self._shown.to(device_of(self.model)),
             input_rms=rms,
             normalized=has_normalization(self.model) or measured.normalizes,
-            zeroed=starts_at_zero(self.model)
-            or (measured.constant_output and has_zero_scale(self.model)),
+            zeroed=starts_at_zero(self.model, silent=measured.constant_output),
             samples=count,
             seconds=time.perf_counter() - start,
             rtol=self.rtol,

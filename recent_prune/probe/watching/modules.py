@@ -86,15 +86,19 @@ def own_weights(module: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in own if parameter.dim() >= 2]
 
 
-def starts_at_zero(model: nn.Module) -> bool:
+def starts_at_zero(model: nn.Module, *, silent: bool = False) -> bool:
     """Whether a layer's weights are all zero, as of one that starts at zero on purpose.
 
     Behind it nothing arrives before the first step, and training changes that: a head, the end of
     a residual branch or an adapter. But not where all of a deep model is zero: its units are the
     same then, and stay the same. Nor need it be zero to the last bit: a scale of 1e-5 in front of a
     residual branch (LayerScale, arXiv 2103.17239) lets as little through.
+
+    Args:
+        model: As it is.
+        silent: Whether its output is the same for all inputs: then a gate that is closed counts, too.
     """
-    if _any_scaled_down(model):
+    if _any_scaled_down(model) or (silent and _has_zero_scale(model)):
         return True
     of_modules = [own_weights(m) for _, m in named_modules(model) if is_weighted(m)]
     weighted = [own for own in of_modules if own]
@@ -106,11 +110,11 @@ def starts_at_zero(model: nn.Module) -> bool:
     return len(weighted) == 1 or any(_nonzero(list(model.parameters())))
 
 
-def has_zero_scale(model: nn.Module) -> bool:
+def _has_zero_scale(model: nn.Module) -> bool:
     """Whether a number, or a vector of numbers, that trains is zero throughout, biases aside.
 
-    A gate or a scale that starts there lets nothing through, and opens with the first steps. Asked
-    where nothing comes out: some scale by one more than the number.
+    A gate or a scale that starts there lets nothing through, and opens with the first steps. Where
+    something comes out it says nothing: some scale by one more than the number.
     """
     named = ((name, p) for name, p in model.named_parameters() if p.requires_grad and p.dim() < 2)
     scales = [p for name, p in named if p.numel() and not name.endswith("bias")]
