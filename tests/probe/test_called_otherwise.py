@@ -276,3 +276,23 @@ def test_what_was_compiled_in_place_runs_as_it_is_written(
     assert model._compiled_call_impl is compiled
     many = rp.probe_many([model], torch.cat([x for x, _ in batches]), progress=False)
     assert isinstance(many[0], rp.ProbeResult)
+
+
+class StepsFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(8, 16, num_layers=2), nn.Linear(16, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.lstm(x)[0][-1])  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_steps_may_come_before_samples(trained: bool, batches: list[tuple[Tensor, Tensor]]) -> None:
+    model = StepsFirst()
+    steps_first = [(x.reshape(BATCH, 8, 8).transpose(0, 1), y) for x, y in batches]
+    told = training(model) if trained else None
+    result = rp.probe(model, steps_first, training=told)
+    assert result.samples == len(batches) * BATCH
+    assert result.layers == ("lstm.layer1", "input of head")
+    assert rp.TrainabilityRule()(result).trainable

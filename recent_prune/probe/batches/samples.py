@@ -51,7 +51,8 @@ class Given:
 def count_of(batch: Any) -> int:
     """Samples in a batch, by its first tensor, packed sequence, list of samples or graphs.
 
-    Nodes of one graph are no samples.
+    Where there are as many targets as the first tensor has in its second axis, steps come first in
+    it. Nodes of one graph are no samples.
     """
     if isinstance(batch, PackedSequence):
         return int(batch.batch_sizes[0])
@@ -64,8 +65,11 @@ def count_of(batch: Any) -> int:
         return len(batch)
     counts = [count_of(part) for part in named_parts(batch).values()]
     first, target = first_tensor(batch), target_of(batch)
-    if first is not None and first.dim() == 1 and isinstance(target, Tensor) and target.dim():
-        return len(target)  # such as all words of all texts in a row
+    if first is not None and isinstance(target, Tensor) and target.dim():
+        in_a_row = first.dim() == 1  # such as all words of all texts
+        steps_first = first.dim() > 1 and target.dim() == 1 and len(target) == first.shape[1]
+        if in_a_row or (steps_first and len(target) != len(first)):
+            return len(target)
     return next((count for count in counts if count), 0)
 
 

@@ -168,6 +168,8 @@ def one_tensor(
     known = [part.detach() for part in parts if part is not None and part.dim() > 0]
     if len(known) < len(parts) or len({part.shape[1:] for part in known}) > 1:
         return None
+    if any(len(part) != count_of(batch) for part, batch in zip(known, batches, strict=True)):
+        return None
     found = (torch.cat(known) if len(known) > 1 else known[0])[:samples]
     check_samples(found)
     return found

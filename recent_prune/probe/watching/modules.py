@@ -96,7 +96,7 @@ def starts_at_zero(model: nn.Module, *, silent: bool = False) -> bool:
 
     Args:
         model: As it is.
-        silent: Whether its output is the same for all inputs: then a gate that is closed counts, too.
+        silent: Whether its output is the same for all inputs: then a closed gate counts, too.
     """
     if _any_scaled_down(model) or (silent and _has_zero_scale(model)):
         return True
