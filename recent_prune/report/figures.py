@@ -161,7 +161,7 @@ def plot_saved_compute(study: Study | ResultGrid, reference: Study | ResultGrid)
     for name, seconds, colour, dash in (
         ("without the pruner", full["seconds"], PRUNED, "dash"),
         ("with the pruner, probes included", table["seconds"], KEPT, "solid"),
-        ("probes alone", table["probe_seconds"].fillna(0), "#555", "dot"),
+        ("probes alone", table["probe_seconds"].astype(float).fillna(0), "#555", "dot"),
     ):
         total = seconds.astype(float).cumsum()
         figure.add_scatter(
