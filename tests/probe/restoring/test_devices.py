@@ -64,6 +64,10 @@ def resnet() -> nn.Module:
     return model
 
 
+def batch_norm() -> nn.Module:
+    return small_cnn(batch_norm=True)
+
+
 Case = tuple[Callable[[], nn.Module], Any, dict[str, Any]]
 FORWARD: dict[str, Case] = {
     "MLP": (mlp, IMAGES, {}),
@@ -78,7 +82,7 @@ FORWARD: dict[str, Case] = {
 }
 DIFFERENTIATED: dict[str, Case] = {
     "first steps": (mlp, (IMAGES, LABELS), {"training": TRAINING}),
-    "first steps through batch norm": (resnet, (LARGE, LABELS), {"training": TRAINING}),
+    "first steps through batch norm": (batch_norm, (IMAGES, LABELS), {"training": TRAINING}),
     "cascade": (mlp, IMAGES, {"estimator": Cascade(updates=20)}),
     "cascade that settles": (mlp, IMAGES, {"estimator": Cascade(updates=220, tolerance=0.5)}),
     "cascade of a CNN": (cnn, IMAGES, {"estimator": Cascade(updates=5)}),

@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from recent_prune.probe import probe
+from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.restoring.isolation import isolated
 from tests.networks import Noisy
+
+SHORT = Cascade(updates=20)
 
 
 def random_state() -> list[object]:
@@ -133,8 +136,8 @@ def test_embeddings_with_a_maximal_norm_come_back() -> None:
 def test_inference_mode_of_the_caller_changes_nothing(digits: Tensor) -> None:
     model = Noisy()
     with torch.inference_mode():
-        inside = probe(model, digits, estimator="cascade")
-    assert inside == probe(model, digits, estimator="cascade")
+        inside = probe(model, digits, estimator=SHORT)
+    assert inside == probe(model, digits, estimator=SHORT)
 
 
 def test_an_autocast_of_the_caller_changes_nothing(digits: Tensor) -> None:
@@ -161,10 +164,10 @@ def test_random_forward_passes_are_seeded() -> None:
 def test_threads_do_not_mix_up_the_random_states(digits: Tensor) -> None:
     models = [Noisy() for _ in range(4)]
     inputs = digits[:160]
-    expected = [probe(model, inputs, estimator="cascade") for model in models]
+    expected = [probe(model, inputs, estimator=SHORT) for model in models]
     before = random_state()
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda m: probe(m, inputs, estimator="cascade"), models))
+        found = list(pool.map(lambda m: probe(m, inputs, estimator=SHORT), models))
     assert found == expected
     assert random_state() == before
 
