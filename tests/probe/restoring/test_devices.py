@@ -18,6 +18,7 @@ from recent_prune.data import load_digits
 from recent_prune.probe import Cascade, ProbeResult
 from recent_prune.probe.watching.observation import observe
 from tests import elsewhere
+from tests.networks import cnn as small_cnn
 
 DIGITS = load_digits()
 IMAGES = DIGITS.train[:160]
