@@ -6,9 +6,11 @@ import gc
 import itertools
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
 from pathlib import Path
@@ -35,6 +37,13 @@ hypothesis.settings.load_profile("default")
 
 Reference = dict[str, npt.NDArray[np.float64]]
 HERE = Path(__file__).parent
+
+
+def pytest_configure() -> None:
+    # A shell that starts the tests in the background has them ignored, and so would all children.
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if ignored and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,14 +21,6 @@ from recent_prune.probe.watching.modules import unwrapped
 
 FIXED = 60
 """Cases of the benchmark's own seed that run each time."""
-
-
-@pytest.fixture(autouse=True)
-def interrupts_are_raised() -> Iterator[None]:
-    """A shell that starts the tests in the background has them ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def found_in(numbers: range, seed: int = 0) -> set[What]:
