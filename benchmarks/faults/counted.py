@@ -40,6 +40,6 @@ def save(rows: Iterable[Counted], path: Path) -> None:
 def as_markdown(path: Path) -> str:
     """What stands in such a file, as a table."""
     table = pd.read_csv(path, dtype={"goal": str, "note": str}).fillna({"goal": "", "note": ""})
-    table["counted"] = table["counted"].map("{:.4g}".format)
+    table["counted"] = table["counted"].map(lambda n: f"{n:.0f}" if n >= 1000 else f"{n:.4g}")
     table["out_of"] = table["out_of"].map(lambda number: "" if pd.isna(number) else f"{number:.0f}")
     return markdown(table.rename(columns={"out_of": "out of"}))
