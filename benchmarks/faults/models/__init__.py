@@ -19,7 +19,8 @@ Counted are, a case at most once each:
   pass raised and another was judged. (Where the probe asks the loss about a constant prediction, or
   looks for a critical rate, no number is the trial's; nor does a verdict rest on the rate. A
   gradient scaler skips a step whose gradient is not finite, and it is made again; LBFGS asks again
-  elsewhere; in an image's gradient it may be where a ReLU is off.)
+  elsewhere; in an image's gradient it may be where a ReLU is off; and what cannot be run in a stack
+  is probed again by itself.)
 - **things not put back**: of models, loss, optimizer, schedule, scaler, data, loader and its
   generator, and of Python, anything that is not the same object with the same bits, types, flags,
   gradients, hooks and modes (`states`).

@@ -113,6 +113,9 @@ def _of_result(
         spoilt = False  # such a step is made again
     if place == 0 and case.asks_again and case.fuse.place in ("forward", "backward", "loss"):
         spoilt = False  # a line search drops what it was told too far away
+    run_again = case.fuse.place == "forward" and case.fuse.calls > case.fuse.number
+    if case.many and not case.trainings and run_again and not case.fuse.lasting:
+        spoilt = False  # what cannot be run in a stack is probed again by itself
     if case.kind == "image" and case.fuse.place == "backward":
         spoilt = False  # it is behind a ReLU, and may be where that is off
     said = verdict.cause is Cause.NONFINITE or any(
