@@ -146,7 +146,7 @@ def test_two_sweeps_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """In the first one a probe actor is killed; the seed is that of the benchmark."""
     monkeypatch.setenv("RECENT_PRUNE_FAULTS", str(tmp_path / "sweeps"))
     runs = tmp_path / "runs.csv"
-    told = measured(0, time.monotonic() + 250, sweeps=1, lane_count=1, runs=runs)
+    told = measured(0, time.monotonic() + 900, sweeps=1, lane_count=1, runs=runs)
     table = pd.read_csv(runs)
     assert sorted(table["gated"]) == [False, True]
     assert {row.what: row.counted for row in told if row.goal == "0" and row.counted} == {}
