@@ -296,3 +296,11 @@ def test_steps_may_come_before_samples(trained: bool, batches: list[tuple[Tensor
     assert result.samples == len(batches) * BATCH
     assert result.layers == ("lstm.layer1", "input of head")
     assert rp.TrainabilityRule()(result).trainable
+
+
+def test_boxes_and_letters_in_a_row_are_targets_of_batches() -> None:
+    images = [(torch.rand(BATCH, 1, 8, 8), torch.rand(boxes, 6)) for boxes in (57, 20, 41)]
+    model = nn.Sequential(nn.Flatten(), body(), nn.Linear(32, 10))
+    assert rp.probe(model, images).samples == 3 * BATCH
+    sequences = [(torch.rand(BATCH, 8, 8), torch.randint(9, (letters,))) for letters in (70, 91)]
+    assert rp.probe(model, sequences).samples == 2 * BATCH

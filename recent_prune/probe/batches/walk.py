@@ -200,19 +200,23 @@ def check_batch(batch: Any, number: int) -> None:
             f"`inputs` must yield batches, but its item {number} looks like a single sample (its "
             "target is one number): give a DataLoader(dataset, batch_size=…)."
         )
-    if isinstance(batch, (tuple, list)) and isinstance(batch[0], Tensor):
+    if isinstance(batch, (tuple, list)) and len(batch) == 2 and isinstance(batch[0], Tensor):
         _check_lengths(batch[0], target, number)
 
 
 def _check_lengths(first: Tensor, target: Any, number: int) -> None:
-    """Refuse an input and a target that have no samples in common.
+    """Refuse a sample, such as a sequence, with a target of its own.
+
+    More targets than samples are none: boxes of all images, or letters of all words, in a row.
 
     Raises:
-        ValueError: If there are as many in none of their axes.
+        ValueError: If there are fewer, and as many in none of the input's axes.
     """
-    if not isinstance(target, Tensor) or target.is_nested or first.dim() < 2 or not len(target):
+    if not isinstance(target, Tensor) or target.is_nested or first.dim() not in (2, 3):
         return
     count = len(target)
+    if not 0 < count < len(first):
+        return
     if count in first.shape[:2] or count % len(first) == 0 or len(first) % count == 0:
         return  # also where sequences, or their steps, come first, or all steps in a row
     if target.dim() > 1 and target.shape[1] in first.shape[:2]:
