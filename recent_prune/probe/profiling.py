@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -110,17 +111,19 @@ class Profile:
             batch = whole.to(device_of(self.model))
             found = self.estimator.measure(self.model, batch, shown, self.layers)
             if found.merged and not shown:
-                return self._measured_by_batch()
+                with suppress(Exception):  # what was seen at first is an answer, too
+                    return self._measured_by_batch()
             return found, count, input_rms(batch[:count])
         return self._measured_by_batch()
 
-    def _measured_by_batch(self, perturbed: int = PERTURBED) -> Found:
+    def _measured_by_batch(
+        self, calling: Calling | None = None, perturbed: int = PERTURBED
+    ) -> Found:
         assert isinstance(self.estimator, Ridge)
-        met, calling = self.met.probed, self.calling
-        return self.estimator.measure_called(self.model, met, calling, self.layers, perturbed)
-
-    def _measured_as_given(self) -> Found:
-        return self._measured_by_batch(perturbed=0)
+        how = calling or self.calling
+        return self.estimator.measure_called(
+            self.model, self.met.probed, how, self.layers, perturbed
+        )
 
     def _measured_in_training(self) -> Found:
         self.model.train()
@@ -128,31 +131,28 @@ class Profile:
 
     def _again(self, error: Exception) -> Found | None:
         """As some models can only be called; None if this is none of them."""
-        if len(self._shown) or not isinstance(self.estimator, Ridge):
-            return None
-        other = None if self.trained else self.calling.other(self.model, self.met.probed[0])
-        if other is not None:
-            # Encoder-decoders, for one, make what their decoder gets of the target.
-            usual = self.calling, self._alone
+        for measure, how in self._other_ways(error):
             with suppress(Exception):
-                self.calling, self._alone = other, None
-                return self._isolated(self._measured)
-            self.calling, self._alone = usual
-        with suppress(Exception):
-            if isinstance(error, MergedAxesError):
-                return self._isolated(self._measured_by_batch)
-            if self.trained and self.calling.own_loss:
-                # Detectors, for one, have a loss in training mode only.
-                found, how = self._isolated(self._measured_in_training), "in training mode"
-            elif self._is_about_size(error):
-                found, how = self._isolated(self._measured_as_given), "in batches as they are"
-            else:
-                return None
-            measured, count, rms = found
-            gist = f"{type(error).__name__}: {str(error)[:200]}"
-            note = f"It was probed {how}, since otherwise it raised {gist}"
-            return replace(measured, notes=(*measured.notes, note)), count, rms
+                measured, count, rms = self._isolated(measure)
+                gist = f"{type(error).__name__}: {str(error)[:200]}"
+                note = [f"It was probed {how}, since otherwise it raised {gist}"] if how else []
+                return replace(measured, notes=(*measured.notes, *note)), count, rms
         return None
+
+    def _other_ways(self, error: Exception) -> Iterator[tuple[Callable[[], Found], str]]:
+        """How else, and what a reader is to know of it."""
+        if isinstance(self.estimator, Ridge) and not len(self._shown):
+            other = None if self.trained else self.calling.other(self.model, self.met.probed[0])
+            if other is not None:
+                # Encoder-decoders, for one, make what their decoder gets of the target.
+                yield partial(self._measured_by_batch, other), ""
+            if isinstance(error, MergedAxesError):
+                yield self._measured_by_batch, ""
+            if self._is_about_size(error):
+                yield partial(self._measured_by_batch, perturbed=0), "in batches as they are"
+        if self.trained and self.calling.own_loss:
+            # Detectors, for one, have a loss in training mode only.
+            yield self._measured_in_training, "in training mode"
 
     def _is_about_size(self, error: Exception) -> bool:
         """Whether it speaks of as many samples as were put together, and no batch has."""

@@ -31,6 +31,12 @@ def training(model: nn.Module, loss: Any = F.cross_entropy, rate: float = 0.05) 
     return rp.Training(loss, torch.optim.SGD(model.parameters(), rate), budget=200)
 
 
+def probed(
+    model: nn.Module, batches: Any, trained: bool, loss: Any = F.cross_entropy
+) -> rp.ProbeResult:
+    return rp.probe(model, batches, training=training(model, loss) if trained else None)
+
+
 class OneOfTwo(nn.Module):
     """Takes either of two inputs, by name."""
 
@@ -62,7 +68,7 @@ def test_one_tensor_goes_in_by_its_name(
     kind: type[nn.Module], name: str, trained: bool, batches: list[tuple[Tensor, Tensor]]
 ) -> None:
     model, named = kind(), [{name: x, "label": y} for x, y in batches]
-    result = rp.probe(model, named, training=training(model) if trained else None)
+    result = probed(model, named, trained)
     assert (result.inputs, result.constant_output) == ((name,), False)
     assert rp.TrainabilityRule()(result).trainable
 
@@ -127,7 +133,7 @@ def test_merged_axes_of_one_tensor_are_taken_apart(
     trained: bool, batches: list[tuple[Tensor, Tensor]]
 ) -> None:
     model = Steps()
-    result = rp.probe(model, batches, training=training(model) if trained else None)
+    result = probed(model, batches, trained)
     assert result.layers == ("body.1", "input of head")
     assert (result.unseen, result.notes) == ((), ())
 
@@ -147,10 +153,21 @@ def test_a_model_of_one_batch_size_gets_batches_as_they_are(
     trained: bool, batches: list[tuple[Tensor, Tensor]]
 ) -> None:
     model = FixedSize()
-    result = rp.probe(model, batches, training=training(model) if trained else None)
+    result = probed(model, batches, trained)
     (note,) = result.notes
     assert note.startswith("It was probed in batches as they are, since otherwise it raised")
     assert rp.TrainabilityRule()(result).trainable
+
+
+class OwnLoss(FixedSize):
+    def forward(self, x: Tensor, y: Tensor | None = None) -> Any:
+        output = super().forward(x)
+        return output if y is None else {"loss": F.cross_entropy(output, y), "logits": output}
+
+
+def test_so_does_one_that_returns_its_own_loss(batches: list[tuple[Tensor, Tensor]]) -> None:
+    (note,) = probed(OwnLoss(), batches, trained=True, loss=None).notes
+    assert note.startswith("It was probed in batches as they are, since otherwise it raised")
 
 
 @dataclass
@@ -216,7 +233,7 @@ def test_an_error_of_a_misfit_shows_the_signature_and_what_to_write(
 ) -> None:
     model = Nodes()
     with pytest.raises(TypeError, match="missing 2 required") as caught:
-        rp.probe(model, batches, training=training(model) if trained else None)
+        probed(model, batches, trained)
     notes = " ".join(caught.value.__notes__)
     assert "The model is called as Nodes(x: " in notes
     assert "say how with a batch, call=lambda model, batch: model(…)." in notes
@@ -271,7 +288,7 @@ def test_what_was_compiled_in_place_runs_as_it_is_written(
 
     model = nn.Sequential(body(), nn.Linear(32, 10))
     model._compiled_call_impl = compiled  # as `model.compile()` does
-    result = rp.probe(model, batches, training=training(model) if trained else None)
+    result = probed(model, batches, trained)
     assert rp.TrainabilityRule()(result).trainable
     assert model._compiled_call_impl is compiled
     many = rp.probe_many([model], torch.cat([x for x, _ in batches]), progress=False)
@@ -291,8 +308,7 @@ class StepsFirst(nn.Module):
 def test_steps_may_come_before_samples(trained: bool, batches: list[tuple[Tensor, Tensor]]) -> None:
     model = StepsFirst()
     steps_first = [(x.reshape(BATCH, 8, 8).transpose(0, 1), y) for x, y in batches]
-    told = training(model) if trained else None
-    result = rp.probe(model, steps_first, training=told)
+    result = probed(model, steps_first, trained)
     assert result.samples == len(batches) * BATCH
     assert result.layers == ("lstm.layer1", "input of head")
     assert rp.TrainabilityRule()(result).trainable

@@ -97,9 +97,7 @@ class View:
             Both ways in which they may lie, [n, k, …]: the samples outside (windows, time steps) or
             inside (two views one behind the other); None for others.
         """
-        if tensor.is_complex() or not tensor.is_floating_point() or tensor.dim() < 2:
-            return None
-        if tensor.is_nested:
+        if not tensor.is_floating_point() or tensor.dim() < 2 or tensor.is_nested:
             return None
         times, rest = divmod(len(tensor), max(self.count, 1))
         if rest or times < 2:

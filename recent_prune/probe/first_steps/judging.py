@@ -87,7 +87,6 @@ def judged(
         counts: list[Count | None] = []
         rows: list[Tensor] = []
         shapes: list[tuple[Tensor, Any]] = []
-        asked = loss
         if in_training:
             model.train()
         for number, batch in enumerate(batches, start=1):
@@ -102,14 +101,13 @@ def judged(
             counts.append(None if pair is None else counted(*pair))
             if pair is not None and understood:
                 shapes.append((_shape_of(pair[0]), pair[1]))
-                asked = _formed(loss, answer)
         known = reference and len(shapes) == len(losses)
         return Judged(
             float(torch.stack(losses).cpu().double().mean()),
             losses[0],
             right(counts),
             _joined(rows),
-            constant_loss(asked, shapes) if known else math.nan,
+            constant_loss(_formed(loss, answer), shapes) if known else math.nan,
             in_training,
         )
 

@@ -65,7 +65,8 @@ class Training:
             its scale has not come down yet, is made again. Default: none.
         call: ``call(model, batch)``, how the loop calls the model, where the conventions of
             :mod:`recent_prune.probe.batches.calling` do not fit; it returns the output, or the loss
-            where ``loss`` is None. With ``loss`` the target is taken from the batch as by default.
+            where ``loss`` is None. With ``loss`` the target is taken from the batch as by default;
+            where that has none, ``call`` returns (output, target).
         batch_size: Of tensors, ``(inputs, targets)``, that are given instead of batches. Default
             64.
         before: Whether to probe before the steps as well, for ``result.before``. Default: no.

@@ -66,6 +66,6 @@ class Settled:
             for trial in past[known.count : self.count]:
                 known.add(trial, good=is_good(trial))
             now = Standing(copy(known.tally), known.lowest, known.count)
-        for trial in past[known.count :]:
+        for trial in past[now.count :]:
             now.add(trial, good=is_good(trial))
         return now

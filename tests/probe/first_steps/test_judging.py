@@ -171,5 +171,10 @@ def test_errors_name_the_batch_and_when() -> None:
     with pytest.raises(IndexError, match="is out of bounds") as caught:
         judge(mlp(), bad, cross_entropy)
     first, second = caught.value.__notes__
-    assert first.startswith("Raised in `loss`, for a batch of (40, 1, 8, 8) float32, (40,) int64.")
+    assert first == (
+        "Raised in `loss`, for a batch of (40, 1, 8, 8) float32, (40,) int64. It got a tensor of "
+        "shape (40, 10), torch.float32, and a tensor of shape (40,), torch.int64 as target; where "
+        "the batch is meant otherwise: The model is called as Sequential(input): say how with a "
+        "batch, call=lambda model, batch: model(…)."
+    )
     assert second == "Raised in the probe, in batch 3 of 3 that it is judged by."

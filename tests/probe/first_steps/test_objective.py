@@ -146,8 +146,11 @@ def test_errors_say_where_and_for_which_batch() -> None:
     with pytest.raises(ValueError, match="batch_size") as other:
         asked(nn.Linear(3, 2), (X, Y[:3]))
     (note,) = other.value.__notes__
-    assert note.startswith(
-        "Raised in `loss`, for a batch of (4, 3) float32, (3,) int64. It got a tens"
+    assert note == (
+        "Raised in `loss`, for a batch of (4, 3) float32, (3,) int64. It got a tensor of shape "
+        "(4, 2), torch.float32, and a tensor of shape (3,), torch.int64 as target; where the batch "
+        "is meant otherwise: The model is called as Linear(input: torch.Tensor): say how with a "
+        "batch, call=lambda model, batch: model(…)."
     )
 
 
