@@ -82,7 +82,8 @@ def probe(
             its name means all calls, ``"NAME#2"`` the second. ``"NAME.steps"`` means each time
             step of a module that gives sequences, such as an LSTM, or of a layer inside of it
             (``"lstm.layer1.steps"``), ``"NAME.step3"`` the third. Default: what arrives at each
-            weighted layer after the first, so the deepest is what arrives at the head.
+            weighted layer after the first, so the deepest is what arrives at the head; a weight
+            that a function applies is a layer, too.
         reconstruct: Samples [k, …] to be reconstructed from every layer, for looking at them.
             They pass through the model with the others, so where it has batch normalisation
             they take part in the statistics and change the numbers a little.

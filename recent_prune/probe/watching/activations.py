@@ -43,11 +43,11 @@ def run_observed(
     module that owns a parameter with two or more axes, normalisations aside) after the first
     one. That is each layer's output after its activation function, normalisation and pooling,
     however they are written (modules or functions), and the sum where a skip connection ends;
-    the deepest is what arrives at the head. What arrives at the first weighted layer is the
-    input itself and is not shown. Of a stack of recurrent layers the outputs of the inner ones are
-    shown, too, as ``"NAME.layer1"``, …. If ``batch`` holds integers (tokens), the first floating
-    activation (an embedding) stands for the input. Nothing is kept here, so memory is what the
-    forward pass needs.
+    the deepest is what arrives at the head. Weights that a function applies, where no module stands
+    for a layer, are layers, too. What arrives at the first weighted layer is the input itself and
+    is not shown. Of a stack of recurrent layers the outputs of the inner ones are shown, too, as
+    ``"NAME.layer1"``, …. If ``batch`` holds integers (tokens), the first floating activation (an
+    embedding) stands for the input. Nothing is kept here, so memory is what the forward pass needs.
 
     An activation is named after the module that made it, or ``"input of NAME"`` where a function
     did; a name that comes again gets ``#2``, ``#3``, …. The batch may be the first axis or, as in

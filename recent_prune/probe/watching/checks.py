@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from recent_prune.probe.watching.applying import applied_layers
 from recent_prune.probe.watching.modules import is_quantized, is_sharded, named_modules
 from recent_prune.probe.watching.names import (
     inner_name,
@@ -79,7 +80,8 @@ def check_names(model: nn.Module, layers: Sequence[str] | None) -> None:
     names = [name for name, _ in named_modules(model) if name]
     stacks = {n: m.num_layers for n, m in named_modules(model) if isinstance(m, nn.RNNBase)}
     inner = {inner_name(name, i) for name, count in stacks.items() for i in range(1, count)}
-    known = {*names, *map(input_of, names), *inner}
+    arrived_at = map(input_of, [*names, *(layer.name for layer in applied_layers(model))])
+    known = {*names, *arrived_at, *inner}
     plain = {name: without_number(name) for name in layers}
     unknown = [n for n in layers if not {plain[n], name_of_steps(plain[n])} & known]
     if not layers or unknown:

@@ -15,6 +15,8 @@ from torch.utils.hooks import RemovableHandle
 from recent_prune.probe.batches.inputs import first_tensor
 from recent_prune.probe.batches.view import View
 from recent_prune.probe.restoring.interrupts import putting_back
+from recent_prune.probe.watching.applying import Applying, applied_layers
+from recent_prune.probe.watching.function_calls import FunctionCalls, Look
 from recent_prune.probe.watching.modules import is_weighted, named_modules
 from recent_prune.probe.watching.names import (
     all_steps,
@@ -85,16 +87,18 @@ class Watch:
         self._tokens = tokens
         self._input_known = False
         self._met: set[str] = set()
+        self._by_function: set[str] = set()
         self._weighted: list[str] = []
         self.shown: set[str] = set()
         self.unseen: list[str] = []
         self.merged = False
         self.normalizing: Normalizing | None = None
+        self._calls_seen: FunctionCalls | None = None
 
     @property
     def never_called(self) -> list[str]:
         """Weighted modules such as those whose weights a function uses."""
-        return [name for name in self._weighted if name not in self._met]
+        return [name for name in self._weighted if name not in self._met | self._by_function]
 
     @putting_back
     def attached(self, model: nn.Module) -> Iterator[None]:
@@ -119,9 +123,9 @@ class Watch:
                     before = self._entering(name)
                 if before is not None:
                     handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-            if may_normalize(model) and not has_normalization(model):
-                self.normalizing = Normalizing()
-            with self.normalizing or nullcontext():
+            looks = list(self._looks(model, handles))
+            self._calls_seen = FunctionCalls(looks) if looks else None
+            with self._calls_seen or nullcontext():
                 yield
         finally:
             for handle in handles:
@@ -129,7 +133,18 @@ class Watch:
 
     def resting(self) -> AbstractContextManager[None]:
         """While what was seen is looked at: that is not the model's."""
-        return nullcontext() if self.normalizing is None else self.normalizing.resting()
+        return nullcontext() if self._calls_seen is None else self._calls_seen.resting()
+
+    def _looks(self, model: nn.Module, handles: list[RemovableHandle]) -> Iterator[Look]:
+        """What wants to see every call of a function, which takes time: most models need none."""
+        if may_normalize(model) and not has_normalization(model):
+            self.normalizing = Normalizing()
+            yield self.normalizing.look
+        applied = applied_layers(model)
+        if applied and (self.layers is None or self._asked & {input_of(a.name) for a in applied}):
+            applying = Applying(applied, self._applied, self._met)
+            handles.append(model.register_forward_pre_hook(lambda *_: applying.begin()))
+            yield applying.look
 
     def _after(self, name: str, module: nn.Module) -> Callable[..., None]:
         is_leaf = next(module.children(), None) is None
@@ -163,26 +178,37 @@ class Watch:
         def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
             tensor = first_tensor((args, kwargs))
             self._met.add(consumer)
-            if tensor is None or is_plain(tensor):
-                return
-            if self._was_seen(tensor):
-                self._input_known |= self.called  # what goes in has arrived
-                return
-            activation, other = self.view.of((args, kwargs), tensor), None
-            apart = self.view.merged(tensor) if activation is None else None
-            if apart is not None and self.called:
-                activation, other = apart
-            self.merged |= apart is not None
-            if not self._input_known and (activation is not None or not self._tokens):
-                self._take_as_input(tensor, consumer, activation)
-                return
-            self.mark_seen(tensor)
-            if activation is None:
+            if tensor is not None and not self._arrived(consumer, tensor, (args, kwargs)):
                 self.unseen.append(consumer)
-            else:
-                self._show(self._maker(tensor, consumer), activation, other)
 
         return hook
+
+    def _applied(self, owner: str, layer: str, tensor: Tensor) -> None:
+        self._by_function.add(owner)
+        if self.layers is None:
+            self._arrived(layer, tensor, tensor)
+        elif (activation := self.view.of(tensor, tensor)) is not None:
+            self._show(input_of(layer), activation)
+
+    def _arrived(self, consumer: str, tensor: Tensor, value: Any) -> bool:
+        """Show what arrives at a weight, in ``value``; whether it is known, or could be shown."""
+        if is_plain(tensor):
+            return True
+        if self._was_seen(tensor):
+            self._input_known |= self.called  # what goes in has arrived
+            return True
+        activation, other = self.view.of(value, tensor), None
+        apart = self.view.merged(tensor) if activation is None else None
+        if apart is not None and self.called:
+            activation, other = apart
+        self.merged |= apart is not None
+        if not self._input_known and (activation is not None or not self._tokens):
+            self._take_as_input(tensor, consumer, activation)
+            return True
+        self.mark_seen(tensor)
+        if activation is not None:
+            self._show(self._maker(tensor, consumer), activation, other)
+        return activation is not None
 
     def _entering(self, name: str) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
+from recent_prune.probe.watching.code import names_in_code
 from recent_prune.probe.watching.modules import is_normalization, named_modules
 
 _NORMALIZING = {"layer_norm", "group_norm", "instance_norm", "batch_norm", "rms_norm", "rsqrt"}
@@ -59,7 +56,7 @@ def has_normalization(model: nn.Module) -> bool:
     A weight that is standardized so counts as well, as its layer keeps the scale of what comes in.
     """
     modules = [module for _, module in named_modules(model)]
-    return any(map(is_normalization, modules)) or bool(_NORMALIZING & _names_in_code(modules))
+    return any(map(is_normalization, modules)) or bool(_NORMALIZING & names_in_code(modules))
 
 
 def may_normalize(model: nn.Module) -> bool:
@@ -67,10 +64,10 @@ def may_normalize(model: nn.Module) -> bool:
 
     To watch every call that a model makes takes a tenth of a probe; most need not be.
     """
-    return bool(_STATISTICS & _names_in_code([module for _, module in named_modules(model)]))
+    return bool(_STATISTICS & names_in_code([module for _, module in named_modules(model)]))
 
 
-class Normalizing(TorchFunctionMode):
+class Normalizing:
     """Sees a model divide activations by a statistic of their own, so that they have unit scale.
 
     A statistic is what a reduction gives, and what is computed from such alone. That the result has
@@ -82,36 +79,12 @@ class Normalizing(TorchFunctionMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
         self.found = torch.tensor(False)
         self._scales: dict[int, _Scale] = {}
         self._begun = False
-        self._resting = False
 
-    @contextmanager
-    def resting(self) -> Iterator[None]:
-        """What is computed meanwhile is not the model's."""
-        before, self._resting = self._resting, True
-        try:
-            yield
-        finally:
-            self._resting = before
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        """Call what the model calls, and look at what comes out."""
-        result = func(*args, **(kwargs or {}))
-        if not self._resting:
-            with self.resting():
-                self._look(getattr(func, "__name__", ""), args, result)
-        return result
-
-    def _look(self, name: str, args: Sequence[Any], result: Any) -> None:
+    def look(self, name: str, args: Sequence[Any], result: Any) -> None:
+        """At a call of one of PyTorch's functions."""
         given = [value for value in args if isinstance(value, Tensor)]
         if name in _WEIGHTED or name.startswith("conv"):
             self._begun = True
@@ -158,28 +131,3 @@ def _is_scale(tensor: object) -> bool:
 
 def _is_negative(power: object) -> bool:
     return isinstance(power, (int, float)) and power < 0
-
-
-def _names_in_code(modules: Sequence[nn.Module]) -> set[str]:
-    """What the methods of users' modules name, and the helpers that they call."""
-    kinds = {c for module in modules for c in type(module).__mro__}
-    own = [c for c in kinds if not c.__module__.startswith(("torch.", "builtins"))]
-    functions = [
-        found
-        for name, value in ((n, v) for c in own for n, v in vars(c).items())
-        if name != "__init__" and isinstance(found := _function(value), FunctionType)
-    ]
-    helpers = [
-        found
-        for function in functions
-        for name in function.__code__.co_names
-        if isinstance(found := function.__globals__.get(name), FunctionType)
-        and not str(found.__module__).startswith("torch.")
-    ]
-    return {name for f in (*functions, *helpers) for name in f.__code__.co_names}
-
-
-def _function(attribute: object) -> object:
-    """What is inside of decorators, of a method."""
-    plain = getattr(attribute, "__func__", attribute)
-    return inspect.unwrap(plain) if isinstance(plain, FunctionType) else plain
