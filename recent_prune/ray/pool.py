@@ -17,7 +17,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
@@ -26,6 +26,7 @@ from ray import cloudpickle
 from recent_prune.probe.restoring.devices import accelerator
 from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.ray.limits import PoolLimits
+from recent_prune.ray.nodes import of_cluster
 from recent_prune.ray.probing import ProbeSettings, described, probe_batch
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,11 @@ class ProbeActor:
 
     def probe(self, candidates: list[Candidate]) -> list[Outcome]:
         """Outcomes of candidates, in order."""
-        return probe_batch(self._settings, self._inputs, candidates, self._device)
+        settings = self._settings
+        if settings.limits is not None:
+            limits = of_cluster(settings.limits, self._device, ray.nodes())
+            settings = replace(settings, limits=limits)
+        return probe_batch(settings, self._inputs, candidates, self._device)
 
 
 _REMOTE: Any = ray.remote(ProbeActor)

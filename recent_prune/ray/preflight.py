@@ -21,7 +21,8 @@ def fit(model: nn.Module, inputs: Inputs, training: Training, limits: Limits) ->
         model: As it was built; it stays as it is.
         inputs: Batches as the training loop gets them.
         training: How it trains.
-        limits: What it may take; ``"device"`` is that of the probe actor.
+        limits: What it may take; ``"device"`` is that of the probe actor, see
+            :func:`recent_prune.ray.nodes.of_cluster`.
     """
     device = next((tensor.device for tensor in model.parameters()), "cpu")
     try:

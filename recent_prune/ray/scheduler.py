@@ -129,8 +129,9 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
             Default 0.05; see :func:`recent_prune.rules.rung_zero.chance`.
         preflight: What a trial may take: before it is probed, the memory of a training step is
             estimated, and after its first steps the time of all of them; one that is surely too
-            large or too slow is not started. Needs ``training``. Give the bytes of a worker's
-            device: ``"device"`` is what the probe actor has. Default: neither is looked at.
+            large or too slow is not started. Needs ``training``. ``"device"`` is that of the probe
+            actor; in a cluster of unlike nodes, or types of accelerators, each of them, and a trial
+            that fits one is started. Default: neither is looked at.
         deadline_s: Seconds for which workers may be without a trial while candidates wait; then the
             best so far is started, whatever the share. Default 30.
 

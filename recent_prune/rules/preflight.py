@@ -71,7 +71,8 @@ class PreflightRule:
         rest = [kind for kind in self.kinds if kind not in small]
         if not small:
             return None
-        told = ", ".join(f"{kind} ({size(self.kinds[kind])})" for kind in small)
+        sizes = {kind: size(most) for kind, most in self.kinds.items()}
+        told = ", ".join(k if sizes[k] in k else f"{k} ({sizes[k]})" for k in small)
         return f"Place it on {' or '.join(rest)}: it is too large for {told}."
 
     def _low(self, estimate: Estimate) -> float:
