@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -25,15 +26,15 @@ def built(factory: ModelFactory, mode: FakeTensorMode, device: torch.device) -> 
     """What a function builds, with nothing allocated: on fake tensors, else on ``meta``.
 
     A function that asks for values (a schedule over the layers, ``linspace(…).tolist()``) fails on
-    fake tensors. It is called again with values, but for what ``torch.empty`` makes: the parameters
-    of PyTorch's layers.
+    fake tensors. It is called again with values, but for what ``torch.empty`` and ``empty_like``
+    make: the parameters of PyTorch's layers.
 
     Raises:
         TypeError: If it builds no module.
         Exception: What the function raises, both times.
     """
     try:
-        with mode, torch.device(device):
+        with mode, torch.device(device), _swappable(mode):
             made = factory()
     except Exception:
         with raising("the function that builds the model"), _EmptyOnMeta():
@@ -46,6 +47,26 @@ def built(factory: ModelFactory, mode: FakeTensorMode, device: torch.device) -> 
     return made
 
 
+@contextmanager
+def _swappable(mode: FakeTensorMode) -> Iterator[None]:
+    """Let modules be moved and cast (``.to(torch.bfloat16)``, ``skip_init``) as they are built.
+
+    PyTorch then swaps their parameters, which it refuses where anything refers to them weakly; its
+    memo of fake tensors does. What is forgotten is only which real tensors have a fake one.
+    """
+    original = torch.utils.swap_tensors
+
+    def swap(*tensors: Tensor) -> None:
+        mode.fake_tensor_converter.tensor_memo.clear()
+        original(*tensors)  # type: ignore[no-untyped-call]
+
+    torch.utils.swap_tensors = swap
+    try:
+        yield
+    finally:
+        torch.utils.swap_tensors = original
+
+
 class _EmptyOnMeta(TorchFunctionMode):
     def __torch_function__(
         self,
@@ -55,7 +76,12 @@ class _EmptyOnMeta(TorchFunctionMode):
         kwargs: Any = None,
     ) -> Any:
         given = kwargs or {}
-        return func(*args, **{**given, "device": "meta"} if func is torch.empty else given)
+        if func in (torch.empty, torch.empty_like):
+            return func(*args, **{**given, "device": "meta"})
+        if func in (Tensor.to, Tensor.cpu, Tensor.cuda) and args[0].is_meta:
+            dtypes = [v for v in (*args[1:], *given.values()) if isinstance(v, torch.dtype)]
+            return args[0].type(dtypes[0]) if dtypes else args[0]
+        return func(*args, **given)
 
 
 def faked(
