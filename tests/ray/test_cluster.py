@@ -29,10 +29,10 @@ from torch import Tensor, nn
 
 from recent_prune.ray import (
     ReconstructionEntropyScheduler,
-    build_probed_model,
     probe_and_report,
     probed_trials,
 )
+from tests.ray.cluster_trial import train
 
 pytestmark = pytest.mark.slow  # three nodes come up in a minute on two cores
 
@@ -46,35 +46,10 @@ def build(config: dict[str, Any]) -> nn.Module:
         linear = nn.Linear(64, 64)
         nn.init.normal_(linear.weight, std=config["gain"] / 8)
         layers += [linear, nn.Tanh()]
-    model = nn.Sequential(*layers, nn.Linear(64, 10))
-    with Path(config["folder"], f"built-{os.getpid()}").open("a") as file:
-        file.write(f"{config['index']} {fingerprint(model)!r}\n")
-    if config.get("slow_probe") and tune.get_context().get_trial_id() is None:
+    if config.get("slow_probe"):
         Path(config["folder"], "probing").touch()
         time.sleep(config["slow_probe"])
-    return model
-
-
-def fingerprint(model: nn.Module) -> float:
-    return sum(float(p.detach().double().abs().sum()) for p in model.parameters())
-
-
-def train(config: dict[str, Any]) -> None:
-    Path(config["folder"], f"started-{tune.get_context().get_trial_id()}").touch()
-    checkpoint = tune.get_checkpoint()
-    first = 0
-    if checkpoint is not None:
-        with checkpoint.as_directory() as folder:
-            first = int(Path(folder, "iteration").read_text())
-    model = build_probed_model(build, config)
-    for iteration in range(first + 1, 5):
-        saved = Path(config["folder"], f"{tune.get_context().get_trial_id()}-{iteration}")
-        saved.mkdir(exist_ok=True)
-        (saved / "iteration").write_text(str(iteration))
-        tune.report(
-            {"score": config["gain"] * iteration, "weights": fingerprint(model)},
-            checkpoint=tune.Checkpoint(str(saved)),
-        )
+    return nn.Sequential(*layers, nn.Linear(64, 10))
 
 
 PATIENT_S = 400.0
@@ -286,7 +261,8 @@ def test_restore_after_the_driver_was_killed(
             sys.path.insert(0, {str(Path(__file__).parents[2])!r})
             from recent_prune.data import load_digits
             from recent_prune.ray import ReconstructionEntropyScheduler
-            from tests.ray.test_cluster import DOOMED, build, train
+            from tests.ray.cluster_trial import train
+            from tests.ray.test_cluster import DOOMED, build
 
             ray.init(address={cluster.address!r}, log_to_driver=False)
             folder = {str(tmp_path)!r}
@@ -332,7 +308,6 @@ def test_restore_after_the_driver_was_killed(
         str(tmp_path / "run"), trainable=tune.with_resources(train, {"cpu": 1})
     ).get_results()
     check(results, started_in(tmp_path))
-    # Built by a probe and, if it passed, by a worker (again, if that was killed with its driver).
     probes = probed_trials(results)
     assert len(probes) == 8
     assert probes.head(len(known)).equals(known)
