@@ -52,18 +52,28 @@ def tokens(length: int, label: str, samples: int) -> dict[str, Tensor]:
     return {**batch, "labels": ids if label == "tokens" else torch.randint(2, (samples,))}
 
 
-def plain() -> list[Case]:
+MLPS = ((512, 4), (1024, 8), (2048, 4), (2048, 6), (4096, 2))
+"""Widths and depths."""
+CNNS = ((16, 8), (32, 12), (64, 6), (64, 20))
+"""Channels and depths."""
+RESNETS = ((32, 6), (64, 12))
+"""Channels and blocks."""
+
+Sizes = tuple[tuple[int, int], ...]
+
+
+def plain(mlps: Sizes = MLPS, cnns: Sizes = CNNS, resnets: Sizes = RESNETS) -> list[Case]:
     """MLPs, CNNs and residual networks of this package."""
     cases = []
-    for width, depth in ((512, 4), (1024, 8), (2048, 4), (2048, 6), (4096, 2)):
+    for width, depth in mlps:
         build = partial(rp.networks.mlp, 784, CLASSES, depth=depth, width=width)
         batch = partial(vectors, 784)
         cases.append(Case("plain", f"mlp {depth} x {width}", build, batch, (128, 256, 512)))
-    for channels, depth in ((16, 8), (32, 12), (64, 6), (64, 20)):
+    for channels, depth in cnns:
         build = partial(rp.networks.cnn, (3, 32, 32), CLASSES, depth=depth, channels=channels)
         batch = partial(images, 32, 3)
         cases.append(Case("plain", f"cnn {depth} x {channels}", build, batch, (16, 32, 64)))
-    for channels, blocks in ((32, 6), (64, 12)):
+    for channels, blocks in resnets:
         build = partial(rp.networks.resnet, (3, 32, 32), CLASSES, blocks=blocks, channels=channels)
         batch = partial(images, 32, 3)
         cases.append(Case("plain", f"resnet {blocks} x {channels}", build, batch, (8, 16, 32)))
@@ -120,6 +130,38 @@ TIMM = {
 TEXTS = ("albert", "bert", "distilbert", "electra", "mpnet", "nystromformer", "rembert", "roberta")
 DECODERS = ("bloom", "gpt2", "gpt_neox", "llama", "mistral", "opt", "phi", "qwen2")
 
+HELD_OUT = {
+    "torchvision": {
+        "densenet169": (64, (8, 16, 32)),
+        "efficientnet_b2": (64, (8, 16, 32)),
+        "mnasnet0_5": (64, (16, 32, 64)),
+        "mobilenet_v3_large": (96, (16, 32, 64)),
+        "regnet_x_800mf": (64, (16, 32, 64)),
+        "resnet101": (64, (8, 16, 32)),
+        "shufflenet_v2_x0_5": (96, (16, 32, 64)),
+        "squeezenet1_0": (96, (16, 32, 64)),
+        "vgg16": (64, (4, 8, 16)),
+        "vit_b_32": (224, (2, 4, 8)),
+    },
+    "timm": {
+        "coat_lite_tiny": (224, (2, 4, 8)),
+        "dpn48b": (64, (8, 16, 32)),
+        "fbnetc_100": (96, (16, 32, 64)),
+        "gernet_s": (64, (16, 32, 64)),
+        "hardcorenas_a": (96, (16, 32, 64)),
+        "lcnet_050": (96, (16, 32, 64)),
+        "mixnet_s": (96, (8, 16, 32)),
+        "rexnet_100": (96, (8, 16, 32)),
+        "selecsls42b": (64, (16, 32, 64)),
+        "skresnet18": (64, (16, 32, 64)),
+        "tinynet_e": (96, (16, 32, 64)),
+        "visformer_tiny": (224, (4, 8, 16)),
+    },
+}
+"""Models that nothing was fitted to, by library; likewise. Chosen, with those below, before any was
+measured, and no row of theirs was looked at before the numbers of
+:mod:`recent_prune.preflight.workspaces` stood."""
+
 SMALL = {
     "hidden_size": 256,
     "num_hidden_layers": 6,
@@ -133,6 +175,17 @@ OTHERS = {
     "qwen2": {"num_key_value_heads": 8},
 }
 """What some of them call otherwise."""
+
+
+def held_out_cases() -> list[Case]:
+    """Models that nothing was fitted to."""
+    cases = plain(
+        mlps=((256, 3), (1536, 5)), cnns=((8, 4), (24, 16), (48, 10)), resnets=((16, 4), (48, 8))
+    )
+    cases += [_torchvision(name, *known) for name, known in HELD_OUT["torchvision"].items()]
+    cases += [_timm(name, *known) for name, known in HELD_OUT["timm"].items()]
+    cases += [_transformers(name, "labels") for name in ("xlm-roberta", "ernie")]
+    return cases + [_transformers(name, "tokens") for name in ("olmo", "stablelm")]
 
 
 def libraries() -> list[Case]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import DataDependentOutputException
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from recent_prune.preflight.workspaces import workspace
+from recent_prune.preflight.workspaces import unlike, workspace
 
 BLOCKS = {"cpu": 64, "cuda": 512}
 """Bytes that an allocator rounds up to: ``c10::gAlignment`` on a CPU, ``kMinBlockSize`` of the
@@ -44,6 +44,8 @@ class Part(StrEnum):
     """Its state."""
     TEMPORARIES = "temporaries"
     """What the backward pass and the optimizer need in passing."""
+    LIBRARIES = "libraries"
+    """What PyTorch's libraries compile and keep, known on a CPU."""
 
 
 @dataclass
@@ -70,6 +72,7 @@ class MemoryCounter(TorchDispatchMode):
         peak: Bytes that were held at once, at most, since :meth:`restart`.
         peak_parts: What they were for.
         operations: Floating-point operations since :meth:`restart`.
+        convolutions: Those unlike each other that ran on a CPU, see :func:`unlike`.
         scalars: Whether a fake tensor that is asked for a floating-point number (``.item()``), and
             has none, gives `ANSWER`.
     """
@@ -85,6 +88,7 @@ class MemoryCounter(TorchDispatchMode):
         self._total = 0
         self.part = Part.TEMPORARIES
         self.scalars = False
+        self.convolutions: set[Hashable] = set()
         self.restart()
 
     def restart(self) -> None:
@@ -134,6 +138,8 @@ class MemoryCounter(TorchDispatchMode):
                 for storage in _storages(tensor):
                     if id(storage) not in self._held:
                         self._add(storage, self.part)
+        if (convolution := unlike(func, args)) is not None:
+            self.convolutions.add(convolution)
         taken = workspace(func, args, made)
         if self._total + taken > self.peak:
             self.peak, self.peak_parts = self._total + taken, dict(self._parts)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from recent_prune.preflight.counting import Part
 from recent_prune.preflight.faking import ModelFactory
 from recent_prune.preflight.measuring import measured
 from recent_prune.preflight.notes import notes_on
+from recent_prune.preflight.peaks import Peak
 from recent_prune.preflight.result import Estimate, PreflightResult
 from recent_prune.preflight.tracing import traced
 from recent_prune.preflight.trial import asked
@@ -34,22 +36,24 @@ class Error:
         below: Relative, by which the truth may be less.
         above: Relative, by which it may be more.
         more: Bytes that it may be more besides, whatever the model.
+
+    What libraries keep may be there already, so that the truth may be less by all of it.
     """
 
     below: float
     above: float
     more: int
 
-    def of(self, memory: int) -> Estimate:
+    def of(self, peak: Peak) -> Estimate:
         """The interval around an estimate."""
-        estimate = Estimate.within(memory, self.below, self.above)
-        return replace(estimate, high=estimate.high + self.more)
+        sure = peak.memory - peak.parts[Part.LIBRARIES]
+        high = peak.memory * (1 + self.above) + self.more
+        return Estimate(peak.memory, sure * (1 - self.below), high)
 
 
 ERRORS = {("traced", "cpu"): Error(0.1, 0.1, 3 * 2**24)}
-"""What ``benchmarks/preflight`` found: on a CPU no estimate was above what was measured, and all
-were less than a tenth and 48 MiB below it, which is code that oneDNN compiles and objects of
-Python."""
+"""What ``benchmarks/preflight`` found: on a CPU no estimate without what libraries keep was above
+what was measured, and all were less than a tenth and 48 MiB below it."""
 
 UNKNOWN_ERROR = Error(0.25, 0.5, 2**28)
 """The same of what has not been measured: GPUs, and batches that were extrapolated."""
@@ -72,10 +76,11 @@ def preflight(
     batches of a few samples are really trained on and all is put back, as in
     :func:`recent_prune.probe.probe`; ``result.method`` says so.
 
-    Not counted are what kernels allocate for themselves, what a GPU's libraries hold (the CUDA
-    context, workspaces), fragmentation, and what the process holds besides; ``result.notes`` names
-    what of ``torch.compile`` and of distributed training is not counted. The model's outputs are
-    taken as let go of when the loss is known, ``loss(model(x), y).backward()``.
+    Of what kernels allocate for themselves, and libraries keep, convolutions on a CPU are counted.
+    Not counted are what a GPU's libraries hold (the CUDA context, workspaces), fragmentation, and
+    what the process holds besides; ``result.notes`` names what of ``torch.compile`` and of
+    distributed training is not counted. The model's outputs are taken as let go of when the loss
+    is known, ``loss(model(x), y).backward()``.
 
     Args:
         model: At its initialization; it stays as it is. Or a function without arguments that builds
@@ -117,7 +122,7 @@ def preflight(
         device=trial.device.type,
         method=method,
         batch_size=trial.size,
-        memory=error.of(peak.memory),
+        memory=error.of(peak),
         parts={str(part): size for part, size in peak.parts.items()},
         per_sample=counted.per_sample,
         smallest=counted.smallest,

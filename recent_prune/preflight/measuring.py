@@ -40,7 +40,7 @@ def measured(trial: Trial, why: Exception, seed: int) -> Counted:
     counter = MemoryCounter(block_of(trial.device))
     plain = replace(trial.training, scaler=None, scheduler=None, learning_rate=None)
     with undone(model, plain, seed) as (optimizer, _):
-        loop = CountedSteps(model, replace(plain, optimizer=optimizer), counter)
+        loop = CountedSteps(model, replace(plain, optimizer=optimizer), counter, trial.device)
         if small is None or large is None or trial.size <= min(SMALL):
             peaks = {trial.size: loop.step(trial.batch)}
         else:

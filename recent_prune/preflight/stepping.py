@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from recent_prune.preflight.batch_sizes import resized
 from recent_prune.preflight.counting import MemoryCounter, Part
 from recent_prune.preflight.peaks import Peak
+from recent_prune.preflight.workspaces import libraries
 from recent_prune.probe.batches.moving import moved
 from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.objective import Objective, objective
@@ -38,8 +39,7 @@ class CountedSteps:
         model: In training mode; changed.
         training: How it trains.
         counter: That is active while :meth:`step` runs.
-        foreach: Whether an optimizer that leaves it open updates all parameters at once, as
-            PyTorch's do on a GPU.
+        device: That it will train on.
 
     Raises:
         TypeError: If ``training`` makes no optimizer.
@@ -47,17 +47,22 @@ class CountedSteps:
     """
 
     def __init__(
-        self, model: nn.Module, training: Training, counter: MemoryCounter, *, foreach: bool = False
+        self,
+        model: nn.Module,
+        training: Training,
+        counter: MemoryCounter,
+        device: torch.device,
     ) -> None:
         given = training.optimizer
         with raising("the function `optimizer`"):
             made = given if isinstance(given, Optimizer) else given(model.parameters())
         self._optimizer = checked(made, model)
-        if foreach:
+        if device.type == "cuda":  # there PyTorch's update all parameters at once by default
             for group in self._optimizer.param_groups:
                 if group.get("foreach", True) is None and not group.get("fused"):
                     group["foreach"] = True
         self._model, self._training, self._counter = model, training, counter
+        self._device = device
         self._ask: Objective = objective(training, placed=True)
         self._update: Peak | None = None
         counter.hold(model.parameters(), Part.PARAMETERS)
@@ -71,6 +76,7 @@ class CountedSteps:
         """
         counter, optimizer = self._counter, self._optimizer
         counter.restart()
+        counter.convolutions.clear()
         state = counter.held(Part.OPTIMIZER)
         with counter, _labelled(self._model, counter):
             counter.part = Part.BATCH
@@ -88,10 +94,11 @@ class CountedSteps:
         if counter.held(Part.ACTIVATIONS):  # such as of a function whose graph refers to itself
             gc.collect()
         # From its second step on an optimizer has its state while the passes run.
-        return _larger(
+        largest = _larger(
             passes.more(Part.OPTIMIZER, counter.held(Part.OPTIMIZER) - state),
             self._update and self._update.more(Part.BATCH, counter.held(Part.BATCH)),
         )
+        return largest.more(Part.LIBRARIES, libraries(self._device, counter.convolutions))
 
     def _seen(self) -> Peak:
         made = min(self._training.accumulate, 2)

@@ -38,7 +38,7 @@ def traced(trial: Trial) -> Counted:
     counter = MemoryCounter(block_of(trial.device))
     with mode, _quiet():
         model.train()
-        loop = CountedSteps(model, training, counter, foreach=trial.device.type == "cuda")
+        loop = CountedSteps(model, training, counter, trial.device)
         peaks = peaks_of(loop, trial.batch, trial.size, _other_size(trial.size))
     kind = trial.device.type
     missing = f"There is no {kind} here: operations are those that a CPU would be given."

@@ -1,0 +1,55 @@
+"""What a function builds, without values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import nn
+
+import recent_prune as rp
+from tests.preflight.trials import X, Y, estimate, mlp
+
+
+@pytest.mark.parametrize("values", [False, True])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda model: model.to(torch.float64),
+        lambda model: model.double(),
+        lambda model: model.to("cpu", torch.float64),
+        lambda model: model.cpu().double(),
+    ],
+)
+def test_what_a_function_builds_may_be_cast_and_moved(
+    make: Callable[[nn.Module], nn.Module], values: bool
+) -> None:
+    def build() -> nn.Module:
+        width = int(torch.linspace(1, 2e6, 2).tolist()[-1]) if values else 2_000_000
+        first = nn.utils.skip_init(nn.Linear, 256, width)
+        return make(nn.Sequential(first, nn.ReLU(), nn.Linear(width, width), nn.Linear(width, 10)))
+
+    swaps = torch.utils.swap_tensors
+    result = estimate(build, batch=(X.double(), Y))
+    assert result.method == "traced"
+    assert result.parts["parameters"] == pytest.approx(8 * 2e6 * (256 + 2e6 + 10), rel=0.001)
+    assert torch.utils.swap_tensors is swaps
+
+
+def test_networks_of_our_own_are_built_without_values() -> None:
+    large = estimate(lambda: rp.networks.mlp(256, 10, depth=2, width=2_000_000))
+    assert large.method == "traced"
+    assert large.memory.value > 4e12
+
+
+def test_a_function_that_asks_for_values_is_built_without_those_of_its_layers() -> None:
+    built: list[nn.Module] = []
+
+    def build() -> nn.Module:
+        depths = torch.linspace(1, 3, 3).tolist()
+        built.append(mlp(depth=int(depths[-1])))
+        return built[-1]
+
+    assert estimate(build).memory == estimate(mlp()).memory
+    assert all(parameter.is_meta for parameter in built[-1].parameters())
