@@ -9,6 +9,7 @@ from recent_prune.report.figures import (
 )
 from recent_prune.report.images import plot_reconstructions
 from recent_prune.report.maps import plot_trainability_map
+from recent_prune.report.memory import plot_memory
 from recent_prune.report.page import html_page
 from recent_prune.report.study_report import StudyReport
 from recent_prune.report.trials import trials_table
@@ -19,6 +20,7 @@ __all__ = [
     "html_page",
     "plot_audit",
     "plot_entropy_profile",
+    "plot_memory",
     "plot_reconstructions",
     "plot_saved_compute",
     "plot_trainability_map",

@@ -14,6 +14,7 @@ from recent_prune.optuna import attributes
 from recent_prune.report.audit_figure import audit_figures
 from recent_prune.report.figures import plot_entropy_profile, plot_verdicts
 from recent_prune.report.images import plot_reconstructions
+from recent_prune.report.memory import memory_figures, memory_lines
 from recent_prune.report.page import html_page
 from recent_prune.report.rung_zero import ranked, stopped
 from recent_prune.report.trials import PARAMETER, losses, trials_table
@@ -96,6 +97,7 @@ class StudyReport:
             )
             figures.append((plot_entropy_profile(study), caption))
         if isinstance(study, Study):
+            figures += memory_figures(study)
             figures += _reconstructions(study)
             figures += audit_figures(study)
         pruned = probed[probed["trainable"] == False]  # noqa: E712
@@ -190,6 +192,7 @@ def _summary(
             if probed["stopped"].any()
             else {}
         ),
+        **memory_lines(table),
         "could not be judged": f"{int(table['fault'].notna().sum())}",
         "stopped later, by another pruner": f"{len(ran) - len(complete)}",
         "epochs reported": f"{epochs}" if epochs else "–",

@@ -34,7 +34,10 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
         steps), ``retained``, ``relative_entropy`` (nats), ``cutoff``, ``depth``,
         ``probe_seconds``, ``profile``; ``fault``, why a trial could not be judged (the others are
         then empty); ``rank_score``, ``rank_error`` and ``stopped``, where candidates were ranked
-        (rung zero); and ``param:NAME`` for each parameter. Rows in the order of their numbers.
+        (rung zero); ``memory`` and ``memory_limit``, bytes of a training step and what there was,
+        where a preflight was made, and ``out_of_memory``, whether the trial ran out of it all the
+        same (studies only); and ``param:NAME`` for each parameter. Rows in the order of their
+        numbers.
     """
     if not isinstance(study, Study):
         return _tune_table(study)
@@ -71,6 +74,9 @@ COLUMNS = [
     "rank_score",
     "rank_error",
     "stopped",
+    "memory",
+    "memory_limit",
+    "out_of_memory",
 ]
 
 
@@ -103,6 +109,7 @@ def _row(trial: FrozenTrial) -> dict[str, object]:
     fault = told.get(attributes.FAULT)
     # Attributes that version 0.1 did not know are missing.
     probed = told if fault is None else {}
+    fit, ran_out = (_own(trial, key) for key in (attributes.PREFLIGHT, attributes.OUT_OF_MEMORY))
     return {
         "number": trial.number,
         "state": trial.state.name,
@@ -116,8 +123,17 @@ def _row(trial: FrozenTrial) -> dict[str, object]:
         "rank_score": probed.get(attributes.RANK_SCORE),
         "rank_error": probed.get(attributes.RANK_ERROR),
         "stopped": probed.get(attributes.STOPPED),
+        "memory": fit.get("memory"),
+        "memory_limit": fit.get("capacity"),
+        "out_of_memory": bool(ran_out),
         **{PARAMETER + name: value for name, value in trial.params.items()},
     }
+
+
+def _own(trial: FrozenTrial, key: str) -> dict[str, Any]:
+    """An attribute that says of which trial it is; empty if of one that this trial retries."""
+    told: dict[str, Any] = trial.user_attrs.get(key) or {}
+    return told if told.get("trial") == trial.number else {}
 
 
 def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -162,6 +178,9 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 "rank_score": None if fault else probed.get("rank_score"),
                 "rank_error": None if fault else probed.get("rank_error"),
                 "stopped": stopped,
+                "memory": None,
+                "memory_limit": None,
+                "out_of_memory": False,
                 **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
             }
         )
