@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
 
 BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}  # beside, it crowds narrow screens
+LOW = {**BELOW, "y": -0.13}
+"""Below a figure that is higher than others."""
 MOST_LINES = 100
 """Profiles of either kind that are drawn: of more, every second, third, …"""
 KEPT, PRUNED = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
@@ -36,13 +38,15 @@ def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
         study: A study whose objective called ``probe_trial``. (A Tune run keeps no profiles.)
 
     Returns:
-        Two panels over the share of the depth, (0, 1], of relative entropy in nats and retained
-        share. An empty figure, with a warning, if no trial was probed.
+        Two panels, one above the other, over the share of the depth, (0, 1]: relative entropy in
+        nats, and retained share. An empty figure, with a warning, if no trial was probed.
     """
+    # Beside each other their titles would run into each other on a narrow screen.
     figure = make_subplots(
-        rows=1,
-        cols=2,
-        horizontal_spacing=0.2,
+        rows=2,
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.12,
         subplot_titles=("Relative entropy", "Retained information"),
     )
     probed = _probed(trials_table(study))
@@ -54,7 +58,7 @@ def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
         trials = probed[probed["trainable"] == trainable]
         count = len(trials)
         trials = trials.iloc[:: max(1, -(-count // MOST_LINES))]
-        for column, field in enumerate(("relative_entropy", "retained"), start=1):
+        for row, field in enumerate(("relative_entropy", "retained"), start=1):
             x, y, text = _lines(trials, field)
             figure.add_scatter(
                 x=x,
@@ -65,19 +69,19 @@ def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
                 if count == len(trials)
                 else f"{len(trials)} of {count} {name}",
                 legendgroup=name,
-                showlegend=column == 1 and len(trials) > 0,
+                showlegend=row == 1 and len(trials) > 0,
                 line={"color": colour, "dash": dash, "width": 1.2},
                 opacity=0.7,
                 hovertemplate="trial %{text}<br>%{y:.4g}<extra></extra>",
-                row=1,
-                col=column,
+                row=row,
+                col=1,
             )
-    figure.update_xaxes(title_text="share of the depth", range=[0, 1.02])
-    figure.update_yaxes(title_text="input ‖ reconstruction (nats)", col=1)
-    figure.update_yaxes(title_text="share of the input's variance", range=[-0.02, 1.02], col=2)
-    after = probed["loss_before"].notna().any()
-    title = f"What arrives at each layer, {'after the first steps' if after else 'before training'}"
-    return figure.update_layout(title=title, legend=BELOW)
+    after = "after the first steps" if probed["loss_before"].notna().any() else "before training"
+    figure.update_xaxes(range=[0, 1.02])
+    figure.update_xaxes(title_text=f"share of the depth, {after}", row=2)
+    figure.update_yaxes(title_text="nats", row=1)
+    figure.update_yaxes(title_text="share of the variance", range=[-0.02, 1.02], row=2)
+    return figure.update_layout(title="What arrives at each layer", legend=LOW, height=640)
 
 
 def plot_verdicts(

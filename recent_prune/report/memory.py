@@ -61,7 +61,8 @@ def plot_memory(study: Study) -> go.Figure:
     return figure.update_layout(
         title="Memory of a training step",
         xaxis_title="trial",
-        yaxis={"title": "estimated (MiB)", "type": "log"},
+        # Of a decade 1, 2 and 5: all digits would run into each other.
+        yaxis={"title": "estimated (MiB)", "type": "log", "dtick": "D2"},
         legend=BELOW,
     )
 
