@@ -27,13 +27,7 @@ from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.rules import PreflightRule, Verdict
 from recent_prune.rules.fit import Fit
-
-LARGEST_CORRECTION = 2.0
-"""Where a trial that was estimated at less than half of what there was runs out of memory, it is
-not the estimate that is wrong: nothing is learnt from it."""
-
-STRICTLY = 1e-6
-"""What ran out of memory needed more than there was."""
+from recent_prune.rules.preflight import correction
 
 LEAST_VIOLATION = 0.01
 """Of a trial that ran out of memory though it was estimated to fit."""
@@ -225,12 +219,10 @@ def learnt(study: Study | None) -> float | None:
     """
     if study is None:
         return None
-    factors = []
-    for trial in study.get_trials(deepcopy=False):
-        known = trial.user_attrs.get(attributes.OUT_OF_MEMORY)
-        if known and known["trial"] == trial.number and known["estimate"] and known["available"]:
-            factors.append(known["available"] / known["estimate"] * (1 + STRICTLY))
-    return max((f for f in factors if f <= LARGEST_CORRECTION), default=None)
+    trials = study.get_trials(deepcopy=False)
+    told = [(trial, trial.user_attrs.get(attributes.OUT_OF_MEMORY)) for trial in trials]
+    own = [known for trial, known in told if known and known["trial"] == trial.number]
+    return correction((known["estimate"], known["available"]) for known in own)
 
 
 class _Objective(Protocol):

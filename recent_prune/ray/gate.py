@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial
 from recent_prune.ray import tune_controller
 from recent_prune.ray.in_trial import METRICS
 from recent_prune.ray.judging.ending import Ending
+from recent_prune.ray.judging.memory import RanOut
 from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.ray.judging.situation import Decisions, Situation
 from recent_prune.ray.ledger import Ledger
@@ -83,6 +84,7 @@ class Gate:
         self._idle_since: float | None = None
         self._warned = False
         self._concluded = False
+        self._ran_out = RanOut()
         self.counts: Counter[str] = Counter()
 
     def holds(self, trial: Trial) -> bool:
@@ -115,6 +117,13 @@ class Gate:
         if self._decisions is not None:
             self._decisions.forget(trial.trial_id)
 
+    def failed(self, trial: Trial) -> None:
+        """Learn from a trial that passed, where it ran out of memory."""
+        outcome = None if self._ledger is None else self._ledger.outcomes.get(trial.trial_id)
+        if outcome is not None and tune_controller.ran_out_of_memory(trial):
+            self.counts["ran out"] += 1
+            self._ran_out.add(outcome)
+
     def step(self) -> list[Trial]:
         """Act on the verdicts that have come.
 
@@ -127,7 +136,7 @@ class Gate:
         for trial in self._arrived:
             tune_controller.hold(self._controller, trial)
         self._arrived = []
-        outcomes = self._decided(self._poll())
+        outcomes = self._decided([self._ran_out.corrected(o) for o in self._poll()])
         self._record(outcomes)
         recalled, self._recalled = self._recalled, []
         for outcome in [*recalled, *outcomes]:
@@ -146,10 +155,12 @@ class Gate:
         """How many trials passed and how many did not."""
         counts = self.counts
         stopped = f"{counts['stopped']} stopped by their rank, " if counts["stopped"] else ""
-        return (
+        told = (
             f"Reconstruction entropy: {counts['passed']} passed, {counts['rejected']} rejected, "
             f"{stopped}{len(self._held)} held, {counts['unprobed']} could not be probed"
         )
+        ran_out = f", {counts['ran out']} ran out of memory" if counts["ran out"] else ""
+        return told + ran_out
 
     def _poll(self) -> list[Outcome]:
         """Ask for verdicts; wait for them only where Tune has nothing else to wait for."""

@@ -37,6 +37,9 @@ STUDY = "study"
 """Within that: what a certified rule or rung zero goes by."""
 
 
+COLUMNS = ["trial_id", *SUMMARY, *RANKED, "memory", "memory_limit", "fault"]
+
+
 class Ledger:
     """Outcomes of an experiment, by trial and configuration.
 
@@ -122,8 +125,9 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
     Returns:
         One row a probed trial in the order of their verdicts, with ``trial_id``, the columns of
         :func:`recent_prune.rules.summary` (missing where it could not be probed), ``rank_score``,
-        ``rank_error`` and ``stopped`` (missing where nothing was ranked), and ``fault``, why it
-        could not be probed (or None).
+        ``rank_error`` and ``stopped`` (missing where nothing was ranked), ``memory`` and
+        ``memory_limit``, bytes (missing without ``preflight``), and ``fault``, why it could not be
+        probed (or None).
 
     Example:
         .. code-block:: python
@@ -141,13 +145,15 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
         rows[outcome.trial_id] = {
             "trial_id": outcome.trial_id,
             **{name: outcome.metrics.get(name) for name in (*SUMMARY, *RANKED)},
+            "memory": outcome.memory.get("estimate"),
+            "memory_limit": outcome.memory.get("limit"),
             "fault": outcome.fault,
         }
     if isinstance(experiment, ResultGrid):  # an earlier run may have had the same name
         # Not from the metrics: PBT copies those of another trial, its id included.
         known = {trial.trial_id for trial in tune_controller.trials_of(experiment)}
         rows = {trial_id: row for trial_id, row in rows.items() if trial_id in known}
-    return pd.DataFrame(rows.values(), columns=["trial_id", *SUMMARY, *RANKED, "fault"])
+    return pd.DataFrame(rows.values(), columns=COLUMNS)
 
 
 def recorded_study(experiment: ResultGrid) -> tuple[dict[str, Any], dict[str, Outcome]]:

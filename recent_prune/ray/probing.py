@@ -169,7 +169,9 @@ def _probed_alone(
         if settings.limits is not None and training is not None:
             fits = fit(model, batches, training, settings.limits)
         if fits is not None and not fits.verdict.trainable:
-            return Outcome(candidate.trial_id, summary=summary(None, fits.verdict))
+            return Outcome(
+                candidate.trial_id, summary=summary(None, fits.verdict), memory=fits.memory
+            )
         result = probe(
             model,
             batches,
@@ -251,7 +253,8 @@ def _judged(
         unsure = error_of(rule, result) if settings.ranks else None
         verdict = rule(result) if fits is None else fits.verdict_after(result, rule(result))
         known = summary(result, verdict)
-        return Outcome(candidate.trial_id, summary=known, score=score, error=unsure)
+        memory = {} if fits is None else fits.memory
+        return Outcome(candidate.trial_id, summary=known, score=score, error=unsure, memory=memory)
     except Exception as error:
         return Outcome(candidate.trial_id, fault=described(error))
 

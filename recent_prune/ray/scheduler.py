@@ -35,11 +35,9 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
 
     A trial that Tune samples is held, without a worker or a placement group, until a probe actor
     has built its model, made its first steps and probed it. If it cannot train it ends without
-    having started: it is in the ResultGrid, TERMINATED, with the probe's numbers as metrics
-    (columns ``recent_prune/reason``, ``…/cause``, ``…/advice``, ``…/loss_after`` and the others of
-    :func:`recent_prune.rules.summary` in ``get_dataframe()``, or
-    ``result.metrics["recent_prune"]``). Otherwise the wrapped scheduler gets it, which never hears
-    of the others.
+    having started: it is in the ResultGrid, TERMINATED, with the numbers of
+    :func:`recent_prune.rules.summary` in ``result.metrics["recent_prune"]`` (columns
+    ``recent_prune/…``). Otherwise the wrapped scheduler gets it, which never hears of the others.
 
     Example:
         .. code-block:: python
@@ -129,9 +127,8 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
             Default 0.05; see :func:`recent_prune.rules.rung_zero.chance`.
         preflight: What a trial may take: before it is probed, the memory of a training step is
             estimated, and after its first steps the time of all of them; one that is surely too
-            large or too slow is not started. Needs ``training``. ``"device"`` is that of the probe
-            actor; in a cluster of unlike nodes, or types of accelerators, each of them, and a trial
-            that fits one is started. Default: neither is looked at.
+            large or too slow is not started. Needs ``training``. ``"device"`` is the probe actor's;
+            where nodes or accelerators are unlike, a trial that fits one is started. Default: None.
         deadline_s: Seconds for which workers may be without a trial while candidates wait; then the
             best so far is started, whatever the share. Default 30.
 
@@ -207,7 +204,9 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
         gate.hold(trial)
 
     def on_trial_error(self, controller: Any, trial: Trial) -> None:
-        """Hand on."""
+        """Hand on; learn from a trial that ran out of memory."""
+        if self._run.gate is not None:
+            self._run.gate.failed(trial)
         if self._knows(trial):
             self._wrapped.on_trial_error(self._view(controller), trial)
 

@@ -22,6 +22,7 @@ used                                why
                                     would be back after a restore
 ``Trial.init_local_path``           neither reporters nor a ResultGrid can do with a trial that has
                                     no folder
+``Trial.error_file``                whether it ran out of memory
 ``Trial.update_last_result``        how a trial gets its metrics
 ``Trial.run_metadata.start_time``   tells a restored trial that ran from one that never did
 ``Trial.storage``                   where the experiment is kept
@@ -40,12 +41,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ray.tune import ResultGrid
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
 from ray.tune.search.optuna import optuna_search
+
+from recent_prune.probe.restoring.memory import tells_of_memory
 
 logger = logging.getLogger(__name__)
 
@@ -171,6 +175,18 @@ def storage_of(trial: Trial) -> tuple[Any, str]:
     """The filesystem (pyarrow's) and the folder of the experiment."""
     storage: Any = trial.storage
     return storage.storage_filesystem, storage.experiment_fs_path
+
+
+def ran_out_of_memory(trial: Trial) -> bool:
+    """Whether the last error of a trial is that; not if it had but a share of an accelerator."""
+    resources: Any = trial.placement_group_factory
+    share = 0 if resources is None else resources.required_resources.get("GPU", 0)
+    if trial.error_file is None or 0 < share < 1:
+        return False
+    try:
+        return tells_of_memory(Path(trial.error_file).read_text(errors="replace"))
+    except OSError:
+        return False
 
 
 def has_run(trial: Trial) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -14,15 +14,19 @@ from recent_prune.report.figures import BELOW, KEPT, PRUNED
 from recent_prune.report.trials import trials_table
 from recent_prune.rules.preflight import size
 
+if TYPE_CHECKING:  # an extra
+    from ray.tune import ResultGrid
+
 MIB = 2**20
 RAN_OUT = "#000000"
 
 
-def plot_memory(study: Study) -> go.Figure:
+def plot_memory(study: Study | ResultGrid) -> go.Figure:
     """Estimated memory of a training step over the trials' numbers, and the limit as a line.
 
     Args:
-        study: Whose objective called ``probe_trial(…, preflight=…)``.
+        study: Whose objective called ``probe_trial(…, preflight=…)``, or a run of Tune whose
+            scheduler had ``preflight=``.
 
     Returns:
         Discs for trials that were kept, crosses for those that were too large, and stars for those
@@ -67,7 +71,7 @@ def plot_memory(study: Study) -> go.Figure:
     )
 
 
-def memory_figures(study: Study) -> list[tuple[go.Figure, str]]:
+def memory_figures(study: Study | ResultGrid) -> list[tuple[go.Figure, str]]:
     """The figure and its caption, none where no preflight was made."""
     if not trials_table(study)["memory"].notna().any():
         return []

@@ -96,8 +96,8 @@ class StudyReport:
                 "from; the relative entropy then stays at one value."
             )
             figures.append((plot_entropy_profile(study), caption))
+        figures += memory_figures(study)
         if isinstance(study, Study):
-            figures += memory_figures(study)
             figures += _reconstructions(study)
             figures += audit_figures(study)
         pruned = probed[probed["trainable"] == False]  # noqa: E712

@@ -36,7 +36,7 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
         then empty); ``rank_score``, ``rank_error`` and ``stopped``, where candidates were ranked
         (rung zero); ``memory`` and ``memory_limit``, bytes of a training step and what there was,
         where a preflight was made, and ``out_of_memory``, whether the trial ran out of it all the
-        same (studies only); and ``param:NAME`` for each parameter. Rows in the order of their
+        same; and ``param:NAME`` for each parameter. Rows in the order of their
         numbers.
     """
     if not isinstance(study, Study):
@@ -145,7 +145,7 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
 
     from recent_prune.ray import probed_trials
     from recent_prune.ray.in_trial import METRICS
-    from recent_prune.ray.tune_controller import metric_of, trials_of
+    from recent_prune.ray.tune_controller import metric_of, ran_out_of_memory, trials_of
 
     probes = probed_trials(results).set_index("trial_id")
     metric = metric_of(results)
@@ -178,9 +178,9 @@ def _tune_table(results: ResultGrid) -> pd.DataFrame:
                 "rank_score": None if fault else probed.get("rank_score"),
                 "rank_error": None if fault else probed.get("rank_error"),
                 "stopped": stopped,
-                "memory": None,
-                "memory_limit": None,
-                "out_of_memory": False,
+                "memory": probed.get("memory"),
+                "memory_limit": probed.get("memory_limit"),
+                "out_of_memory": ran_out_of_memory(trial),
                 **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
             }
         )

@@ -21,17 +21,34 @@ class Fit:
         verdict: On memory.
         rule: That judged.
         result: As it was estimated.
+        alone: Whether the trial has the memory that is meant for itself.
     """
 
     verdict: Verdict
     rule: PreflightRule
     result: PreflightResult
+    alone: bool = False
 
     @classmethod
     def of(cls, result: PreflightResult, limits: Limits, room: Room | None) -> Fit:
         """The verdict within limits, of which ``room`` is the memory."""
         rule = PreflightRule.within(limits, room)
-        return cls(rule(result), rule, result)
+        given = isinstance(limits.memory, (int, float))
+        of_device = limits.memory == "device" and result.device != "cpu"
+        return cls(rule(result), rule, result, alone=given or of_device)
+
+    @property
+    def memory(self) -> dict[str, float | None]:
+        """Bytes: the ``estimate``, the ``limit``, and what is ``free`` for this trial alone.
+
+        The last is not known where workers are unlike, or what is free is the machine's.
+        """
+        room = self.rule.room
+        return {
+            "estimate": self.result.memory.value,
+            "limit": None if room is None else room.capacity,
+            "free": room.free if room is not None and self.alone else None,
+        }
 
     def after(self, probed: ProbeResult) -> PreflightResult:
         """What is known when first steps have told how long a step takes, if there were any."""

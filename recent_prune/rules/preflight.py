@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -10,6 +10,13 @@ from recent_prune.rules.verdict import Cause, Verdict
 
 if TYPE_CHECKING:
     from recent_prune.preflight import Estimate, Limits, PreflightResult, Room
+
+LARGEST_CORRECTION = 2.0
+"""Where a trial that was estimated at less than half of what there was runs out of memory, it is
+not the estimate that is wrong: nothing is learnt from it."""
+
+STRICTLY = 1e-6
+"""What ran out of memory needed more than there was."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,17 @@ def _advice(result: PreflightResult, limit: float) -> str | None:
         share = result.parts.get("activations", 0) / result.memory.value
         told.append(f"{share:.0%} are activations, of which gradient checkpointing holds fewer")
     return "; ".join(told) + "." if told else None
+
+
+def correction(ran_out: Iterable[tuple[float | None, float | None]]) -> float | None:
+    """How many times its estimate a trial needs at least; None where no trial told.
+
+    Args:
+        ran_out: Of trials that ran out of memory all the same, the estimate and what there was,
+            bytes; None where unknown.
+    """
+    factors = [free / memory * (1 + STRICTLY) for memory, free in ran_out if memory and free]
+    return max((factor for factor in factors if factor <= LARGEST_CORRECTION), default=None)
 
 
 def size(count: float) -> str:

@@ -80,7 +80,14 @@ def with_objects(function: Any) -> dict[str, Any]:
 
 def test_table_of_probes(tmp_path: Path) -> None:
     assert probed_trials(tmp_path).empty
-    assert list(probed_trials(tmp_path)) == ["trial_id", *SUMMARY, *RANKED, "fault"]
+    assert list(probed_trials(tmp_path)) == [
+        "trial_id",
+        *SUMMARY,
+        *RANKED,
+        "memory",
+        "memory_limit",
+        "fault",
+    ]
     ledger(tmp_path).record([(GOOD, {})])
     ledger(tmp_path).record([(FAULT, {})])
     table = probed_trials(tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import torch
@@ -20,6 +21,9 @@ SAYS = (
     "CUDNN_STATUS_ALLOC_FAILED",
 )
 """What libraries write that have no error of their own for it."""
+
+
+_ERRORS = re.compile(r"\b(OutOfMemoryError|MemoryError)\b")
 
 
 def free_memory(device: torch.device) -> int:
@@ -49,3 +53,9 @@ def is_out_of_memory(error: BaseException) -> bool:
             return True
         known = known.__cause__
     return False
+
+
+def tells_of_memory(text: str) -> bool:
+    """Whether a traceback, as text, ends in memory that ran out; Ray has an error of its own."""
+    told = "\n".join(text.strip().splitlines()[-20:])
+    return _ERRORS.search(told) is not None or any(known in told for known in SAYS)

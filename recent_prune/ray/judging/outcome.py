@@ -38,6 +38,8 @@ class Outcome:
         error: By how much the latter is expected to be wrong; None where the rule does not say.
         share: The probability with which it was to run though condemned; None where it was not.
         rung: Where it stood at rung zero, None where nothing is ranked.
+        memory: Bytes that a training step is estimated to take and that there are, see
+            :attr:`recent_prune.rules.fit.Fit.memory`; empty where that was not asked.
     """
 
     trial_id: str
@@ -49,6 +51,7 @@ class Outcome:
     error: float | None = None
     share: float | None = None
     rung: Place | None = None
+    memory: dict[str, float | None] = field(default_factory=dict)
 
     @property
     def condemned(self) -> bool:
