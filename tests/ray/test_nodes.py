@@ -18,7 +18,9 @@ def node(*, alive: bool = True, **resources: float) -> dict[str, Any]:
 
 
 def with_gpu(kind: str) -> dict[str, Any]:
-    return node(GPU=1.0, memory=100.0 * GIB, **{f"accelerator_type:{kind}": 1.0})
+    known = node(GPU=1.0, memory=100.0 * GIB)
+    known["Resources"][f"accelerator_type:{kind}"] = 1.0
+    return known
 
 
 def test_of_unlike_nodes_each_kind_is_a_limit() -> None:
