@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import ray
 
+from recent_prune.data import load_digits
+from tests.ray.first_steps import Batches
 from tests.ray.session import start_ray
 
 HERE = Path(__file__).parent
@@ -47,3 +49,10 @@ def local_ray(_ray_ends: None) -> None:
 def _collected() -> Iterator[None]:
     yield
     collect()
+
+
+@pytest.fixture(scope="module")
+def batches() -> Batches:
+    """Digits and their labels."""
+    digits = load_digits()
+    return digits.train, digits.train_labels

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
-import logging
-import math
-import threading
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,73 +13,17 @@ import torch
 from ray import cloudpickle, tune
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 
 import recent_prune as rp
-from recent_prune.data import load_digits
-from recent_prune.probe import ProbeResult, Training
+from recent_prune.probe import Training
 from recent_prune.ray import ReconstructionEntropyScheduler, build_probed_model, probed_trials
 from recent_prune.ray.gate import Pool
-from recent_prune.ray.in_trial import say_what_is_not_seen
-from recent_prune.ray.judging.outcome import Candidate, Outcome
 from recent_prune.ray.probing import ProbeSettings, pickled, probe_batch
-from recent_prune.rules import SUMMARY, Cause, Verdict
+from recent_prune.rules import SUMMARY
 from recent_prune.rules.certified.learned_score import probe_features
 from tests.networks import mlp
+from tests.ray.first_steps import Batches, build, diverges, outcomes, settings, training
 from tests.ray.simulation import SimulatedPool, simulated, tuner
-
-Batches = tuple[Tensor, Tensor]
-
-
-@pytest.fixture(scope="module")
-def batches() -> Batches:
-    digits = load_digits()
-    return digits.train, digits.train_labels
-
-
-def build(config: dict[str, Any]) -> nn.Module:
-    return mlp(seed=None)
-
-
-def training(model: nn.Module, config: dict[str, Any]) -> Training | None:
-    if config.get("raises"):
-        raise RuntimeError("no such optimizer\nand more")
-    if config.get("unjudged"):
-        return None
-    if config.get("wrong"):
-        return torch.optim.SGD(model.parameters(), 1.0)  # type: ignore[return-value]
-    optimizer = torch.optim.SGD(model.parameters(), config["lr"])
-    return Training(config.get("loss", cross_entropy), optimizer, steps=3, budget=300)
-
-
-def diverges(result: ProbeResult) -> Verdict:
-    """Condemns by nothing but the loss after the steps."""
-    steps = result.steps
-    if steps is None:
-        return Verdict(True, 0.0, "No steps.")
-    loss = steps.loss_after
-    if math.isfinite(loss) and loss < 10 * steps.constant_loss:
-        return Verdict(True, -0.5, f"{steps.made} steps at {steps.learning_rate:g}.")
-    return Verdict(False, 0.75, f"Loss {loss:g}.", cause=Cause.DIVERGES, advice="Smaller steps.")
-
-
-def settings(inputs: Any, **options: Any) -> ProbeSettings:
-    known: dict[str, Any] = {
-        "build_model": build,
-        "rule": diverges,
-        "estimator": "ridge",
-        "layers": None,
-        "rtol": 0.005,
-        "training": training,
-    }
-    return ProbeSettings(inputs=inputs, **{**known, **options})
-
-
-def outcomes(known: ProbeSettings, *configs: dict[str, Any]) -> list[Outcome]:
-    candidates = [Candidate(str(number), config) for number, config in enumerate(configs)]
-    found = probe_batch(known, known.load_inputs(), candidates)
-    assert [outcome.trial_id for outcome in found] == [c.trial_id for c in candidates]
-    return found
 
 
 class TestProbing:
@@ -242,101 +182,6 @@ class TestProbing:
         first = outcomes(known, {})[0].summary["reason"]
         torch.rand(3)
         assert outcomes(known, {})[0].summary["reason"] == first
-
-
-class TestInputs:
-    def test_of_the_configuration_are_loaded_for_each_trial(self, batches: Batches) -> None:
-        asked: list[int] = []
-        sizes: list[int] = []
-
-        def load(config: dict[str, Any]) -> DataLoader[Any]:
-            asked.append(config["batch_size"])
-            return DataLoader(TensorDataset(*batches), config["batch_size"], shuffle=True)
-
-        def loss(output: Tensor, target: Tensor) -> Tensor:
-            sizes.append(len(target))
-            return cross_entropy(output, target)
-
-        known = settings(load)
-        assert known.load_inputs() is None
-        configs = [{"lr": 0.01, "batch_size": size, "loss": loss} for size in (16, 50)]
-        found = outcomes(known, *configs)
-        assert asked == [16, 50]
-        assert {16, 50} <= set(sizes)
-        losses = [outcome.summary["loss_after"] for outcome in found]
-        torch.rand(3)
-        assert [o.summary["loss_after"] for o in outcomes(known, *configs)] == losses
-
-    def test_of_the_configuration_without_training(self, batches: Batches) -> None:
-        [outcome] = outcomes(settings(lambda config: batches[0], training=None), {})
-        assert outcome.summary["reason"] == "No steps."
-
-    def test_that_cannot_be_loaded_for_one_trial_are_its_fault(self, batches: Batches) -> None:
-        def load(config: dict[str, Any]) -> Batches:
-            return batches if "file" not in config else config["nowhere"]
-
-        good, bad = outcomes(settings(load), {"lr": 0.01}, {"lr": 0.01, "file": "x"})
-        assert good.passes
-        assert bad.fault == "inputs failed: KeyError: 'nowhere'"
-
-    def test_that_can_be_read_only_once_serve_all_trials(self, batches: Batches) -> None:
-        def load() -> Iterator[Batches]:
-            yield from zip(batches[0].split(64), batches[1].split(64), strict=True)
-
-        found = outcomes(settings(load), {"lr": 0.01}, {"lr": 0.01})
-        assert [outcome.fault for outcome in found] == [None, None]
-
-
-class TestArguments:
-    @pytest.mark.parametrize("given", [3, "adam", nn.Linear(2, 2), dict])
-    def test_no_function(self, given: Any, batches: Batches) -> None:
-        with pytest.raises(TypeError, match=r"`training` must be a function from .* but got"):
-            ReconstructionEntropyScheduler(build, batches, training=given)
-
-    def test_a_training_itself(self, batches: Batches) -> None:
-        given: Any = Training(cross_entropy, lambda p: torch.optim.SGD(p, 0.1))
-        with pytest.raises(TypeError, match=r"but got Training.*: give lambda model, config: Tr"):
-            ReconstructionEntropyScheduler(build, batches, training=given)
-
-    def test_without_a_model(self) -> None:
-        with pytest.raises(TypeError, match=r"`training` needs `build_model` and `inputs`.* but"):
-            ReconstructionEntropyScheduler(training=training)
-
-    def test_that_cannot_be_pickled(self, batches: Batches) -> None:
-        lock = threading.Lock()
-
-        def holds_a_lock(model: nn.Module, config: dict[str, Any]) -> Training | None:
-            with lock:
-                return training(model, config)
-
-        with pytest.raises(TypeError, match=r"`training` must be picklable.*holds_a_lock"):
-            ReconstructionEntropyScheduler(build, batches, training=holds_a_lock)
-
-    def test_inputs_of_a_function_of_too_much(self) -> None:
-        inputs: Any = lambda config, split: None  # noqa: E731
-        with pytest.raises(TypeError, match="`inputs` must be a function without arguments, or"):
-            ReconstructionEntropyScheduler(build, inputs, training=training)
-
-    def test_inputs_are_checked_at_once(self) -> None:
-        few = (torch.rand(3, 64), torch.zeros(3))
-        with pytest.raises(ValueError, match="`inputs` must hold at least 16 samples, but got 3"):
-            ReconstructionEntropyScheduler(build, few, training=training)
-
-    def test_what_is_not_seen_is_said_once_where_ray_says_things(
-        self,
-        batches: Batches,
-        caplog: pytest.LogCaptureFixture,
-    ) -> None:
-        say_what_is_not_seen.cache_clear()
-        with caplog.at_level(logging.INFO, logger="ray"):
-            ReconstructionEntropyScheduler()
-            ReconstructionEntropyScheduler(build, batches, training=training)
-            assert caplog.messages == []
-            for _ in range(2):
-                ReconstructionEntropyScheduler(build, batches[0])
-        [message] = caplog.messages
-        assert "not at learning rate and optimizer: give training=" in message
-        assert caplog.records[0].name.startswith("ray.")
 
 
 class Gate(ReconstructionEntropyScheduler):

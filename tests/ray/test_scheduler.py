@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,16 +9,13 @@ from typing import Any
 
 import pyarrow.fs
 import pytest
-import torch
 from ray import tune
 from ray.tune.schedulers import (
     ASHAScheduler,
     HyperBandForBOHB,
     HyperBandScheduler,
-    ResourceChangingScheduler,
 )
 from ray.tune.search import ConcurrencyLimiter
-from torch import nn
 
 from recent_prune.ray import ReconstructionEntropyScheduler, probed_trials
 from tests.ray.simulation import (
@@ -255,86 +251,6 @@ class TestMetricAndMode:
         assert ReconstructionEntropyScheduler(wrapped=ASHAScheduler()).supports_buffered_results
 
 
-def build(config: dict[str, Any]) -> nn.Module:
-    return nn.Linear(4, 2)
-
-
-class TestArguments:
-    inputs = torch.rand(32, 4)
-
-    def test_a_model_that_cannot_be_pickled(self) -> None:
-
-        lock = threading.Lock()
-
-        def holds_a_lock(config: dict[str, Any]) -> nn.Module:
-            with lock:
-                return build(config)
-
-        with pytest.raises(TypeError, match=r"`build_model` must be picklable.*holds_a_lock"):
-            ReconstructionEntropyScheduler(holds_a_lock, self.inputs)
-
-    def test_given_twice(self) -> None:
-        once = ReconstructionEntropyScheduler(build, self.inputs)
-        with pytest.raises(TypeError, match="`wrapped` must be another scheduler, but got this"):
-            ReconstructionEntropyScheduler(build, self.inputs, wrapped=once)
-        with pytest.raises(TypeError, match="`wrapped` must be another scheduler, but got this"):
-            ReconstructionEntropyScheduler(
-                build, self.inputs, wrapped=ResourceChangingScheduler(once)
-            )
-
-    def test_inputs_are_checked_at_once(self) -> None:
-        with pytest.raises(ValueError, match="`inputs` must hold at least 16 samples, but got 3"):
-            ReconstructionEntropyScheduler(build, torch.rand(3, 4))
-
-    def test_only_as_many_inputs_as_the_probe_needs_are_sent(self) -> None:
-        scheduler = ReconstructionEntropyScheduler(build, torch.rand(100_000, 4))
-        assert scheduler._settings is not None
-        assert len(scheduler._settings) < 10_000
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"wrapped": "asha"}, "`wrapped` must be a Tune scheduler .*, but got 'asha'"),
-            ({"wrapped": ASHAScheduler}, "an instance, not a class. or None, but got <class"),
-            (
-                {"build_model": nn.Linear(4, 2)},
-                "`build_model` must be a function .* but got Linear",
-            ),
-            ({"rule": dict}, "`rule` must be a rule .an instance, not a class., but got <class"),
-            ({"inputs": None}, "`build_model` and `inputs` must be given together"),
-            ({"build_model": 3}, "`build_model` must be a function .* but got 3"),
-        ],
-    )
-    def test_types(self, options: dict[str, Any], message: str) -> None:
-        arguments = {"build_model": build, "inputs": self.inputs, **options}
-        with pytest.raises(TypeError, match=message):
-            ReconstructionEntropyScheduler(**arguments)
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"on_fault": "ignore"}, "`on_fault` must be 'run' or 'reject', but got 'ignore'"),
-            ({"batch_size": 0}, "`batch_size` must be a whole number of at least 1, but got 0"),
-            ({"probe_actors": 1.5}, "`probe_actors` must be a whole number of at least 1, but"),
-            ({"timeout_s": 0}, "`timeout_s` must be positive seconds, but got 0"),
-            ({"idle_s": float("nan")}, "`idle_s` must be positive seconds, but got nan"),
-            ({"probe_resources": {"GPU": -1}}, "must not be negative, but got GPU=-1"),
-            ({"probe_resources": {"gpu": 0.5}}, "has 'gpu'; Ray calls it 'GPU'"),
-            ({"probe_resources": {"num_cpus": 1}}, "has 'num_cpus'; Ray calls it 'CPU'"),
-            ({"probe_resources": {"GPU": 1.5}}, "above 1 must be whole numbers, but got GPU=1.5"),
-            ({"estimator": "none"}, "`estimator` must be 'ridge', 'cascade'"),
-        ],
-    )
-    def test_ranges(self, options: dict[str, Any], message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            ReconstructionEntropyScheduler(build, self.inputs, **options)
-
-    def test_repr(self) -> None:
-        assert repr(ReconstructionEntropyScheduler(build, self.inputs)) == (
-            "ReconstructionEntropyScheduler(wrapped=FIFOScheduler)"
-        )
-
-
 class _Controller:
     """As much of Tune's controller as a gate needs for one trial."""
 
@@ -369,6 +285,7 @@ def _trial(trial_id: str) -> Any:
         config={},
         storage=storage,
         run_metadata=SimpleNamespace(start_time=None),
+        error_file=None,
         placement_group_factory=None,
         init_local_path=lambda: None,
     )
