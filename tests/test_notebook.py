@@ -66,14 +66,14 @@ def test_a_verdict() -> None:
 
 def test_a_preflight() -> None:
     memory = Estimate(2**21, 2**20, 2**22)
-    plain = PreflightResult("cpu", "traced", 64, memory, {"activations": 2**20}, None, None, 9)
+    plain = PreflightResult("cpu", "traced", 64, memory, {"activations": 2**20}, (), 9)
     assert cells(plain) == [
         "A training step at batch 64",
         *("memory", "1 MiB to 4 MiB"),
         *("of which activations", "1 MiB"),
     ]
     timed = PreflightResult(
-        *("cpu", "traced", 64, memory, {}, None, None, 9),
+        *("cpu", "traced", 64, memory, {}, (), 9),
         budget=100,
         step_seconds=Estimate(0.1, 0.1, 0.2),
         notes=(BAD,),

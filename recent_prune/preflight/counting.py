@@ -73,6 +73,7 @@ class MemoryCounter(TorchDispatchMode):
         peak_parts: What they were for.
         operations: Floating-point operations since :meth:`restart`.
         convolutions: Those unlike each other that ran on a CPU, see :func:`unlike`.
+        moments: Bytes that were held after each operation, since :meth:`restart`.
         scalars: Whether a fake tensor that is asked for a floating-point number (``.item()``), and
             has none, gives `ANSWER`.
     """
@@ -94,6 +95,7 @@ class MemoryCounter(TorchDispatchMode):
     def restart(self) -> None:
         """Begin a new peak, at what is held now."""
         self.operations = 0
+        self.moments: list[int] = []
         self.peak = self._total
         self.peak_parts = dict(self._parts)
 
@@ -141,6 +143,7 @@ class MemoryCounter(TorchDispatchMode):
         if (convolution := unlike(func, args)) is not None:
             self.convolutions.add(convolution)
         taken = workspace(func, args, made)
+        self.moments.append(self._total + taken)
         if self._total + taken > self.peak:
             self.peak, self.peak_parts = self._total + taken, dict(self._parts)
             self.peak_parts[Part.TEMPORARIES] += taken

@@ -11,6 +11,9 @@ from typing import Any, Self
 from recent_prune.notebook import preflight_html
 from recent_prune.probe.result import ProbeResult
 
+ROUNDING = 1e-9
+"""Of a number of samples."""
+
 TIME_ERROR = 0.1
 """Relative error that a measured time is granted at least (``benchmarks/preflight``)."""
 
@@ -51,10 +54,12 @@ class PreflightResult:
         memory: Peak of one training step, bytes: what all tensors of model, batch, gradients and
             optimizer hold at once.
         parts: What the memory is for at its peak, bytes by :class:`Part`.
-        per_sample: Bytes that one more sample takes; None where the batch has no other size.
-        smallest: Samples and bytes of the smaller of the batches that ``per_sample`` is from.
+        growth: How the memory grows: pairs of bytes, and bytes a sample besides, of which the
+            largest is the memory of a batch. Empty where the batch has no other size.
         operations: Floating-point operations of a training step, forward and backward: of matrix
             products, convolutions and attention, a multiplication and an addition being two.
+        above: Relative, by which the memory may be more; the rest of ``memory.high`` may be more
+            whatever the batch.
         budget: Steps of the full training; None where unknown.
         step_seconds: Of a training step, the loader's time included; None until real steps have
             been made, see :meth:`refined`.
@@ -67,9 +72,9 @@ class PreflightResult:
     batch_size: int
     memory: Estimate
     parts: dict[str, int]
-    per_sample: float | None
-    smallest: tuple[int, int] | None
+    growth: tuple[tuple[float, float], ...]
     operations: int
+    above: float = 0.0
     budget: int | None = None
     step_seconds: Estimate | None = None
     notes: tuple[str, ...] = ()
@@ -94,11 +99,17 @@ class PreflightResult:
         """
         return self.memory.high <= _checked(limit)
 
+    @property
+    def per_sample(self) -> float | None:
+        """Bytes that one more sample than a batch takes; None where the batch has no other size."""
+        lines = [(start + slope * self.batch_size, slope) for start, slope in self.growth]
+        return max(lines)[1] if lines else None
+
     def largest_batch(self, limit: float) -> int | None:
         """The most samples with which it surely fits into so many bytes.
 
-        Memory is a piecewise affine, convex function of the batch size: between the two sizes that
-        were counted a straight line is on the safe side, beyond them it is not.
+        At each moment of a step the memory grows linearly with the batch; which moment is the peak
+        depends on its size, and is known of every size.
 
         Returns:
             0 where not even one does; None where the batch has no other size.
@@ -107,15 +118,14 @@ class PreflightResult:
             ValueError: If ``limit`` is not positive.
         """
         _checked(limit)
-        if self.per_sample is None or self.smallest is None:
+        if not self.growth:
             return None
-        count, memory = self.smallest
-        if self.per_sample <= 0:
-            return self.batch_size if self.fits(limit) else 0
-        # What the estimate may be too low by may grow with the batch, or not shrink with it.
-        wide, more = self.memory.high / self.memory.value, self.memory.high - self.memory.value
-        left = min(limit / wide, limit - more) - memory
-        return max(math.floor(count + left / self.per_sample), 0)
+        more = max(self.memory.high - self.memory.value * (1 + self.above), 0.0)
+        allowed = (limit - more) / (1 + self.above)
+        if any(start + slope > allowed for start, slope in self.growth):
+            return 0
+        most = [(allowed - start) / slope for start, slope in self.growth if slope > 0]
+        return math.floor(min(most) + ROUNDING) if most else self.batch_size
 
     def refined(self, result: ProbeResult) -> PreflightResult:
         """With the seconds that the first steps of a probe took, those after the first one.
@@ -145,9 +155,7 @@ class PreflightResult:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types only."""
         known = asdict(self)
-        for name in ("smallest", "notes"):
-            known[name] = None if known[name] is None else list(known[name])
-        return known
+        return {**known, "growth": list(map(list, self.growth)), "notes": list(self.notes)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
@@ -165,9 +173,8 @@ class PreflightResult:
         known = dict(data)
         for name in ("memory", "step_seconds"):
             known[name] = None if known[name] is None else Estimate(**known[name])
-        for name in ("smallest", "notes"):
-            known[name] = None if known[name] is None else tuple(known[name])
-        return cls(**known)
+        growth = tuple((start, slope) for start, slope in known["growth"])
+        return cls(**{**known, "growth": growth, "notes": tuple(known["notes"])})
 
 
 def _checked(limit: float) -> float:

@@ -94,16 +94,19 @@ class CountedSteps:
         if counter.held(Part.ACTIVATIONS):  # such as of a function whose graph refers to itself
             gc.collect()
         # From its second step on an optimizer has its state while the passes run.
-        largest = _larger(
-            passes.more(Part.OPTIMIZER, counter.held(Part.OPTIMIZER) - state),
-            self._update and self._update.more(Part.BATCH, counter.held(Part.BATCH)),
-        )
-        return largest.more(Part.LIBRARIES, libraries(self._device, counter.convolutions))
+        kept = libraries(self._device, counter.convolutions)
+        passes = passes.more(Part.OPTIMIZER, counter.held(Part.OPTIMIZER) - state)
+        update = self._update and self._update.more(Part.BATCH, counter.held(Part.BATCH))
+        largest = _larger(passes, update)
+        moments = (*passes.moments, *(() if update is None else update.moments))
+        return replace(largest, moments=moments).more(Part.LIBRARIES, kept)
 
     def _seen(self) -> Peak:
         made = min(self._training.accumulate, 2)
         operations = self._counter.operations * self._training.accumulate // made
-        return Peak(self._counter.peak, dict(self._counter.peak_parts), operations)
+        counter = self._counter
+        moments = tuple(counter.moments)
+        return Peak(counter.peak, dict(counter.peak_parts), operations, moments)
 
     def _updated(self) -> Peak:
         """What the update takes but for the batch, on whose size it does not depend."""

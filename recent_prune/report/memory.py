@@ -79,6 +79,11 @@ def memory_figures(study: Study | ResultGrid) -> list[tuple[go.Figure, str]]:
     return [(plot_memory(study), caption)]
 
 
+def ran_out(table: pd.DataFrame) -> int:
+    """How many trials ran out of memory."""
+    return int((table["out_of_memory"] == True).sum())  # noqa: E712
+
+
 def memory_lines(table: pd.DataFrame) -> dict[str, str]:
     """Lines of a summary, none where no preflight was made.
 
@@ -86,7 +91,7 @@ def memory_lines(table: pd.DataFrame) -> dict[str, str]:
         table: Of :func:`trials_table`.
     """
     known = table["memory"].dropna().astype(float)
-    out = int((table["out_of_memory"] == True).sum())  # noqa: E712
+    out = ran_out(table)
     lines = {"ran out of memory all the same": f"{out}"} if out or len(known) else {}
     if len(known):
         lines["memory of a training step, estimated"] = (

@@ -14,7 +14,7 @@ from recent_prune.optuna import attributes
 from recent_prune.report.audit_figure import audit_figures
 from recent_prune.report.figures import plot_entropy_profile, plot_verdicts
 from recent_prune.report.images import plot_reconstructions
-from recent_prune.report.memory import memory_figures, memory_lines
+from recent_prune.report.memory import memory_figures, memory_lines, ran_out
 from recent_prune.report.page import html_page
 from recent_prune.report.rung_zero import ranked, stopped
 from recent_prune.report.trials import PARAMETER, losses, trials_table
@@ -194,7 +194,7 @@ def _summary(
         ),
         **memory_lines(table),
         "could not be judged": f"{int(table['fault'].notna().sum())}",
-        "stopped later, by another pruner": f"{len(ran) - len(complete)}",
+        "stopped later, by another pruner": f"{len(ran) - len(complete) - ran_out(ran)}",
         "epochs reported": f"{epochs}" if epochs else "–",
         "time in trials": f"{spent:.1f} s, summed over trials",
         "of that, probes": f"{probes:.1f} s ({_share(probes, spent)})",

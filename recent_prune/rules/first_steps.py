@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recent_prune.rules.first_steps_forests import asked
 from recent_prune.rules.profile_numbers import (
+    is_dead,
     log_odds,
     probability_of,
     profile_numbers,
@@ -32,6 +33,9 @@ beyond all that was seen is only better, or only worse."""
 
 NOWHERE = 0.02
 """Size of the logarithm of the loss after over that before, up to which the steps led nowhere."""
+
+STILL = 1e-6
+"""Relative change of a loss that is rounding in single precision."""
 
 UNLIKELY = 0.5
 """Probability by its profile below which a network is more likely to fail than to train."""
@@ -90,6 +94,14 @@ def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
     numbers = step_numbers(steps)
     answer = asked("reach", result, steps, steps.budget)
     unseen = [name for name in answer.outside if name in GUARDED]
+    if unseen and _is_dead_and_still(result, steps):
+        return Verdict(
+            False,
+            MAX_VIOLATION,
+            f"Nothing of the input arrives, and in {steps.made} steps the loss did not move from "
+            f"{steps.loss_before:.4g}.",
+            cause=Cause.DEAD,
+        )
     if unseen:
         return _kept(
             f"Outside of what the rule was fitted to ({', '.join(unseen)}), so that it does not "
@@ -127,6 +139,17 @@ _ABOUT = {
     Cause.NONFINITE: "has activations that are not finite",
     Cause.UNLIKELY: "begins like few that trained",
 }
+
+
+def _is_dead_and_still(result: ProbeResult, steps: FirstSteps) -> bool:
+    """Whether the profile is dead, on no purpose, and the loss of the same samples stays."""
+    change = abs(steps.loss_after - steps.loss_before)
+    return (
+        why_silent(result) is None
+        and not result.zeroed
+        and is_dead(profile_numbers(result))
+        and change <= STILL * abs(steps.loss_before)
+    )
 
 
 def _kept(reason: str) -> Verdict:

@@ -43,6 +43,13 @@ Question = Literal["judge", "rank"]
 """Whether a network trains by the best of a few optimizers, by which it is judged; or how likely it
 is to train by them and by plain SGD alone, by which networks are ranked."""
 
+ARRIVES = 0.02
+"""Share of the input that is retained where something surely arrives."""
+
+ROUNDED = 1e-9
+"""Mean square that a perturbation causes, over that by which activations vary, of codes: what is
+left of it is the arithmetic's."""
+
 
 @cache
 def trainability_model(question: Question = "judge", *, response: bool = True) -> AdditiveModel:
@@ -87,12 +94,24 @@ def why_silent(result: ProbeResult) -> str | None:
         )
     if result.layers == ("output",):
         return "No hidden layer is seen, of which a profile could tell anything."
+    if _is_quantized(result):
+        return (
+            "A small perturbation vanishes though the input arrives, as where activations are "
+            "rounded, so that it says nothing."
+        )
     if not result.inputs_recoverable:
         return (
             "The inputs cannot be recovered from themselves, so that what a layer retains of them "
             "says nothing."
         )
     return None
+
+
+def _is_quantized(result: ProbeResult) -> bool:
+    """Whether codes, or steps, arrive at the deepest layer: they vary, but not by a little."""
+    varies = result.activation_rms[-1] ** 2 * result.relative_variance[-1]
+    response = result.jacobian_norm[-1]
+    return result.retained[-1] > ARRIVES and response < ROUNDED * varies
 
 
 def named_numbers(

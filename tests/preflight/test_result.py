@@ -20,9 +20,9 @@ RESULT = PreflightResult(
     batch_size=128,
     memory=Estimate(1000.0, 900.0, 1200.0),
     parts={"parameters": 360, "activations": 640},
-    per_sample=5.0,
-    smallest=(32, 520),
+    growth=((400.0, 0.0), (360.0, 5.0)),
     operations=7000,
+    above=0.1,
     budget=100,
     notes=("A note.",),
 )
@@ -56,19 +56,30 @@ def test_it_fits_where_the_upper_end_does(limit: int, fits: bool) -> None:
 
 
 def test_the_largest_batch_fits_and_the_next_does_not() -> None:
-    for limit in (300, 700, 1200, 5000):
+    for limit in (450, 700, 1200, 5000):
         largest = RESULT.largest_batch(limit)
         assert largest is not None
-        needed = 520 + (largest - 32) * 5
-        assert max(1.2 * needed, needed + 200) <= limit or largest == 0
-        assert max(1.2 * (needed + 5), needed + 205) > limit
+        needed = 360 + largest * 5
+        assert 1.1 * needed + 100 <= limit or largest == 0
+        assert 1.1 * (needed + 5) + 100 > limit
+
+
+def test_where_the_optimizers_step_does_not_fit_no_batch_does() -> None:
+    assert RESULT.largest_batch(1.1 * 400 + 99) == 0
+    assert RESULT.largest_batch(1.1 * 400 + 101) == 8
+
+
+def test_one_more_sample_takes_what_the_peak_does() -> None:
+    assert RESULT.per_sample == 5
+    assert replace(RESULT, batch_size=4).per_sample == 0
 
 
 def test_largest_batches_where_there_is_none() -> None:
     assert RESULT.largest_batch(10) == 0
-    assert replace(RESULT, per_sample=None, smallest=None).largest_batch(5000) is None
-    flat = replace(RESULT, per_sample=0.0)
-    assert (flat.largest_batch(1200), flat.largest_batch(1199)) == (128, 0)
+    assert replace(RESULT, growth=()).largest_batch(5000) is None
+    assert replace(RESULT, growth=()).per_sample is None
+    flat = replace(RESULT, growth=((1000.0, 0.0),))
+    assert (flat.largest_batch(1201), flat.largest_batch(1199)) == (128, 0)
 
 
 @pytest.mark.parametrize("limit", [0, -5, math.nan])
@@ -115,7 +126,7 @@ def test_a_probe_without_steps_tells_no_time(probed: rp.ProbeResult) -> None:
 
 
 def test_to_json_and_back(probed: rp.ProbeResult) -> None:
-    for result in (RESULT, RESULT.refined(probed), replace(RESULT, smallest=None, per_sample=None)):
+    for result in (RESULT, RESULT.refined(probed), replace(RESULT, growth=())):
         text = json.dumps(result.to_dict(), allow_nan=False)
         assert PreflightResult.from_dict(json.loads(text)) == result
     with pytest.raises(ValueError, match=r"`data` must have the keys .*\['parts'\] are missing"):

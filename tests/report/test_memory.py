@@ -65,6 +65,7 @@ def test_page(study: Study) -> None:
     told = report.summary["value"]
     assert told["of these, too_large"] == "1"
     assert told["ran out of memory all the same"] == "1"
+    assert told["stopped later, by another pruner"] == "0"
     assert " MiB to " in told["memory of a training step, estimated"]
     page = report.page()
     assert "Memory of a training step" in page

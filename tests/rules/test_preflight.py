@@ -16,8 +16,7 @@ RESULT = PreflightResult(
     batch_size=128,
     memory=Estimate(10 * GIB, 9 * GIB, 12 * GIB),
     parts={"parameters": 2 * GIB, "activations": 8 * GIB},
-    per_sample=GIB / 16,
-    smallest=(32, 4 * GIB),
+    growth=((2 * GIB, GIB / 16),),
     operations=10**12,
     budget=1000,
 )
@@ -102,7 +101,7 @@ def test_advice_names_the_batch_that_fits() -> None:
 
 def test_advice_where_no_batch_fits() -> None:
     assert PreflightRule(room(0.5))(RESULT).advice == "It fits at no batch size."
-    unknown = replace(RESULT, per_sample=None, smallest=None)
+    unknown = replace(RESULT, growth=())
     assert PreflightRule(room(0.5))(unknown).advice is None
 
 

@@ -39,13 +39,13 @@ class TestPreflight(RuleContract):
 
     def results(self) -> Mapping[str, PreflightResult]:
         memory = Estimate.within(1e6, 0.1, 0.1)
-        small = PreflightResult("cpu", "traced", 64, memory, {"activations": 10}, None, None, 9)
+        small = PreflightResult("cpu", "traced", 64, memory, {"activations": 10}, (), 9)
         return {
             "it fits": small,
             "it does not": replace(small, memory=Estimate.within(1e10, 0.1, 0.1)),
             "others hold the rest": replace(small, memory=Estimate.within(1.5e9, 0.1, 0.1)),
             "too slow": replace(small, budget=100, step_seconds=Estimate.within(5.0, 0.1, 0.1)),
-            "smaller batches": replace(small, per_sample=1e3, smallest=(1, 500_000)),
+            "smaller batches": replace(small, growth=((499_000.0, 1e3),)),
         }
 
 

@@ -60,24 +60,28 @@ class Applying:
     computed from weights alone.
 
     Args:
+        model: Whose layers they are.
         layers: That may be applied, see :func:`applied_layers`.
         arrives: Is told of each application.
         called: Names of the modules that were called so far.
     """
 
-    def __init__(self, layers: Sequence[Layer], arrives: Arrives, called: Set[str]) -> None:
+    def __init__(
+        self, model: nn.Module, layers: Sequence[Layer], arrives: Arrives, called: Set[str]
+    ) -> None:
+        self._model = model
         self._layers = layers
         self._arrives = arrives
         self._called = called
         self._weights: dict[int, tuple[Tensor, Layer]] = {}
+        self._buffers: set[int] = set()
         self.begin()
 
     def begin(self) -> None:
         """A forward pass begins: the weights are those that the modules have now."""
         found = ((layer.module._parameters.get(layer.key), layer) for layer in self._layers)
-        self._weights = {
-            id(weight): (weight, layer) for weight, layer in found if weight is not None
-        }
+        self._weights = {id(known): (known, layer) for known, layer in found if known is not None}
+        self._buffers = {id(buffer) for buffer in self._model.buffers()}  # such as masks
 
     def look(self, name: str, args: Sequence[Any], result: Any) -> None:
         """At a call of one of PyTorch's functions."""
@@ -86,9 +90,10 @@ class Applying:
         weight = next((one for one in known if one is not None), None)
         if weight is None:
             return
-        others = [t for t, one in zip(given, known, strict=True) if one is None and t.dim()]
+        pairs = zip(given, known, strict=True)
+        others = [t for t, w in pairs if w is None and t.dim() and id(t) not in self._buffers]
         layer = weight[1]
-        if layer.alone and layer.owner in self._called:
+        if layer.alone and layer.owner in self._called and not _gives_rows(layer.module):
             return
         if not others and isinstance(result, Tensor):
             self._weights[id(result)] = result, layer  # held, so that its id stays its own
@@ -119,6 +124,11 @@ def _layers(model: nn.Module) -> Iterator[Layer]:
             # With a leading axis of one a parameter is added, to all samples: a position, a token.
             keys = module.named_parameters(recurse=False)
             yield from (Layer(name, module, k, alone) for k, p in keys if p.dim() > 1 < len(p))
+
+
+def _gives_rows(module: nn.Module) -> bool:
+    """An embedding only looks its weight up; where it is multiplied, it is the head's as well."""
+    return isinstance(module, nn.Embedding)
 
 
 def _tensors(value: Sequence[Any]) -> Iterator[Tensor]:

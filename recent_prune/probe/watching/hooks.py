@@ -142,7 +142,7 @@ class Watch:
             yield self.normalizing.look
         applied = applied_layers(model)
         if applied and (self.layers is None or self._asked & {input_of(a.name) for a in applied}):
-            applying = Applying(applied, self._applied, self._met)
+            applying = Applying(model, applied, self._applied, self._met)
             handles.append(model.register_forward_pre_hook(lambda *_: applying.begin()))
             yield applying.look
 

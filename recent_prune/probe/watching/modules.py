@@ -48,9 +48,20 @@ def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def is_normalization(module: nn.Module) -> bool:
-    """Whether a module normalises activations: PyTorch's, and what is named as such."""
+    """Whether a module normalises activations: PyTorch's, and what is named as such.
+
+    A name alone does not make one of a module with weights, such as a block, or a network that is
+    free of norms.
+    """
+    if isinstance(module, _NORMALIZATIONS):
+        return True
     named = _NORMALIZATION_NAME.search(type(module).__name__)
-    return isinstance(module, _NORMALIZATIONS) or named is not None
+    return named is not None and not any(map(_is_matrix, module.parameters()))
+
+
+def _is_matrix(parameter: nn.Parameter) -> bool:
+    """Whether more than one axis is longer than one."""
+    return sum(length > 1 for length in parameter.shape) > 1
 
 
 def is_weighted(module: nn.Module) -> bool:
@@ -100,14 +111,22 @@ def starts_at_zero(model: nn.Module, *, silent: bool = False) -> bool:
     """
     if _any_scaled_down(model) or (silent and _has_zero_scale(model)):
         return True
-    of_modules = [own_weights(m) for _, m in named_modules(model) if is_weighted(m)]
-    weighted = [own for own in of_modules if own]
+    weighted = [own for _, m in named_modules(model) if is_weighted(m) for own in _layers(m)]
     # All at once: on a GPU every answer is waited for.
     found = iter(_nonzero([weight for own in weighted for weight in own]))
     of_layers = [[next(found) for _ in own] for own in weighted]
     if all(map(any, of_layers)):
         return False
     return len(weighted) == 1 or any(_nonzero(list(model.parameters())))
+
+
+def _layers(module: nn.Module) -> list[list[nn.Parameter]]:
+    """Its weights by layer: those of PyTorch's modules are one, of a user's each its own."""
+    own = own_weights(module)
+    in_pytorch = type(module).__module__.startswith("torch.")
+    lists = isinstance(module, (nn.ParameterList, nn.ParameterDict))
+    layers = [own] if in_pytorch and not lists else [[weight] for weight in own]
+    return [layer for layer in layers if layer]
 
 
 def _has_zero_scale(model: nn.Module) -> bool:

@@ -174,6 +174,65 @@ def test_the_weight_of_a_module_that_is_never_called(digits: Tensor) -> None:
     assert asked.retained == pytest.approx(found.retained[:1], abs=1e-3)
 
 
+def test_masked_by_a_buffer_it_stays_a_weight(digits: Tensor) -> None:
+    class Sparse(Block):
+        mask: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("mask", (torch.rand(32, 16) < 0.5).float())
+
+        def forward(self, x: Tensor) -> Tensor:
+            return F.relu(x.flatten(1) @ self.up) @ (self.down * self.mask)
+
+    assert rp.probe(Sparse(), digits[:256]).layers == ("input of down",)
+
+
+def test_a_head_that_is_tied_to_an_embedding() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.emb, self.hidden = nn.Embedding(50, 16), nn.Linear(16, 16)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            h = torch.tanh(self.hidden(self.emb(ids)))
+            return F.linear(h, self.emb.weight)
+
+    found = rp.probe(Tied(), torch.randint(50, (256, 8)))
+    assert found.layers == ("input of emb",)
+
+
+def test_a_name_makes_no_normalisation_of_a_network(digits: Tensor) -> None:
+    class NormFreeBlock(Block):
+        pass
+
+    model = nn.Sequential(nn.Flatten(), NormFreeBlock(), nn.Linear(16, 10))
+    found = rp.probe(model, digits[:256])
+    assert found.layers == ("input of 1.down", "1")
+    assert not found.normalized
+
+
+@pytest.mark.parametrize("trunk", ["raw", "list"])
+def test_a_head_that_starts_at_zero_is_kept(digits: Tensor, trunk: str) -> None:
+    class Headed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            zero = nn.Parameter(torch.zeros(WIDTH, 10))
+            first = nn.Parameter(torch.randn(64, WIDTH) / 8)
+            if trunk == "list":
+                self.both = nn.ParameterList([first, zero])
+            else:
+                self.first, self.head = first, zero
+
+        def forward(self, x: Tensor) -> Tensor:
+            first, head = self.both if trunk == "list" else (self.first, self.head)
+            return torch.relu(x.flatten(1) @ first) @ head
+
+    result = rp.probe(Headed(), digits[:256])
+    assert result.zeroed
+    assert rp.TrainabilityRule()(result).trainable
+
+
 def test_a_layer_is_seen_once_however_it_applies_its_weight(digits: Tensor) -> None:
     class Padded(nn.Conv2d):
         def forward(self, x: Tensor) -> Tensor:
