@@ -71,7 +71,9 @@ def errors_in_one_line(debug: bool, interrupted: str = "nothing was changed") ->
 
 
 def _one_line(error: Exception) -> str:
-    told = " ".join([str(error) or type(error).__name__, *getattr(error, "__notes__", [])])
+    *parts, last = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
+    ended = (part if part.rstrip().endswith((".", ":", "!", "?")) else f"{part}." for part in parts)
+    told = " ".join([*ended, last])
     if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):
         # Not one of those that say what to do.
         told += f" ({type(error).__name__}; recent-prune --debug COMMAND … shows where)"

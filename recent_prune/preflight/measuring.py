@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recent_prune.preflight.batch_sizes import resized
 from recent_prune.preflight.counting import MemoryCounter, block_of
+from recent_prune.preflight.faking import ModelFactory, built
 from recent_prune.preflight.limits import room_of
 from recent_prune.preflight.peaks import Counted
 from recent_prune.preflight.stepping import CountedSteps, peaks_of
 from recent_prune.preflight.trial import Trial
+from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.batches.samples import count_of
 from recent_prune.probe.first_steps.trial import undone
 from recent_prune.probe.restoring.isolation import device_of
+from recent_prune.probe.watching.modules import unwrapped
 
 SMALL = (2, 4)
 """Samples of the real batches."""
@@ -52,21 +57,35 @@ def measured(trial: Trial, why: Exception, seed: int) -> Counted:
 
 
 def _real(trial: Trial, why: Exception) -> nn.Module:
-    """The model, if it can be run here."""
+    """The model, if it can be run here; what a function builds, if that is known to be small."""
     model = trial.model
     if not isinstance(model, nn.Module):
-        why.add_note(
-            "Raised without values: if it is for that, build the model and give it instead of the "
-            "function."
-        )
-        raise why
+        _check_room(_without_values(model, why), torch.device("cpu"), why)
+        with raising("the function that builds the model"):
+            model = unwrapped(model())
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         why.add_note(
             "Raised without values: if it is for that, build the model on another device than meta."
         )
         raise why
-    place = device_of(model)
-    room = room_of(place, model)
+    _check_room(model, device_of(model), why)
+    return model
+
+
+def _without_values(factory: ModelFactory, why: Exception) -> nn.Module:
+    """What a function builds, of which the size is wanted."""
+    try:
+        return built(factory, FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"))
+    except Exception:
+        why.add_note(
+            "Raised without values: if it is for that, build the model and give it instead of the "
+            "function."
+        )
+        raise why from None
+
+
+def _check_room(model: nn.Module, place: torch.device, why: Exception) -> None:
+    room = room_of(place, None if next(model.parameters()).is_meta else model)
     needed = STATIC * sum(p.numel() * p.element_size() for p in model.parameters())
     if room is not None and needed > room.free:
         why.add_note(
@@ -74,4 +93,3 @@ def _real(trial: Trial, why: Exception) -> nn.Module:
             f"{room.free:,} are free on {place}."
         )
         raise why
-    return model

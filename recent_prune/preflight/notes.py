@@ -15,14 +15,20 @@ def notes_on(model: Any, device: torch.device, training: Training) -> tuple[str,
     """In sentences.
 
     Args:
-        model: As the user gave it: wrapped, or a function.
+        model: As the user gave it: wrapped, or a function, of which what it builds tells more.
         device: That it is estimated for.
         training: How it trains.
     """
-    return tuple(_notes(model, device, training))
+    wrapper = notes_on_wrapper(model) if isinstance(model, nn.Module) else ()
+    return (*_notes(device, training), *wrapper)
 
 
-def _notes(model: Any, device: torch.device, training: Training) -> Iterator[str]:
+def notes_on_wrapper(model: nn.Module) -> tuple[str, ...]:
+    """What a model is wrapped in that is not counted."""
+    return tuple(_of_wrapper(model))
+
+
+def _notes(device: torch.device, training: Training) -> Iterator[str]:
     if device.type == "cuda":
         yield (
             "Not counted: the CUDA context, workspaces of cuBLAS and cuDNN, and fragmentation, "
@@ -32,8 +38,9 @@ def _notes(model: Any, device: torch.device, training: Training) -> Iterator[str
         yield f"The allocator of {device.type} is taken for that of CUDA."
     if training.accumulate > 1:
         yield f"A step is one of {training.accumulate} accumulated batches."
-    if not isinstance(model, nn.Module):
-        return
+
+
+def _of_wrapper(model: nn.Module) -> Iterator[str]:
     if hasattr(model, "_orig_mod"):
         yield "Counted as it runs without torch.compile, which as a rule holds fewer activations."
     wrapped = getattr(model, "_orig_mod", model)

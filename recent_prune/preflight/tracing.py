@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recent_prune.preflight.counting import MemoryCounter, block_of
 from recent_prune.preflight.faking import built, faked
+from recent_prune.preflight.notes import notes_on_wrapper
 from recent_prune.preflight.peaks import Counted
 from recent_prune.preflight.stepping import CountedSteps, peaks_of
 from recent_prune.preflight.trial import Trial, check_model
@@ -28,10 +29,11 @@ def traced(trial: Trial) -> Counted:
     available = _is_here(trial.device)
     place = trial.device if available else torch.device("cpu")
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    given = trial.model
-    model = given if isinstance(given, nn.Module) else built(given, mode, place)
-    if model is not given:
-        model = unwrapped(model)
+    model, notes = trial.model, tuple[str, ...]()
+    if not isinstance(model, nn.Module):
+        wrapped = built(model, mode, place)
+        notes = notes_on_wrapper(wrapped)
+        model = unwrapped(wrapped)
         check_model(model)
     arguments_of(model, trial.batch, trial.training)
     model, training = faked(model, trial.training, mode, place)
@@ -42,7 +44,7 @@ def traced(trial: Trial) -> Counted:
         peaks = peaks_of(loop, trial.batch, trial.size, _other_size(trial.size))
     kind = trial.device.type
     missing = f"There is no {kind} here: operations are those that a CPU would be given."
-    return Counted(peaks, () if available else (missing,))
+    return Counted(peaks, (*notes, *(() if available else (missing,))))
 
 
 @contextmanager

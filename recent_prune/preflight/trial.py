@@ -61,8 +61,9 @@ def asked(
             raise ValueError("`call` must be None where `training` has one.")
         training = replace(training, call=call)
     if isinstance(model, type) or not callable(model):
+        hint = f": give lambda: {model.__name__}(…)" if isinstance(model, type) else ""
         raise TypeError(
-            f"`model` must be a module or a function that builds one, but got {model!r}."
+            f"`model` must be a module or a function that builds one, but got {model!r}{hint}."
         )
     if isinstance(model, nn.Module):
         model = unwrapped(model)

@@ -222,7 +222,7 @@ def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
             f"{faults.iloc[0]}"
         )
     elif probed.empty:
-        return ["No trial was probed: the objective did not call probe_trial."]
+        return ["No finished trial was probed: the objective did not call probe_trial, or failed."]
     condemned = int((probed["trainable"] == False).sum())  # noqa: E712
     if len(probed) >= FEWEST and condemned >= MOST_CONDEMNED * len(probed):
         told.append(

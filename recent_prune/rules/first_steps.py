@@ -56,8 +56,8 @@ PROMISED = -3.0
 makes it ten times as much, and depth more, later on."""
 
 HOPELESS = 1e10
-"""Loss over that of a constant prediction from which no trial of the benchmark came back; from a
-millionth of it RMSprop still did."""
+"""Loss over that of a constant prediction, or over that before where the former is not known, from
+which no trial of the benchmark came back; from a millionth of it RMSprop still did."""
 
 TORN = 100.0
 """Norm of all updates over that of the weights from which none of the benchmark came back whose
@@ -170,7 +170,8 @@ def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
     risen = steps.loss_after > max(steps.loss_before, steps.constant_loss)
     known, moved = math.isfinite(steps.constant_loss), steps.update / max(steps.weight_norm, 1e-30)
     torn = risen and steps.update > TORN * steps.weight_norm > 0
-    if torn or steps.loss_after > HOPELESS * abs(steps.constant_loss):
+    scale = abs(steps.constant_loss if known else steps.loss_before)
+    if torn or steps.loss_after > HOPELESS * scale:
         return Verdict(
             False,
             MAX_VIOLATION,

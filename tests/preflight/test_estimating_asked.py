@@ -75,9 +75,33 @@ def test_errors_of_the_trial_are_its_own() -> None:
         estimate(wrong)
 
 
-def test_what_cannot_be_done_without_values_says_what_to_do() -> None:
+def test_what_a_function_builds_is_measured_if_it_is_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    result = estimate(lambda: Unrolled())
+    assert result.method == "measured"
+    assert result.memory == estimate(Unrolled()).memory
+    monkeypatch.setattr(measuring, "room_of", lambda *_: Room(1000, 1000))
     with pytest.raises(Exception, match=r".*") as caught:
         estimate(lambda: Unrolled())
+    assert "and 1,000 are free on cpu" in caught.value.__notes__[-1]
+
+
+def test_what_a_function_wraps_is_noted_as_well() -> None:
+    notes = estimate(lambda: nn.DataParallel(mlp())).notes
+    assert any("DataParallel spreads it" in note for note in notes)
+    assert notes == estimate(nn.DataParallel(mlp())).notes
+
+
+def test_what_cannot_be_done_without_values_says_what_to_do() -> None:
+    def asks_twice() -> nn.Module:
+        model = mlp()
+        if next(model.parameters()).sum().item() > 0:
+            return model
+        return mlp()
+
+    with pytest.raises(Exception, match=r".*") as caught:
+        estimate(asks_twice)
     assert "build the model and give it instead of the function" in caught.value.__notes__[-1]
     with torch.device("meta"):
         model = Unrolled()
@@ -97,7 +121,7 @@ def test_what_is_too_large_for_a_real_step_is_not_tried(monkeypatch: pytest.Monk
     ("model", "training", "device", "kind", "message"),
     [
         (mlp(), "adam", None, TypeError, "`training` must be a Training, but got str"),
-        (nn.Linear, None, None, TypeError, "`model` must be a module or a function that builds"),
+        (nn.Linear, None, None, TypeError, r"`model` must be .*: give lambda: Linear\(…\)"),
         (3, None, None, TypeError, "`model` must be a module or a function that builds"),
         (lambda: 3, None, None, TypeError, "a function that builds one, but built a int"),
         (mlp(), None, "gpu", ValueError, "`device` must be a device such as 'cuda', but got 'gpu'"),

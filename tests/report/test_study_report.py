@@ -219,9 +219,11 @@ def test_trials_that_were_not_probed() -> None:
 
 def test_an_empty_study_says_so() -> None:
     report = StudyReport.of(optuna.create_study())
-    assert report.warnings == ["No trial was probed: the objective did not call probe_trial."]
+    assert report.warnings == [
+        "No finished trial was probed: the objective did not call probe_trial, or failed."
+    ]
     assert report.figures == []
-    assert "No trial was probed" in report.page()
+    assert "No finished trial was probed" in report.page()
 
 
 def test_a_certified_study_shows_its_bound() -> None:

@@ -37,6 +37,13 @@ def test_condemns_one_that_diverges() -> None:
     assert 0 < verdict.violation <= 1
 
 
+def test_a_loss_beyond_all_bounds_needs_no_constant_prediction() -> None:
+    broken = steps(constant_loss=math.nan, loss_before=6.2, loss_after=1.3e19)
+    verdict = rule(result([0.7, 0.6], steps=broken))
+    assert verdict.cause is Cause.DIVERGES
+    assert rule(result([0.7, 0.6], steps=steps(constant_loss=math.nan, loss_after=1e3))).trainable
+
+
 def test_condemns_one_that_stalls_only_where_the_budget_is_known() -> None:
     verdict = rule(result([0.7, 0.6], steps=STALLED))
     assert not verdict.trainable
