@@ -71,9 +71,10 @@ def errors_in_one_line(debug: bool, interrupted: str = "nothing was changed") ->
 
 
 def _one_line(error: Exception) -> str:
-    *parts, last = [str(error) or type(error).__name__, *getattr(error, "__notes__", [])]
-    ended = (part if part.rstrip().endswith((".", ":", "!", "?")) else f"{part}." for part in parts)
-    told = " ".join([*ended, last])
+    notes: list[str] = getattr(error, "__notes__", [])
+    told = str(error) or type(error).__name__
+    for note in notes:
+        told = f"{told}{'' if told.rstrip().endswith(('.', ':', '!', '?')) else '.'} {note}"
     if not isinstance(error, (ValueError, TypeError, OSError, ImportError)):
         # Not one of those that say what to do.
         told += f" ({type(error).__name__}; recent-prune --debug COMMAND … shows where)"
