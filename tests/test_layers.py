@@ -68,6 +68,7 @@ ALLOWED = {
         "recent_prune.optuna",
         "recent_prune.ray",
         "recent_prune.report",
+        "recent_prune.rules",
     },
 }
 """Beyond the standard library. The rules import the results that they judge for their types."""

@@ -99,6 +99,7 @@ EXPERIMENTAL = dict.fromkeys(
         "example_results",
         "example_steps",
         "out_of_memory",
+        "plot_memory",
         "preflight",
         "preflight_trial",
         "room_of",
