@@ -77,6 +77,7 @@ def fit(
     count: int,
     callbacks: list[tune.Callback] | None = None,
     resources: dict[str, float] | None = None,
+    trained: Callable[[dict[str, Any]], None] = train,
     **extra: Any,
 ) -> tuple[tune.ResultGrid, set[str]]:
     """Every other trial is doomed. Returns also the trials that were started."""
@@ -87,7 +88,7 @@ def fit(
         **extra,
     }
     results = tune.Tuner(
-        tune.with_resources(train, resources or {"cpu": 1, "gpu": 0.5}),
+        tune.with_resources(trained, resources or {"cpu": 1, "gpu": 0.5}),
         param_space=space,
         tune_config=tune.TuneConfig(metric="score", mode="max", scheduler=scheduler),
         run_config=tune.RunConfig(
