@@ -8,7 +8,7 @@ WORKERS ?= 2
 RUN_TESTS := $(BIN)/python -m pytest --numprocesses $(WORKERS) --no-loadscope-reorder \
 	--max-worker-restart 0
 # A good part of the tests' time is waiting; types are checked in what they leave.
-BESIDE_TYPES = nice $(BIN)/mypy & types=$$!; $(1); tests=$$?; wait $$types && exit $$tests
+BESIDE_TYPES = nice -n 19 $(BIN)/mypy & types=$$!; $(1); tests=$$?; wait $$types && exit $$tests
 
 .PHONY: demo test lint types docs figures release-check help clean
 

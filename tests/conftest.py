@@ -30,6 +30,9 @@ from tests.processes import do_not_wait_for_the_disk
 from tests.ray.time_limit import LIMIT_S, time_limit
 from tests.scheduling import Scheduling, has_ray, order
 
+# Ray gives way to all else (15), and the tests in the other process would keep it waiting.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # Timings on shared machines are no property of the code.
 hypothesis.settings.register_profile("default", deadline=None, derandomize=True, max_examples=10)
 hypothesis.settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=30)

@@ -143,10 +143,10 @@ def test_figures(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_sweeps_for_real(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the first one a probe actor is killed; the seed is that of the benchmark."""
+    """In the first one a probe actor is killed while it has other trials to probe."""
     monkeypatch.setenv("RECENT_PRUNE_FAULTS", str(tmp_path / "sweeps"))
     runs = tmp_path / "runs.csv"
-    told = measured(0, time.monotonic() + 900, sweeps=1, lane_count=1, runs=runs)
+    told = measured(117, time.monotonic() + 900, sweeps=1, lane_count=1, runs=runs)
     table = pd.read_csv(runs)
     assert sorted(table["gated"]) == [False, True]
     assert {row.what: row.counted for row in told if row.goal == "0" and row.counted} == {}
