@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +21,9 @@ from recent_prune.probe.first_steps.training import Training
 
 ModelFactory = Callable[[], nn.Module]
 """Builds a model, such as ``lambda: torchvision.models.resnet50()``."""
+
+
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def built(factory: ModelFactory, mode: FakeTensorMode, device: torch.device) -> nn.Module:
@@ -54,17 +58,18 @@ def _swappable(mode: FakeTensorMode) -> Iterator[None]:
     PyTorch then swaps their parameters, which it refuses where anything refers to them weakly; its
     memo of fake tensors does. What is forgotten is only which real tensors have a fake one.
     """
-    original = torch.utils.swap_tensors
+    with _ONE_AT_A_TIME:  # or of two threads one would put back what the other had put there
+        original = torch.utils.swap_tensors
 
-    def swap(*tensors: Tensor) -> None:
-        mode.fake_tensor_converter.tensor_memo.clear()
-        original(*tensors)  # type: ignore[no-untyped-call]
+        def swap(*tensors: Tensor) -> None:
+            mode.fake_tensor_converter.tensor_memo.clear()
+            original(*tensors)  # type: ignore[no-untyped-call]
 
-    torch.utils.swap_tensors = swap
-    try:
-        yield
-    finally:
-        torch.utils.swap_tensors = original
+        torch.utils.swap_tensors = swap
+        try:
+            yield
+        finally:
+            torch.utils.swap_tensors = original
 
 
 class _EmptyOnMeta(TorchFunctionMode):

@@ -120,8 +120,8 @@ class Gate:
     def failed(self, trial: Trial) -> None:
         """Learn from a trial that passed, where it ran out of memory."""
         outcome = None if self._ledger is None else self._ledger.outcomes.get(trial.trial_id)
-        if outcome is not None and tune_controller.ran_out_of_memory(trial):
-            self.counts["ran out"] += 1
+        self.counts["ran out"] += tune_controller.ran_out_of_memory(trial)
+        if outcome is not None and tune_controller.ran_out_alone(trial):
             self._ran_out.add(outcome)
 
     def step(self) -> list[Trial]:

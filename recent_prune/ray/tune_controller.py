@@ -178,15 +178,20 @@ def storage_of(trial: Trial) -> tuple[Any, str]:
 
 
 def ran_out_of_memory(trial: Trial) -> bool:
-    """Whether the last error of a trial is that; not if it had but a share of an accelerator."""
-    resources: Any = trial.placement_group_factory
-    share = 0 if resources is None else resources.required_resources.get("GPU", 0)
-    if trial.error_file is None or 0 < share < 1:
+    """Whether the last error of a trial is that."""
+    if trial.error_file is None:
         return False
     try:
         return tells_of_memory(Path(trial.error_file).read_text(errors="replace"))
     except OSError:
         return False
+
+
+def ran_out_alone(trial: Trial) -> bool:
+    """Likewise, and it had no share of an accelerator, of which another trial may have the rest."""
+    resources: Any = trial.placement_group_factory
+    share = 0 if resources is None else resources.required_resources.get("GPU", 0)
+    return not 0 < share < 1 and ran_out_of_memory(trial)
 
 
 def has_run(trial: Trial) -> bool:

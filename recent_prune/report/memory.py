@@ -32,7 +32,10 @@ def plot_memory(study: Study | ResultGrid) -> go.Figure:
         Discs for trials that were kept, crosses for those that were too large, and stars for those
         that ran out of memory all the same, in MiB on a logarithmic axis.
     """
-    table = trials_table(study)
+    return _drawn(trials_table(study))
+
+
+def _drawn(table: pd.DataFrame) -> go.Figure:
     known = table[table["memory"].notna()]
     large = known["cause"] == "too_large"
     out = known["out_of_memory"] == True  # noqa: E712
@@ -71,12 +74,16 @@ def plot_memory(study: Study | ResultGrid) -> go.Figure:
     )
 
 
-def memory_figures(study: Study | ResultGrid) -> list[tuple[go.Figure, str]]:
-    """The figure and its caption, none where no preflight was made."""
-    if not trials_table(study)["memory"].notna().any():
+def memory_figures(table: pd.DataFrame) -> list[tuple[go.Figure, str]]:
+    """The figure and its caption, none where no preflight was made.
+
+    Args:
+        table: Of :func:`trials_table`.
+    """
+    if not table["memory"].notna().any():
         return []
     caption = "Of a training step without values; the lower end of each estimate condemns."
-    return [(plot_memory(study), caption)]
+    return [(_drawn(table), caption)]
 
 
 def ran_out(table: pd.DataFrame) -> int:

@@ -96,7 +96,7 @@ class StudyReport:
                 "from; the relative entropy then stays at one value."
             )
             figures.append((plot_entropy_profile(study), caption))
-        figures += memory_figures(study)
+        figures += memory_figures(table)
         if isinstance(study, Study):
             figures += _reconstructions(study)
             figures += audit_figures(study)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -53,3 +54,11 @@ def test_a_function_that_asks_for_values_is_built_without_those_of_its_layers() 
 
     assert estimate(build).memory == estimate(mlp()).memory
     assert all(parameter.is_meta for parameter in built[-1].parameters())
+
+
+def test_threads_that_build_at_once_leave_pytorch_as_it_was() -> None:
+    swaps = torch.utils.swap_tensors
+    with ThreadPoolExecutor(4) as pool:
+        runs = [pool.submit(estimate, lambda: mlp().to(torch.float32)) for _ in range(8)]
+    assert {run.result().method for run in runs} == {"traced"}
+    assert torch.utils.swap_tensors is swaps

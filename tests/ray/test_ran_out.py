@@ -14,7 +14,7 @@ import recent_prune as rp
 from recent_prune.ray import ReconstructionEntropyScheduler, probed_trials
 from recent_prune.ray.judging.memory import RanOut
 from recent_prune.ray.judging.outcome import Outcome
-from recent_prune.ray.tune_controller import ran_out_of_memory
+from recent_prune.ray.tune_controller import ran_out_alone, ran_out_of_memory
 from recent_prune.report import StudyReport, trials_table
 from tests.ray.test_preflight import BATCHES, build, outcome, training
 
@@ -64,7 +64,8 @@ class TestErrors:
         trial: Any = SimpleNamespace(
             error_file=str(folder / "error.txt"), placement_group_factory=of_trial
         )
-        return ran_out_of_memory(trial)
+        assert ran_out_alone(trial) is (ran_out_of_memory(trial) and resources.get("GPU", 1) >= 1)
+        return ran_out_alone(trial)
 
     @pytest.mark.parametrize(
         "last",
