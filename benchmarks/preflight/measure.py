@@ -26,7 +26,8 @@ cuda`` they are spawned anew). One thread.
 Run it: ``python -m benchmarks.preflight.measure``; it goes on where it stopped, and writes
 ``rows_cpu.csv`` and ``results_cpu.md`` beside this file. What libraries keep on a CPU was fitted to
 these rows; ``--held-out`` measures models that nothing was fitted to (two rows each, one in mixed
-precision) into ``rows_held_out_cpu.csv``. ``--again`` estimates anew what was measured.
+precision) into ``rows_held_out_cpu.csv``. ``--again`` estimates anew what was measured, and takes
+all times anew; what was measured of memory stays.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ from benchmarks.preflight.models import Case, all_cases, held_out_cases, large_c
 from benchmarks.preflight.report import report
 
 HERE = Path(__file__).parent
-QUICK_S = 0.7
+QUICK_S = 1.5
+TIMES = ("predicted_s", "predicted_low_s", "predicted_high_s", "training_s")
 
 TURNS = ((0, ""), (1, "bfloat16"), (1, ""), (2, ""))
 """By which batch sizes and optimizers are shifted, and the type of mixed precision."""
@@ -106,7 +108,7 @@ def main() -> None:
     )
     parser.add_argument("--only", help="part of a model's name")
     parser.add_argument("--held-out", action="store_true", help="those that nothing was fitted to")
-    parser.add_argument("--again", action="store_true", help="estimate anew what was measured")
+    parser.add_argument("--again", action="store_true", help="estimate and time anew")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -125,10 +127,12 @@ def main() -> None:
     def found(what: str, row: dict[str, Any]) -> dict[str, Any]:
         return in_child(what, place[row["model"]], row, device)
 
+    end = time.monotonic() + options.seconds
     if options.again:
         estimate_again(file, found)
     else:
-        measure(wanted, file, found, time.monotonic() + options.seconds, options.only or "")
+        measure(wanted, file, found, end, options.only or "")
+    take_times(file, found, end)
     if not (options.held_out or options.again):
         row = {"batch": 16, "optimizer": "adamw", "autocast": ""}
         cost = {case.name: found("costs", row | {"model": case.name}) for case in large_cases()}
@@ -145,9 +149,10 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def estimate_again(file: Path, found: Found) -> None:
-    """With what was measured as it is."""
+    """With what was measured as it is, but for times, which are taken with the estimate."""
     done = read(file)
     for row in done:
+        row |= dict.fromkeys(TIMES, math.nan)
         if "error" not in (told := found("estimated", {**row, "autocast": _key(row)[-1]})):
             row |= told
         save(done, file)
@@ -156,7 +161,7 @@ def estimate_again(file: Path, found: Found) -> None:
 def measure(
     wanted_rows: list[dict[str, Any]], file: Path, found: Found, end: float, only: str
 ) -> None:
-    """All rows that are not on file yet, as far as the time goes."""
+    """Memory of all rows that are not on file yet, as far as the time goes."""
     done = read(file)
     known = {_key(row) for row in done}
     for row in wanted_rows:
@@ -164,6 +169,11 @@ def measure(
         if wanted and time.monotonic() < end:
             done.append(row | found("trained", row))
             save(done, file)
+
+
+def take_times(file: Path, found: Found, end: float) -> None:
+    """Of those that are quick and have none yet."""
+    done = read(file)
     for row in sorted(done, key=lambda row: row.get("step_s", math.inf)):
         wanted = not _key(row)[-1] and pd.isna(row.get("training_s", math.nan))
         if wanted and row.get("step_s", math.inf) < QUICK_S and time.monotonic() < end:

@@ -14,8 +14,10 @@ from recent_prune.probe.result import ProbeResult
 ROUNDING = 1e-9
 """Of a number of samples."""
 
-TIME_ERROR = 0.1
-"""Relative error that a measured time is granted at least (``benchmarks/preflight``)."""
+TIME_ABOVE, TIME_BELOW = 0.1, 0.25
+"""By how much a training may be slower, or quicker, than its first steps (``benchmarks/preflight``:
+the first steps of a process are slower than later ones by up to a third, where they take
+milliseconds)."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +149,8 @@ class PreflightResult:
         loading = 0.0 if math.isnan(steps.loading_seconds) else steps.loading_seconds
         seconds = Estimate(
             median(times) + loading,
-            min(times) * (1 - TIME_ERROR),
-            max(times) * (1 + TIME_ERROR) + loading,
+            min(times) * (1 - TIME_BELOW),
+            max(times) * (1 + TIME_ABOVE) + loading,
         )
         return replace(self, step_seconds=seconds, budget=self.budget or steps.budget)
 

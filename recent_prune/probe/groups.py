@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from recent_prune.probe.batches.calling import Call, Calling
 from recent_prune.probe.batches.walk import Walk, one_tensor
 from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.gathering import to_result
 from recent_prune.probe.probing import probe_samples
 from recent_prune.probe.profiling import input_rms
 from recent_prune.probe.quantities.gram import LayerGram
@@ -29,7 +30,7 @@ from recent_prune.probe.restoring.isolation import (
 from recent_prune.probe.restoring.memory import free_memory, is_out_of_memory
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.probe.restoring.training_state import model_restored
-from recent_prune.probe.result import ProbeResult, to_result
+from recent_prune.probe.result import ProbeResult
 from recent_prune.probe.watching.checks import check_model
 from recent_prune.probe.watching.modules import starts_at_zero
 from recent_prune.probe.watching.normalizing import has_normalization

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from recent_prune.probe.batches.calling import Calling
 from recent_prune.probe.batches.samples import count_of
 from recent_prune.probe.batches.walk import Walk, one_tensor
+from recent_prune.probe.gathering import to_result
 from recent_prune.probe.quantities.measures import Measured
 from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.reconstructing.cascade import Cascade
@@ -23,7 +24,7 @@ from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.restoring.devices import solvable
 from recent_prune.probe.restoring.isolation import device_of, run_isolated
 from recent_prune.probe.restoring.memory import is_out_of_memory
-from recent_prune.probe.result import ProbeResult, to_result
+from recent_prune.probe.result import ProbeResult
 from recent_prune.probe.watching.modules import starts_at_zero
 from recent_prune.probe.watching.normalizing import has_normalization
 from recent_prune.probe.watching.outputs import MergedAxesError

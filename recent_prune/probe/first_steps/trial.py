@@ -21,6 +21,7 @@ from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile
 from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.restoring.isolation import accelerators, forked_random_states
+from recent_prune.probe.restoring.memory import keep_freed_memory
 from recent_prune.probe.restoring.training_state import Values, attributes_restored, model_restored
 
 
@@ -67,6 +68,7 @@ def after_first_steps(
         Exception: As :func:`make_steps`, and what optimizer and scheduler raise.
     """
     start = time.perf_counter()
+    keep_freed_memory()
     ask = objective(training)
     with undone(model, training, seed) as (optimizer, before):
         was = judged(model, walk.judged, ask, training.loss, seed, "the probe, before the steps")

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,29 @@ def test_the_cpus_own_error_is_known() -> None:
 )
 def test_other_errors(error: Exception) -> None:
     assert not is_out_of_memory(error)
+
+
+PAGE_FAULTS = """
+import platform, resource, torch
+from recent_prune.probe.restoring.memory import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        [torch.zeros(2**20) for _ in range(12)]  # as a network's activations are, all at once
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+first = [faults(), faults()][1]
+keep_freed_memory()
+faults()
+print(first, faults())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="what glibc does")
+def test_freed_memory_is_kept() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True
+    )
+    first, then = map(int, run.stdout.split())
+    assert first > 20 * then + 1000
