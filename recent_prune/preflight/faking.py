@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
@@ -35,11 +35,14 @@ def built(factory: ModelFactory, mode: FakeTensorMode, device: torch.device) -> 
 
     Raises:
         TypeError: If it builds no module.
+        ValueError: If it converts a model that is there already.
         Exception: What the function raises, both times.
     """
     try:
         with mode, torch.device(device), _swappable(mode):
             made = factory()
+    except _NotBuiltError as error:
+        raise ValueError(str(error)) from None
     except Exception:
         with raising("the function that builds the model"), _EmptyOnMeta():
             made = factory()
@@ -51,25 +54,42 @@ def built(factory: ModelFactory, mode: FakeTensorMode, device: torch.device) -> 
     return made
 
 
+class _NotBuiltError(ValueError):
+    """A model that is there would be left without values."""
+
+
 @contextmanager
 def _swappable(mode: FakeTensorMode) -> Iterator[None]:
     """Let modules be moved and cast (``.to(torch.bfloat16)``, ``skip_init``) as they are built.
 
     PyTorch then swaps their parameters, which it refuses where anything refers to them weakly; its
-    memo of fake tensors does. What is forgotten is only which real tensors have a fake one.
+    memo of fake tensors does. What is forgotten is only which real tensors have a fake one. A
+    module with values is the user's own, and is not to be converted.
     """
     with _ONE_AT_A_TIME:  # or of two threads one would put back what the other had put there
-        original = torch.utils.swap_tensors
+        original: Any = torch.utils.swap_tensors
+        convert: Any = nn.Module._apply
 
         def swap(*tensors: Tensor) -> None:
             mode.fake_tensor_converter.tensor_memo.clear()
-            original(*tensors)  # type: ignore[no-untyped-call]
+            original(*tensors)
+
+        def converted(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            if any(not (isinstance(p, FakeTensor) or p.is_meta) for p in module.parameters()):
+                raise _NotBuiltError(
+                    "`model` must be a function that builds a model, but it converts a "
+                    f"{type(module).__name__} that is there already: give the model itself, and "
+                    "where it will train as `device`."
+                )
+            return convert(module, *args, **kwargs)
 
         torch.utils.swap_tensors = swap
+        nn.Module._apply = converted  # type: ignore[method-assign, assignment]
         try:
             yield
         finally:
             torch.utils.swap_tensors = original
+            nn.Module._apply = convert  # type: ignore[method-assign]
 
 
 class _EmptyOnMeta(TorchFunctionMode):

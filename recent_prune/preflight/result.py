@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from numbers import Real
 from statistics import median
 from typing import Any, Self
 
@@ -97,6 +98,7 @@ class PreflightResult:
         That it does not is only sure where ``memory.low`` is above the limit.
 
         Raises:
+            TypeError: If ``limit`` is no number.
             ValueError: If ``limit`` is not positive.
         """
         return self.memory.high <= _checked(limit)
@@ -117,6 +119,7 @@ class PreflightResult:
             0 where not even one does; None where the batch has no other size.
 
         Raises:
+            TypeError: If ``limit`` is no number.
             ValueError: If ``limit`` is not positive.
         """
         _checked(limit)
@@ -180,6 +183,8 @@ class PreflightResult:
 
 
 def _checked(limit: float) -> float:
+    if not isinstance(limit, Real):
+        raise TypeError(f"`limit` must be a number of bytes such as 24 * 2**30, but got {limit!r}.")
     if not limit > 0:
         raise ValueError(f"`limit` must be a positive number of bytes, but got {limit!r}.")
     return limit

@@ -17,7 +17,11 @@ from recent_prune.preflight.peaks import Counted
 from recent_prune.preflight.stepping import CountedSteps, peaks_of
 from recent_prune.preflight.trial import Trial, check_model
 from recent_prune.probe.first_steps.objective import arguments_of
+from recent_prune.probe.restoring.isolation import device_of
 from recent_prune.probe.watching.modules import unwrapped
+
+COMMON = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
+"""Types of parameters with which PyTorch's layers run."""
 
 
 def traced(trial: Trial) -> Counted:
@@ -32,8 +36,8 @@ def traced(trial: Trial) -> Counted:
     model, notes = trial.model, tuple[str, ...]()
     if not isinstance(model, nn.Module):
         wrapped = built(model, mode, place)
-        notes = notes_on_wrapper(wrapped)
         model = unwrapped(wrapped)
+        notes = (*notes_on_wrapper(wrapped), *_where_it_lies(model, trial.device))
         check_model(model)
     arguments_of(model, trial.batch, trial.training)
     model, training = faked(model, trial.training, mode, place)
@@ -44,7 +48,19 @@ def traced(trial: Trial) -> Counted:
         peaks = peaks_of(loop, trial.batch, trial.size, _other_size(trial.size))
     kind = trial.device.type
     missing = f"There is no {kind} here: operations are those that a CPU would be given."
-    return Counted(peaks, (*notes, *(() if available else (missing,))))
+    return Counted(peaks, (*notes, *_notes_on(model), *(() if available else (missing,))))
+
+
+def _where_it_lies(model: nn.Module, asked: torch.device) -> tuple[str, ...]:
+    kind = device_of(model).type
+    told = f"The function builds its model on {kind}, and {asked.type} is asked about: `device`."
+    return () if kind in (asked.type, "cpu", "meta") else (told,)
+
+
+def _notes_on(model: nn.Module) -> tuple[str, ...]:
+    rare = {str(p.dtype).removeprefix("torch.") for p in model.parameters()} - COMMON
+    told = f"Of {', '.join(sorted(rare))} fake tensors do not tell whether a step runs with them."
+    return (told,) if rare else ()
 
 
 @contextmanager

@@ -149,3 +149,15 @@ def test_no_target_and_no_batch() -> None:
         estimate(mlp(), batch=X)
     with pytest.raises(ValueError, match="must yield at least one batch"):
         rp.preflight(mlp(), [], rp.Training(cross_entropy, sgd))
+
+
+def test_types_for_which_there_may_be_no_kernels_are_told() -> None:
+    (note,) = estimate(mlp().to(torch.float8_e5m2), batch=(X.to(torch.float8_e5m2), Y)).notes
+    assert note == "Of float8_e5m2 fake tensors do not tell whether a step runs with them."
+
+
+def test_where_a_function_builds_is_told_if_it_is_not_asked_about() -> None:
+    (note,) = estimate(lambda: mlp().to("cuda")).notes
+    assert "builds its model on cuda, and cpu is asked about" in note
+    notes = estimate(lambda: mlp().to("cuda"), device="cuda").notes
+    assert not [note for note in notes if "asked about" in note]

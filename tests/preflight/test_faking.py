@@ -62,3 +62,20 @@ def test_threads_that_build_at_once_leave_pytorch_as_it_was() -> None:
         runs = [pool.submit(estimate, lambda: mlp().to(torch.float32)) for _ in range(8)]
     assert {run.result().method for run in runs} == {"traced"}
     assert torch.utils.swap_tensors is swaps
+
+
+@pytest.mark.parametrize(
+    "convert", [lambda model: model.to("cuda"), lambda model: nn.Sequential(model).double()]
+)
+def test_a_model_that_is_there_already_is_not_converted(
+    convert: Callable[[nn.Module], nn.Module],
+) -> None:
+    model = mlp()
+    model.register_buffer("scale", torch.ones(3))
+    before = {name: (id(t), t.clone()) for name, t in model.state_dict(keep_vars=True).items()}
+    with pytest.raises(ValueError, match="converts a Sequential that is there already: give the"):
+        estimate(lambda: convert(model))
+    after = model.state_dict(keep_vars=True)
+    assert all(id(after[name]) == at for name, (at, _) in before.items())
+    assert all(torch.equal(after[name], value) for name, (_, value) in before.items())
+    model.double()

@@ -90,6 +90,12 @@ def test_limits_must_be_positive(limit: float) -> None:
         RESULT.largest_batch(limit)
 
 
+@pytest.mark.parametrize("limit", ["24GiB", None])
+def test_limits_are_numbers(limit: Any) -> None:
+    with pytest.raises(TypeError, match=r"`limit` must be a number of bytes such as 24 \* 2\*\*30"):
+        RESULT.fits(limit)
+
+
 def test_first_steps_tell_their_time(probed: rp.ProbeResult) -> None:
     steps = probed.steps
     assert steps is not None
@@ -106,9 +112,9 @@ def test_refined_by_the_median_of_the_steps_and_the_loader(probed: rp.ProbeResul
     told = steps_of(probed, step_seconds=(2.0, 1.0, 3.0), loading_seconds=0.5)
     refined = RESULT.refined(told)
     assert refined.step_seconds is not None
-    assert astuple(refined.step_seconds) == pytest.approx((2.5, 0.9, 3.8))
+    assert astuple(refined.step_seconds) == pytest.approx((2.5, 0.75, 3.8))
     assert refined.training_seconds is not None
-    assert astuple(refined.training_seconds) == pytest.approx((250.0, 90.0, 380.0))
+    assert astuple(refined.training_seconds) == pytest.approx((250.0, 75.0, 380.0))
     assert replace(refined, step_seconds=None) == RESULT
     assert RESULT.training_seconds is None
 

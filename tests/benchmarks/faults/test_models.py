@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,14 @@ from recent_prune.probe.watching.modules import unwrapped
 
 FIXED = 60
 """Cases of the benchmark's own seed that run each time."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _pythons_own_interrupts() -> Iterator[None]:
+    """A sweep of Tune leaves a handler of its own behind, which does not raise."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def found_in(numbers: range, seed: int = 0) -> set[What]:
