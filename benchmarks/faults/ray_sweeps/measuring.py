@@ -91,7 +91,8 @@ def arms(sweep: Sweep) -> list[Sweep]:
 def figures(runs: pd.DataFrame) -> list[Counted]:
     """What is reported of the sweeps."""
     found = []
-    for gated, arm in runs.groupby("gated", sort=False):
+    for gated in sorted(runs["gated"].unique(), reverse=True):
+        arm = runs[runs["gated"] == gated]
         case = "with our scheduler" if gated else "Ray alone, the same sweeps"
         killed = int(arm["killed"].fillna("").ne("").sum())
         note = f"{killed} of them with kills"
