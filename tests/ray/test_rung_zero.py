@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,6 @@ from recent_prune.data import load_digits
 from recent_prune.ray import ReconstructionEntropyScheduler, audit, probed_trials
 from recent_prune.ray.gate import Pool
 from recent_prune.ray.judging.outcome import Candidate, Outcome
-from recent_prune.ray.judging.rung_zero import RungZero
-from recent_prune.ray.judging.situation import Situation
 from recent_prune.report import trials_table
 from tests.ray.simulated_actors import START_S, Log
 from tests.ray.simulation import (
@@ -223,111 +220,3 @@ def test_with_real_probes(tmp_path: Path) -> None:
     assert isinstance(found, RankingAudit)
     assert found.over_time["trained"].sum() == 2
     assert {r.config["lr"] for r in each(results) if "score" in r.metrics} <= {3e-3, 1e-2, 1e-3}
-
-
-def situation(**known: Any) -> Situation:
-    defaults: dict[str, Any] = {
-        "outcomes": {},
-        "endings": lambda _: {},
-        "ended": 0,
-        "wanted": True,
-        "overdue": False,
-        "settled": True,
-        "last": False,
-        "together": False,
-    }
-    return Situation(**{**defaults, **known})
-
-
-def candidates(scores: Sequence[float], start: int = 0) -> list[Outcome]:
-    return [
-        Outcome(f"t{start + i}", summary={"trainable": True}, score=score)
-        for i, score in enumerate(scores)
-    ]
-
-
-def names(outcomes: Sequence[Outcome]) -> list[str]:
-    return [outcome.trial_id for outcome in outcomes]
-
-
-class TestRungZero:
-    def test_the_best_is_started_when_a_worker_is_free(self) -> None:
-        rung = RungZero(1 / 4, 0.0, None, None)
-        assert rung.decide(candidates([1, 3, 2, 0, 5, 4, 7, 6]), situation(wanted=False)) == []
-        (best,) = rung.decide([], situation())
-        assert best.trial_id == "t6"
-        assert best.passes
-        assert best.rung == {
-            "rank": 1,
-            "of": 8,
-            "keep": 0.25,
-            "best": True,
-            "explored": False,
-            "share": 1.0,
-        }
-        assert names(rung.decide([], situation(settled=False))) == ["t7"]
-        assert rung.decide([], situation(settled=False)) == []
-        assert rung.waiting == {"t0", "t1", "t2", "t3", "t4", "t5"}
-
-    def test_where_too_many_are_held_the_lowest_make_room(self) -> None:
-        rung = RungZero(1 / 4, 0.0, None, None)
-        stopped = rung.decide(candidates([1, 3, 2]), situation())
-        assert names(stopped) == ["t0"]  # one more candidate makes a whole training
-        assert stopped[0].stopped
-        (best,) = rung.decide(candidates([0], start=3), situation())
-        assert best.trial_id == "t1"
-
-    def test_the_only_one_is_held_if_it_is_among_the_best(self) -> None:
-        rung = RungZero(1 / 8, 0.0, None, None)
-        assert rung.decide(candidates([5]), situation()) == []
-        assert names(rung.decide(candidates([3], start=1), situation())) == ["t1"]
-        rung.forget("t0")
-        assert names(rung.decide(candidates([4], start=2), situation())) == ["t2"]
-        assert rung.decide(candidates([6], start=3), situation()) == []
-        assert names(rung.decide([], situation(overdue=True))) == ["t3"]
-
-    def test_the_last_ones_are_decided_on(self) -> None:
-        rung = RungZero(1 / 2, 0.0, None, None)
-        decided = rung.decide(candidates([1, 4, 2, 3]), situation(last=True, wanted=False))
-        assert names(decided) == ["t2", "t0"]
-        assert rung.waiting == {"t1", "t3"}
-        assert names(rung.decide([], situation(last=True))) == ["t1"]
-        assert names(rung.decide([], situation(last=True))) == ["t3"]
-
-    def test_scores_that_are_not_finite_come_last(self) -> None:
-        rung = RungZero(1 / 2, 0.0, None, None)
-        rung.decide(candidates([1.0, 2.0]), situation(wanted=False, settled=False))
-        broken = [Outcome("b", summary={"trainable": True}, score=None)]
-        decided = rung.decide(broken, situation(last=True, wanted=False))
-        assert names(decided) == ["t0", "b"]
-
-    def test_what_an_earlier_run_decided_counts(self) -> None:
-        rung = RungZero(1 / 4, 0.0, None, None)
-        first = rung.decide(candidates([1, 2, 3, 4]), situation(last=True))
-        again = RungZero(1 / 4, 0.0, None, None)
-        again.recall({o.trial_id: Outcome.from_dict(o.to_dict()) for o in first})
-        assert again.decide(candidates([9, 8, 7], start=4), situation(settled=False)) == []
-        assert names(again.decide(candidates([0], start=7), situation(settled=False))) == ["t4"]
-
-    def test_those_of_a_cohort_are_decided_on_at_once(self) -> None:
-        rung = RungZero(1 / 2, 0.0, None, None)
-        held = situation(together=True, settled=False)
-        assert rung.decide(candidates([1, 2, 3, 4]), held) == []
-        decided = rung.decide([], situation(together=True, last=True))
-        assert sorted(names([o for o in decided if o.passes])) == ["t2", "t3"]
-        assert rung.waiting == set()
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "match"),
-    [
-        ({"keep": 0}, ValueError, r"`keep` must be in \(0, 1\], but got 0"),
-        ({"keep": math.nan}, ValueError, r"`keep` must be in \(0, 1\], but got nan"),
-        ({"explore": 1}, ValueError, r"`explore` must be in \[0, 1\), but got 1"),
-        ({"deadline_s": 0}, ValueError, "`deadline_s` must be positive seconds, but got 0"),
-        ({"keep": 0.5}, TypeError, r"`keep` is 0\.5, and candidates are ranked .* give `training`"),
-    ],
-)
-def test_bad_arguments(options: dict[str, Any], error: type[Exception], match: str) -> None:
-    with pytest.raises(error, match=match):
-        ReconstructionEntropyScheduler(never, never_loaded, **options)
