@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import platform
+import subprocess
+import sys
 from importlib import import_module
 
 import pytest
@@ -70,3 +72,9 @@ def test_random_states_are_left_alone() -> None:
     before = torch.get_rng_state()
     told()
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_the_package_runs_as_a_module() -> None:
+    command = [sys.executable, "-m", "recent_prune", "--version"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert recent_prune.__version__ in run.stdout
