@@ -103,6 +103,10 @@ class MemoryCounter(TorchDispatchMode):
         """Bytes that are held now for a part."""
         return self._parts[part]
 
+    def is_holding(self) -> bool:
+        """Whether anything is held now."""
+        return bool(self._held)
+
     def hold(self, tensors: Iterable[Tensor], part: Part) -> None:
         """Count tensors for a part, also those that counted for another."""
         for tensor in tensors:

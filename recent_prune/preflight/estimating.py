@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from recent_prune.preflight.counting import Part
 from recent_prune.preflight.faking import ModelFactory
 from recent_prune.preflight.measuring import measured
 from recent_prune.preflight.notes import notes_on
-from recent_prune.preflight.peaks import Peak
+from recent_prune.preflight.peaks import Counted, Peak
 from recent_prune.preflight.result import Estimate, PreflightResult
+from recent_prune.preflight.surroundings import empty_caches, is_left, surroundings_restored
 from recent_prune.preflight.tracing import traced
-from recent_prune.preflight.trial import asked
+from recent_prune.preflight.trial import Trial, asked
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.first_steps.training import Training
@@ -54,6 +57,12 @@ class Error:
 ERRORS = {("traced", "cpu"): Error(0.1, 0.1, 3 * 2**24)}
 """What ``benchmarks/preflight`` found: on a CPU no estimate without what libraries keep was above
 what was measured, and all were less than a tenth and 48 MiB below it."""
+
+LEFT = (
+    "Tensors without values stayed somewhere after the preflight, such as in a cache of a library "
+    "that model or loss fill as they run: training may fail there. Give the model after it has run "
+    "once, or ask for no preflight."
+)
 
 UNKNOWN_ERROR = Error(0.25, 0.5, 2**28)
 """The same of what has not been measured: GPUs, and batches that were extrapolated."""
@@ -111,11 +120,7 @@ def preflight(
     """
     start = time.perf_counter()
     trial = asked(model, batches, training, device, call, seed)
-    with _untouched(trial.model, seed):
-        try:
-            method, counted = "traced", traced(trial)
-        except Exception as why:
-            method, counted = "measured", measured(trial, why, seed)
+    method, counted = _counted(trial, seed)
     error = ERRORS.get((method, trial.device.type), UNKNOWN_ERROR)
     peak = counted.at(trial.size)
     return PreflightResult(
@@ -131,6 +136,26 @@ def preflight(
         notes=(*notes_on(model, trial.device, trial.training), *counted.notes),
         seconds=time.perf_counter() - start,
     )
+
+
+def _counted(trial: Trial, seed: int) -> tuple[str, Counted]:
+    model, training = trial.model, trial.training
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    called = [model, training.loss, training.optimizer, training.call]
+    with _untouched(model, seed):
+        try:
+            with surroundings_restored(called):
+                counted, is_holding = traced(trial, mode)
+        except BaseException as why:
+            empty_caches()
+            if not isinstance(why, Exception):
+                raise
+            with surroundings_restored(called):
+                return "measured", measured(trial, mode, why, seed)
+    if is_left(is_holding):
+        warnings.warn(LEFT, stacklevel=4)
+        counted = replace(counted, notes=(*counted.notes, LEFT))
+    return "traced", counted
 
 
 @contextmanager

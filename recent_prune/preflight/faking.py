@@ -70,12 +70,15 @@ def _swappable(mode: FakeTensorMode) -> Iterator[None]:
         original: Any = torch.utils.swap_tensors
         convert: Any = nn.Module._apply
 
+        builder = threading.get_ident()
+
         def swap(*tensors: Tensor) -> None:
-            mode.fake_tensor_converter.tensor_memo.clear()
+            if threading.get_ident() == builder:
+                mode.fake_tensor_converter.tensor_memo.clear()
             original(*tensors)
 
         def converted(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if any(not (isinstance(p, FakeTensor) or p.is_meta) for p in module.parameters()):
+            if threading.get_ident() == builder and _has_values(module):
                 raise _NotBuiltError(
                     "`model` must be a function that builds a model, but it converts a "
                     f"{type(module).__name__} that is there already: give the model itself, and "
@@ -90,6 +93,10 @@ def _swappable(mode: FakeTensorMode) -> Iterator[None]:
         finally:
             torch.utils.swap_tensors = original
             nn.Module._apply = convert  # type: ignore[method-assign]
+
+
+def _has_values(module: nn.Module) -> bool:
+    return any(not (isinstance(p, FakeTensor) or p.is_meta) for p in module.parameters())
 
 
 class _EmptyOnMeta(TorchFunctionMode):

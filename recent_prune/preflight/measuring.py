@@ -14,7 +14,7 @@ from recent_prune.preflight.faking import ModelFactory, built
 from recent_prune.preflight.limits import room_of
 from recent_prune.preflight.peaks import Counted
 from recent_prune.preflight.stepping import CountedSteps, peaks_of
-from recent_prune.preflight.trial import Trial
+from recent_prune.preflight.trial import Trial, check_model
 from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.batches.samples import count_of
 from recent_prune.probe.first_steps.trial import undone
@@ -28,11 +28,12 @@ STATIC = 5
 """Times the parameters that a real step takes at least: parameters, their copy, gradients, Adam."""
 
 
-def measured(trial: Trial, why: Exception, seed: int) -> Counted:
+def measured(trial: Trial, mode: FakeTensorMode, why: Exception, seed: int) -> Counted:
     """Count real training steps of two small batches, and put everything back.
 
     Args:
         trial: What is asked.
+        mode: In which what a function builds is looked at without values.
         why: Fake tensors did not go.
         seed: Of everything random.
 
@@ -40,7 +41,7 @@ def measured(trial: Trial, why: Exception, seed: int) -> Counted:
         Exception: ``why``, with a note, where the model has no values or is too large to be run
             here; else whatever model, loss or optimizer raise.
     """
-    model = _real(trial, why)
+    model = _real(trial, mode, why)
     small, large = (resized(trial.batch, min(size, trial.size)) for size in SMALL)
     counter = MemoryCounter(block_of(trial.device))
     plain = replace(trial.training, scaler=None, scheduler=None, learning_rate=None)
@@ -56,11 +57,13 @@ def measured(trial: Trial, why: Exception, seed: int) -> Counted:
     return Counted(peaks, (note,))
 
 
-def _real(trial: Trial, why: Exception) -> nn.Module:
+def _real(trial: Trial, mode: FakeTensorMode, why: Exception) -> nn.Module:
     """The model, if it can be run here; what a function builds, if that is known to be small."""
     model = trial.model
     if not isinstance(model, nn.Module):
-        _check_room(_without_values(model, why), torch.device("cpu"), why)
+        empty = unwrapped(_without_values(model, mode, why))
+        check_model(empty)
+        _check_room(empty, torch.device("cpu"), why)
         with raising("the function that builds the model"):
             model = unwrapped(model())
     if any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
@@ -72,10 +75,10 @@ def _real(trial: Trial, why: Exception) -> nn.Module:
     return model
 
 
-def _without_values(factory: ModelFactory, why: Exception) -> nn.Module:
+def _without_values(factory: ModelFactory, mode: FakeTensorMode, why: Exception) -> nn.Module:
     """What a function builds, of which the size is wanted."""
     try:
-        return built(factory, FakeTensorMode(allow_non_fake_inputs=True), torch.device("cpu"))
+        return built(factory, mode, torch.device("cpu"))
     except Exception:
         why.add_note(
             "Raised without values: if it is for that, build the model and give it instead of the "

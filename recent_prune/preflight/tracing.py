@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -24,15 +24,21 @@ COMMON = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"
 """Types of parameters with which PyTorch's layers run."""
 
 
-def traced(trial: Trial) -> Counted:
+def traced(trial: Trial, mode: FakeTensorMode) -> tuple[Counted, Callable[[], bool]]:
     """Count a training step of a trial with nothing allocated.
+
+    Args:
+        trial: What is asked.
+        mode: Of all tensors without values.
+
+    Returns:
+        What was counted, and a function that says whether some of it is still held.
 
     Raises:
         Exception: Whatever model, loss or optimizer raise, above all where they ask for values.
     """
     available = _is_here(trial.device)
     place = trial.device if available else torch.device("cpu")
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
     model, notes = trial.model, tuple[str, ...]()
     if not isinstance(model, nn.Module):
         wrapped = built(model, mode, place)
@@ -48,7 +54,8 @@ def traced(trial: Trial) -> Counted:
         peaks = peaks_of(loop, trial.batch, trial.size, _other_size(trial.size))
     kind = trial.device.type
     missing = f"There is no {kind} here: operations are those that a CPU would be given."
-    return Counted(peaks, (*notes, *_notes_on(model), *(() if available else (missing,))))
+    counted = Counted(peaks, (*notes, *_notes_on(model), *(() if available else (missing,))))
+    return counted, counter.is_holding
 
 
 def _where_it_lies(model: nn.Module, asked: torch.device) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -48,17 +48,28 @@ def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Value
     Yields:
         The former values of its parameters, if it is to be trained.
     """
-    with interrupts_waiting(), ONE_AT_A_TIME:
-        owned = (own for module in eager_modules(model) for own in _containers(vars(module)))
-        kept = [(own, own.copy()) for own in owned]
-        try:
-            with modules_restored(model), parameters_restored(model, trained=trained) as values:
-                yield values
-        finally:
-            for own, content in kept:
-                if _identities(own) != _identities(content):
-                    own.clear()
-                    (own.update if isinstance(own, dict) else own.extend)(content)
+    with (
+        interrupts_waiting(),
+        ONE_AT_A_TIME,
+        contents_restored(eager_modules(model)),
+        modules_restored(model),
+        parameters_restored(model, trained=trained) as values,
+    ):
+        yield values
+
+
+@putting_back
+def contents_restored(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Put back which attributes modules have, and what is in dictionaries and lists of them."""
+    owned = (own for module in modules for own in _containers(vars(module)))
+    kept = [(own, own.copy()) for own in owned]
+    try:
+        yield
+    finally:
+        for own, content in kept:
+            if _identities(own) != _identities(content):
+                own.clear()
+                (own.update if isinstance(own, dict) else own.extend)(content)
 
 
 def _containers(attributes: dict[str, Any]) -> list[Any]:
