@@ -19,7 +19,7 @@ from recent_prune.preflight.workspaces import libraries
 from recent_prune.probe.batches.moving import moved
 from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.objective import Objective, objective
-from recent_prune.probe.first_steps.optimizers import checked, needs_closure
+from recent_prune.probe.first_steps.optimizers import asks_for_closure, checked, needs_closure
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.isolation import device_of
 
@@ -65,6 +65,7 @@ class CountedSteps:
         self._device = device
         self._ask: Objective = objective(training, placed=True)
         self._update: Peak | None = None
+        self._closes = needs_closure(self._optimizer)
         counter.hold(model.parameters(), Part.PARAMETERS)
         counter.hold(model.buffers(), Part.BUFFERS)
 
@@ -74,6 +75,15 @@ class CountedSteps:
         Raises:
             Exception: Whatever model, loss and optimizer raise.
         """
+        try:
+            return self._step(batch)
+        except Exception as error:
+            if self._closes or not asks_for_closure(self._optimizer, error):
+                raise
+            self._closes = True
+            return self._step(batch)
+
+    def _step(self, batch: Any) -> Peak:
         counter, optimizer = self._counter, self._optimizer
         counter.restart()
         counter.convolutions.clear()
@@ -81,7 +91,7 @@ class CountedSteps:
         with counter, _labelled(self._model, counter):
             counter.part = Part.BATCH
             placed = moved(batch, device_of(self._model))
-            if needs_closure(optimizer):
+            if self._closes:
                 optimizer.step(lambda: self._backward(placed))  # type: ignore[arg-type, return-value]
                 passes = self._seen()
                 self._hold_state()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from recent_prune.notebook import result_html
 from recent_prune.probe.first_steps.result import FirstSteps
-from recent_prune.probe.json_types import from_json, to_json
+from recent_prune.probe.json_types import are_same, from_json, to_json
 from recent_prune.probe.quantities.gradients import GradientProfile
 
 LEAST_REDUNDANCY = 0.3
@@ -131,6 +131,10 @@ class ProbeResult:
     notes: tuple[str, ...] = ()
 
     _repr_html_ = result_html
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all that was found is the same; NaN is NaN."""
+        return are_same(self, other)
 
     def __repr__(self) -> str:
         """The gist; the profiles are in the attributes."""

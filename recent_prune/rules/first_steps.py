@@ -63,6 +63,16 @@ TORN = 100.0
 """Norm of all updates over that of the weights from which none of the benchmark came back whose
 loss had risen above that of a constant prediction (beyond 55: none of 14 to half of the best)."""
 
+UNREACHED = 0.5
+"""Share of the parameters without a gradient, from which outputs that are all the same stay so."""
+
+MOVING = 1e-3
+"""Median change of the layers' weights, over them: less, and outputs that are all the same stay so.
+Spiking networks that are silent at first move more, and wake up."""
+
+NEGLIGIBLE = 1e-7
+"""Of the weights' norm, that a whole training moves them: rounding in single precision."""
+
 
 def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
     """Judge a trial by its first steps.
@@ -85,6 +95,11 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
 def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
     if not steps.repeatable:
         return _kept("The model does not say the same twice, so that its first steps say nothing.")
+    if steps.slow_start:
+        return _kept(
+            "The optimizer begins slowly of its own accord, so that its first steps do not tell "
+            "how fast it will be: only what is not finite, dead or has diverged is condemned."
+        )
     if not math.isfinite(steps.constant_loss):
         return _kept(
             "The best constant prediction is not known for this loss, so that only what is not "
@@ -106,6 +121,11 @@ def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
         return _kept(
             f"Outside of what the rule was fitted to ({', '.join(unseen)}), so that it does not "
             "judge."
+        )
+    if result.constant_output:
+        return _kept(
+            "The output is the same for all inputs, but gradients arrive in front and the weights "
+            "move, as in spiking networks that are silent at first."
         )
     probability = profile_probability(result)
     reach = required_reach(numbers, probability, least)
@@ -167,11 +187,8 @@ def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
             cause=Cause.NONFINITE,
             advice=_advice(steps),
         )
-    risen = steps.loss_after > max(steps.loss_before, steps.constant_loss)
     known, moved = math.isfinite(steps.constant_loss), steps.update / max(steps.weight_norm, 1e-30)
-    torn = risen and steps.update > TORN * steps.weight_norm > 0
-    scale = abs(steps.constant_loss if known else steps.loss_before)
-    if torn or steps.loss_after > HOPELESS * scale:
+    if _diverged(steps):
         return Verdict(
             False,
             MAX_VIOLATION,
@@ -181,14 +198,15 @@ def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
             cause=Cause.DIVERGES,
             advice=_advice(steps),
         )
-    if steps.unreached == 1 and steps.gradient_norms[-1] == 0:
+    # A loss of zero has no gradient either.
+    if steps.unreached == 1 and steps.gradient_norms[-1] == 0 and any(steps.losses):
         return Verdict(
             False,
             MAX_VIOLATION,
             f"No gradient arrives at any parameter that trains, in {steps.made} steps.",
             cause=Cause.DEAD,
         )
-    if result.constant_output:
+    if result.constant_output and _stays_dead(steps):
         return Verdict(
             False,
             MAX_VIOLATION,
@@ -196,7 +214,42 @@ def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
             "bit.",
             cause=Cause.DEAD,
         )
+    if steps.learning_rate == 0 or _is_negligible(steps, moved):
+        return Verdict(
+            False,
+            MAX_VIOLATION,
+            f"At learning rate {steps.learning_rate:.3g} {steps.made} steps moved the weights by "
+            f"{moved:.2g} times their norm: it stalls.",
+            cause=Cause.STALLS,
+            advice="Where the training loop sets the rate itself, say so by `learning_rate`.",
+        )
     return None
+
+
+def _diverged(steps: FirstSteps) -> bool:
+    """Whether the loss has gone where no trial of the benchmark came back from."""
+    constant, reference = steps.constant_loss, max(steps.loss_before, steps.constant_loss)
+    torn = steps.update > TORN * steps.weight_norm > 0
+    if torn and steps.loss_after > reference + NOWHERE * abs(reference):
+        return True
+    # What has no error by a constant prediction (zeros as targets) is measured by its own.
+    scale = abs(constant) if math.isfinite(constant) and constant != 0 else abs(steps.loss_before)
+    rises = not steps.loss_after <= steps.loss_before
+    return rises and scale > 0 and steps.loss_after > HOPELESS * scale
+
+
+def _stays_dead(steps: FirstSteps) -> bool:
+    """Whether too little arrives in front for outputs that are all the same to come to differ."""
+    ratios = sorted(steps.update_ratios)
+    median = ratios[len(ratios) // 2] if ratios else 0.0
+    return steps.unreached >= UNREACHED or not median > MOVING
+
+
+def _is_negligible(steps: FirstSteps, moved: float) -> bool:
+    """Whether the budget, known, is too short for any parameter to go anywhere."""
+    if steps.budget is None or steps.slow_start or not any(steps.gradient_norms):
+        return False
+    return moved / steps.made * steps.budget < NEGLIGIBLE
 
 
 def required_reach(numbers: Mapping[str, float], probability: float, least: float) -> float:

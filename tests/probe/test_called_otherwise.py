@@ -320,3 +320,30 @@ def test_boxes_and_letters_in_a_row_are_targets_of_batches() -> None:
     assert rp.probe(model, images).samples == 3 * BATCH
     sequences = [(torch.rand(BATCH, 8, 8), torch.randint(9, (letters,))) for letters in (70, 91)]
     assert rp.probe(model, sequences).samples == 2 * BATCH
+
+
+class Anchored(nn.Module):
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.body, self.first = body(), first
+        self.register_buffer("anchors", torch.rand(10, 4))
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        anchors, scores = self.get_buffer("anchors").expand(len(x), -1, -1), self.body(x)
+        names = ("anchors", "scores") if self.first else ("scores", "anchors")
+        return dict(zip(names, (anchors, scores) if self.first else (scores, anchors), strict=True))
+
+
+@pytest.mark.parametrize("trained", [False, True], ids=["forward", "trained"])
+@pytest.mark.parametrize("first", [False, True])
+def test_what_is_the_same_for_all_inputs_beside_the_scores_is_no_dead_output(
+    first: bool, trained: bool, batches: list[tuple[Tensor, Tensor]]
+) -> None:
+    model = Anchored(first)
+    with_steps = training(model, lambda output, y: F.cross_entropy(output["scores"], y))
+    inputs = batches if trained else [{"x": x} for x, _ in batches]
+    found = rp.probe(model, inputs, training=with_steps if trained else None)
+    assert not found.constant_output
+    assert rp.TrainabilityRule()(found).trainable
+    nn.init.zeros_(model.body[-2].weight)  # type: ignore[arg-type]
+    assert rp.probe(model, inputs).constant_output

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -145,10 +146,67 @@ def test_condemns_what_no_gradient_reaches() -> None:
     assert "No gradient" in verdict.reason
 
 
-def test_condemns_an_output_that_no_step_could_move() -> None:
-    verdict = rule(result([0.7, 0.6], steps=steps(), constant_output=True))
+@pytest.mark.parametrize("fields", [{"unreached": 0.9}, {"update_ratios": (0.0, 1e-5, 0.1)}])
+def test_condemns_an_output_that_no_step_could_move(fields: dict[str, Any]) -> None:
+    verdict = rule(result([0.7, 0.6], steps=steps(**fields), constant_output=True))
     assert (verdict.trainable, verdict.cause) == (False, Cause.DEAD)
     assert "still the same for all inputs" in verdict.reason
+
+
+def test_keeps_one_whose_weights_move_all_the_same() -> None:
+    moving = steps(unreached=0.0, update_ratios=(0.05, 0.04, 0.05))
+    verdict = rule(result([0.0, 0.0], steps=moving, constant_output=True))
+    assert verdict.trainable
+    assert "gradients arrive in front and the weights move" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "condemned"),
+    [
+        (0.5, 0.45, False),  # zeros as targets, or a residual
+        (0.0, 1.9e-6, False),  # rewards that none of these samples has
+        (0.5, 1e11, True),
+    ],
+)
+@pytest.mark.parametrize("constant", [0.0, 1e-13])
+def test_what_a_constant_solves_is_measured_by_its_own_loss(
+    before: float, after: float, constant: float, condemned: bool
+) -> None:
+    known = steps(constant_loss=constant, loss_before=before, loss_after=after)
+    assert rule(result([0.7, 0.6], steps=known)).trainable is not condemned
+
+
+def test_updates_beyond_the_weights_condemn_only_with_a_loss_that_rose() -> None:
+    torn: dict[str, Any] = {"update": 220.0, "weight_norm": 1.0, "constant_loss": 5.561}
+    tiny = steps(**torn, loss_before=5.5674, loss_after=5.5676)
+    assert rule(result([0.7, 0.6], steps=tiny)).trainable
+    risen = steps(**torn, loss_before=5.5674, loss_after=6.1)
+    assert rule(result([0.7, 0.6], steps=risen)).cause is Cause.DIVERGES
+
+
+@pytest.mark.parametrize("budget", [None, 300])
+def test_condemns_a_rate_of_zero(budget: int | None) -> None:
+    still = steps(learning_rate=0.0, update=0.0, loss_after=2.5, budget=budget)
+    verdict = rule(result([0.7, 0.6], steps=still))
+    assert (verdict.trainable, verdict.cause) == (False, Cause.STALLS)
+    assert verdict.advice is not None
+    assert "`learning_rate`" in verdict.advice
+
+
+def test_condemns_steps_that_come_to_nothing_in_the_whole_budget() -> None:
+    tiny: dict[str, Any] = {"learning_rate": 1e-12, "update": 1e-12, "loss_after": 2.5}
+    assert rule(result([0.7, 0.6], steps=steps(**tiny))).cause is Cause.STALLS
+    patient = rule(result([0.7, 0.6], steps=steps(**tiny, budget=None)))
+    assert "times their norm" not in patient.reason
+    silent = rule(result([0.7, 0.6], steps=steps(**tiny, gradient_norms=(0.0,) * 6)))
+    assert "times their norm" not in silent.reason
+
+
+def test_an_optimizer_that_begins_slowly_is_not_condemned_for_it() -> None:
+    fields = {name: getattr(STALLED, name) for name in STALLED.__dataclass_fields__}
+    verdict = rule(result([0.7, 0.6], steps=steps(**{**fields, "slow_start": True})))
+    assert verdict.trainable
+    assert "begins slowly of its own accord" in verdict.reason
 
 
 @pytest.mark.parametrize(

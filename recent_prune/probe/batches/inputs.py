@@ -33,10 +33,16 @@ def from_array(array: npt.NDArray[Any]) -> Tensor:
 
 def first_tensor(value: Any) -> Tensor | None:
     """The first tensor in a tensor, a (nested) sequence, mapping, dataclass or graph, or None."""
+    return next(tensors_of(value), None)
+
+
+def tensors_of(value: Any) -> Iterator[Tensor]:
+    """All of them, in order."""
     if isinstance(value, Tensor):
-        return value
-    found = map(first_tensor, parts_of(value))
-    return next((tensor for tensor in found if tensor is not None), None)
+        yield value
+    else:
+        for part in parts_of(value):
+            yield from tensors_of(part)
 
 
 def parts_of(value: Any) -> list[Any]:

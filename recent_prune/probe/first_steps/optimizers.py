@@ -40,6 +40,8 @@ def prepared(model: nn.Module, training: Training, factor: float = 1.0) -> Itera
         made = given if isinstance(given, Optimizer) else given(model.parameters())
     optimizer = checked(made, model)
     with attributes_restored(optimizer):
+        if callable(begin := getattr(optimizer, "train", None)):  # schedule-free ones have modes
+            begin()
         rates = [factor * rate for rate in _largest(optimizer, training)]
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
             if "lr" not in group:
@@ -53,6 +55,28 @@ def needs_closure(optimizer: Optimizer) -> bool:
     """Whether ``step`` wants to evaluate the loss itself, as that of LBFGS does."""
     step = inspect.signature(type(optimizer).step).parameters
     return "closure" in step and step["closure"].default is inspect.Parameter.empty
+
+
+def asks_for_closure(optimizer: Optimizer, error: Exception) -> bool:
+    """Whether ``step()`` raised since it wants a closure that it declares optional, as SAM does."""
+    if "closure" not in inspect.signature(type(optimizer).step).parameters:
+        return False
+    bare = isinstance(error, AssertionError) and not str(error)
+    return bare or "closure" in str(error) or "'NoneType' object is not callable" in str(error)
+
+
+def starts_slowly(optimizer: Optimizer) -> bool:
+    """Whether it has a warm-up of its own, or first has to find its rate.
+
+    RAdam moves like plain SGD until its variance is known; Prodigy and D-Adaptation begin at a
+    millionth (``d0``); schedule-free optimizers may have ``warmup_steps``.
+    """
+    groups = [optimizer.defaults, *optimizer.param_groups]
+    warms_up = any(
+        group.get("d0") is not None or any(value for key, value in group.items() if "warmup" in key)
+        for group in groups
+    )
+    return warms_up or "radam" in type(optimizer).__name__.lower()
 
 
 def _largest(optimizer: Optimizer, training: Training) -> list[float]:

@@ -47,15 +47,20 @@ class Right(NamedTuple):
 def class_axis(output: Tensor, target: Any) -> int | None:
     """The axis of the output over which classes compete, or None where there are no classes.
 
-    The second, as ``cross_entropy`` has it, or the last.
+    The second, as ``cross_entropy`` has it, or the last. One output alone, as of two classes, has
+    nothing to compete with.
     """
     if not isinstance(target, Tensor) or target.is_floating_point() or target.is_complex():
         return None
     if output.dim() != target.dim() + 1 or target.dtype == torch.bool:
         return None
     if len(output) == len(target) and output.shape[2:] == target.shape[1:]:
-        return 1
-    return output.dim() - 1 if output.shape[:-1] == target.shape else None
+        axis = 1
+    elif output.shape[:-1] == target.shape:
+        axis = output.dim() - 1
+    else:
+        return None
+    return axis if output.shape[axis] > 1 else None
 
 
 def counted(output: Tensor, target: Any) -> Count | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from recent_prune.probe.json_types import are_same
+
 
 @dataclass(frozen=True)
 class FirstSteps:
@@ -42,6 +44,8 @@ class FirstSteps:
         critical_rate: The least learning rate at which the first update no longer lowers the loss
             of its batch; None where the steps took away more than 2 % of the loss, so that nobody
             asked, or where it is not known. For advice, never for a verdict.
+        slow_start: Whether the optimizer has a warm-up of its own (RAdam, Prodigy, schedule-free
+            ones with `warmup_steps`), so that its first steps say nothing of its later ones.
         step_seconds: Wall-clock time of each step after the first, which warms up, without the
             loader's.
         loading_seconds: That the loader took for the batches of a step, median of those after the
@@ -72,6 +76,11 @@ class FirstSteps:
     repeatable: bool = True
     nonfinite_step: int | None = None
     critical_rate: float | None = None
+    slow_start: bool = False
     step_seconds: tuple[float, ...] = field(default=(), compare=False)
     loading_seconds: float = field(default=math.nan, compare=False)
     seconds: float = field(default=0.0, compare=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all that was found is the same; NaN is NaN."""
+        return are_same(self, other)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 
 from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.objective import Objective
-from recent_prune.probe.first_steps.optimizers import needs_closure
+from recent_prune.probe.first_steps.optimizers import asks_for_closure, needs_closure
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile, LayerWeights
 from recent_prune.probe.quantities.moves import Move, as_real, moves
@@ -179,7 +179,7 @@ class _Loop:
             closure()
             with raising("`optimizer.step()`", *part):
                 if scaler is None:
-                    self._optimizer.step()
+                    self._step(closure)
                 else:
                     scale = scaler.get_scale()
                     scaler.step(self._optimizer)
@@ -189,6 +189,14 @@ class _Loop:
             for parameter, gradient in zip(self.trained, gradients, strict=True):
                 parameter.grad = gradient
         return *seen[0], taken
+
+    def _step(self, closure: Callable[[], Tensor]) -> None:
+        try:
+            self._optimizer.step()
+        except Exception as error:
+            if not asks_for_closure(self._optimizer, error):
+                raise
+            self._optimizer.step(closure)  # type: ignore[arg-type]
 
     def _backward(self, part: Sequence[Any]) -> tuple[Tensor, Tensor]:
         training, device = self._training, self.trained[0].device

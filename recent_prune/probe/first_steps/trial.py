@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from recent_prune.probe.batches.walk import Walk
 from recent_prune.probe.first_steps.judging import Judged, judged, output_change, repeatable
 from recent_prune.probe.first_steps.objective import arguments_of, objective
-from recent_prune.probe.first_steps.optimizers import checked, prepared
+from recent_prune.probe.first_steps.optimizers import checked, prepared, starts_slowly
 from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.first_steps.stepping import Trace, make_steps
 from recent_prune.probe.first_steps.training import Training
@@ -103,6 +103,7 @@ def after_first_steps(
             output_change=_number(output_change(was, now)),
             repeatable=same,
             nonfinite_step=_first_nonfinite(trace, now),
+            slow_start=starts_slowly(optimizer),
             step_seconds=trace.seconds,
             loading_seconds=_number(walk.seconds * training.accumulate),
             seconds=time.perf_counter() - start,

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from recent_prune.probe.json_types import are_same
 from recent_prune.probe.quantities.moves import Move
 from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.watching.modules import is_normalization, named_modules, own_weights
@@ -35,6 +36,10 @@ class GradientProfile:
     weight_rms: tuple[float, ...]
     update_ratio: tuple[float, ...] | None
     loss: float
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all that was found is the same; NaN is NaN."""
+        return are_same(self, other)
 
 
 class LayerWeights:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from recent_prune.probe.batches.inputs import first_tensor
+from recent_prune.probe.batches.inputs import first_tensor, tensors_of
 from recent_prune.probe.batches.view import View
 from recent_prune.probe.watching.checks import check_names
 from recent_prune.probe.watching.hooks import Observer, Watch
@@ -104,10 +104,12 @@ def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> Passed:
         output = call()
     tensor = first_tensor(output)
     activation = None if tensor is None else view.of(output, tensor)
+    given = [view.of(other, other) for other in tensors_of(output) if other is not tensor]
+    others = [other for other in given if other is not None]  # such as scores beside anchors
     if activation is not None and (not watch.called or activation.dim() > 1):
-        watch.observer.on_output(activation)
+        watch.observer.on_output(activation, others)
     elif tensor is not None and tensor.is_floating_point() and tensor.shape == (view.count,):
-        watch.observer.on_output(tensor)
+        watch.observer.on_output(tensor, others)
     elif tensor is not None and tensor.is_floating_point() and tensor.dim() == 0:
         watch.observer.on_loss(tensor)
     if layers is not None:

@@ -161,9 +161,11 @@ class _Collector:
         if other is not None:
             self.layers[name + OTHER_WAY] = self._rows(other)
 
-    def on_output(self, output: Tensor) -> None:
+    def on_output(self, output: Tensor, others: Sequence[Tensor] = ()) -> None:
         self.nonfinite = share_nonfinite(output)
-        self.outputs = feature_rows(output[:, None] if output.dim() < 2 else output, MOST_FEATURES)
+        shown = [output[:, None] if output.dim() < 2 else output, *others]
+        rows = [feature_rows(each, MOST_FEATURES).float() for each in shown]
+        self.outputs = torch.cat(rows, dim=1) if others else rows[0]
 
     def on_loss(self, loss: Tensor) -> None:
         self.nonfinite = share_nonfinite(loss[None])

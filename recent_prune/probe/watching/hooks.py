@@ -40,8 +40,8 @@ class Observer(Protocol):
     def on_layer(self, name: str, activation: Tensor, other: Tensor | None = None) -> None:
         """Shown each probed activation, [n, …], and the other way in which it may lie."""
 
-    def on_output(self, output: Tensor) -> None:
-        """Shown the model's output, where it is a floating tensor [n, …]."""
+    def on_output(self, output: Tensor, others: Sequence[Tensor] = ()) -> None:
+        """Shown the model's output, where it is a floating tensor [n, …], and what is with it."""
 
     def on_loss(self, loss: Tensor) -> None:
         """Shown what comes out where it is a single number, []."""

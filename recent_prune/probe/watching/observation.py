@@ -161,9 +161,10 @@ class _Reducer:
         self._names.append(name)
         self._reduction.add(layer)
 
-    def on_output(self, output: Tensor) -> None:
+    def on_output(self, output: Tensor, others: Sequence[Tensor] = ()) -> None:
         rows = output[: len(output) - self._perturbed]
-        self._constant = (rows == rows[:1]).all()
+        same = [(each == each[:1]).all() for each in (rows, *others)]
+        self._constant = torch.stack(same).all()
         self._nonfinite = share_nonfinite(rows)
 
     def on_loss(self, loss: Tensor) -> None:

@@ -287,6 +287,95 @@ def test_which_optimizers_need_a_closure() -> None:
     assert not needs_closure(Adam(parameters))
 
 
+class Sharpness(SGD):
+    """Asks for the loss at the weights and uphill of them; optional is its closure in name."""
+
+    def step(self, closure: Any = None) -> Any:
+        assert closure is not None, "it needs a closure"
+        loss = closure()
+        with torch.no_grad():
+            moved = [p.grad.clone() for group in self.param_groups for p in group["params"]]
+            for group in self.param_groups:
+                for parameter, move in zip(group["params"], moved, strict=True):
+                    parameter.add_(move, alpha=0.05)
+        closure()
+        with torch.no_grad():
+            for group in self.param_groups:
+                for parameter, move in zip(group["params"], moved, strict=True):
+                    parameter.sub_(move, alpha=0.05)
+        super().step()
+        return loss
+
+
+def test_an_optimizer_that_asks_for_a_closure_as_it_steps_gets_one() -> None:
+    model = mlp()
+    before = snapshot(model)
+    training = rp.Training(cross_entropy, Sharpness(model.parameters(), 0.1), budget=100)
+    found = rp.probe(model, batches(), training=training).steps
+    assert found is not None
+    assert found.loss_after < found.loss_before
+    assert snapshot(model) == before
+    needed = rp.preflight(model, batches(), training)
+    assert needed.method == "traced"
+    assert needed.memory.value > 0
+
+
+def test_other_errors_of_a_step_are_raised() -> None:
+    class Broken(SGD):
+        def step(self, closure: Any = None) -> Any:
+            raise ValueError("no")
+
+    model = mlp()
+    training = rp.Training(cross_entropy, Broken(model.parameters(), 0.1))
+    with pytest.raises(ValueError, match="no"):
+        rp.probe(model, batches(), training=training)
+
+
+def test_an_optimizer_with_modes_is_set_to_train() -> None:
+    class Moded(SGD):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            self.param_groups[0]["train_mode"] = False
+
+        def train(self) -> None:
+            self.param_groups[0]["train_mode"] = True
+
+        def step(self, closure: Any = None) -> Any:
+            if not self.param_groups[0]["train_mode"]:
+                raise RuntimeError("Optimizer was not in train mode")
+            return super().step(closure)
+
+    model = mlp()
+    optimizer = Moded(model.parameters(), 0.1)
+    rp.probe(model, batches(), training=rp.Training(cross_entropy, optimizer))
+    assert optimizer.param_groups[0]["train_mode"] is False
+
+
+@pytest.mark.parametrize(
+    ("make", "slow"),
+    [
+        (torch.optim.RAdam, True),
+        (Adam, False),
+        (lambda p: SGD(p, 0.1), False),
+        (lambda p: with_group(SGD(p, 0.1), warmup_steps=500), True),
+        (lambda p: with_group(SGD(p, 0.1), warmup_steps=0), False),
+        (lambda p: with_group(SGD(p, 0.1), d0=1e-6), True),
+    ],
+)
+def test_optimizers_that_begin_slowly_are_known(make: Any, slow: bool) -> None:
+    model = mlp()
+    training = rp.Training(cross_entropy, make(model.parameters()), budget=600)
+    found = rp.probe(model, batches(), training=training)
+    assert found.steps is not None
+    assert found.steps.slow_start is slow
+    assert rp.ProbeResult.from_dict(found.to_dict()).steps == found.steps
+
+
+def with_group(optimizer: Optimizer, **values: Any) -> Optimizer:
+    optimizer.param_groups[0].update(values)
+    return optimizer
+
+
 def test_a_rate_that_is_not_finite_shows_in_the_steps() -> None:
     model = mlp()
     optimizer = SGD(model.parameters(), math.inf)

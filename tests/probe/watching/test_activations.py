@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ class Recorder:
         assert name not in self.layers
         self.layers[name] = activation
 
-    def on_output(self, output: Tensor) -> None:
+    def on_output(self, output: Tensor, others: Sequence[Tensor] = ()) -> None:
         assert self.output is None
         self.output = output
 
