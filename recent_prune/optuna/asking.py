@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
+from optuna import TrialPruned
 from optuna.distributions import BaseDistribution
 from optuna.study import Study
 from optuna.trial import Trial, TrialState
@@ -84,7 +86,8 @@ def ask_best(
     Args:
         study: Of one objective.
         build: ``build(trial)`` suggests the parameters and gives model and :class:`Training`; each
-            model has an optimizer of its own.
+            model has an optimizer of its own. A candidate that it prunes (``optuna.TrialPruned``)
+            is left out; after any other error, here or in the inputs, all have failed.
         inputs: As in :func:`recent_prune.probe.probe_many`.
         candidates: Asked for at a time, at least 2. Default 8.
         explore: Probability with which a candidate is drawn from all that are not condemned,
@@ -120,29 +123,34 @@ def ask_best(
             f"`candidates` must be a whole number of at least 2, but got {candidates!r}."
         )
     judge = _judge(study, rule)
+    last = "none could be built."
     for _ in range(ROUNDS):
         built = _built(study, build, candidates, distributions)
+        if not built:  # all were pruned by the user's own code
+            continue
         models = [model for _, model, _ in built]
         trainings = [training for _, _, training in built]
-        results = probe_many(
-            models,
-            inputs,
-            training=trainings,
-            estimator=estimator,
-            call=call,
-            seed=seed,
-            progress=False,
-        )
-        tried = [
-            _Tried(Asked(*one, _verdict(judge, result)), result)
-            for one, result in zip(built, results, strict=True)
-        ]
-        chosen = _chosen(study, tried, judge, explore)
+        with _failing(study, [trial for trial, *_ in built]):
+            results = probe_many(
+                models,
+                inputs,
+                training=trainings,
+                estimator=estimator,
+                call=call,
+                seed=seed,
+                progress=False,
+            )
+            tried = [
+                _Tried(Asked(*one, _verdict(judge, result)), result)
+                for one, result in zip(built, results, strict=True)
+            ]
+            chosen = _chosen(study, tried, judge, explore)
+        last = tried[-1].asked.verdict.reason
         if chosen is not None:
             return chosen
     raise RuntimeError(
         f"All of {ROUNDS * candidates} candidates were condemned, the last one since: "
-        f"{tried[-1].asked.verdict.reason} Is the search space at fault?"
+        f"{last} Is the search space at fault?"
     )
 
 
@@ -172,13 +180,17 @@ def _judge(study: Study, rule: Rule | None) -> Rule:
 def _built(
     study: Study, build: Build, count: int, distributions: Mapping[str, BaseDistribution] | None
 ) -> list[tuple[Trial, nn.Module, Training]]:
-    """Candidates with their models; where one cannot be built, all have failed."""
+    """Candidates with their models; those that the user's own code prunes are left out."""
     built: list[tuple[Trial, nn.Module, Training]] = []
     asked: list[Trial] = []
-    try:
+    with _failing(study, asked):
         for _ in range(count):
             asked.append(study.ask(None if distributions is None else dict(distributions)))
-            made = build(asked[-1])
+            try:
+                made = build(asked[-1])
+            except TrialPruned:
+                study.tell(asked.pop(), state=TrialState.PRUNED)
+                continue
             if not (
                 isinstance(made, tuple)
                 and len(made) == 2
@@ -187,11 +199,20 @@ def _built(
             ):
                 raise TypeError(f"`build` must return a model and a Training, but got {made!r}.")
             built.append((asked[-1], *made))
-    except BaseException:
-        for trial in asked:
-            study.tell(trial, state=TrialState.FAIL)
-        raise
     return built
+
+
+@contextmanager
+def _failing(study: Study, trials: Sequence[Trial]) -> Iterator[None]:
+    """After an error, an interrupt included, all have failed that were not told anything yet."""
+    try:
+        yield
+    except BaseException:
+        known = study.get_trials(deepcopy=False)
+        for trial in trials:
+            if not known[trial.number].state.is_finished():
+                study.tell(trial, state=TrialState.FAIL)
+        raise
 
 
 def _verdict(judge: Rule, result: ProbeResult | Exception) -> Verdict:

@@ -186,8 +186,20 @@ def carries_fit(trial: FrozenTrial) -> bool:
 
 
 def is_probed(trial: FrozenTrial) -> bool:
-    """Whether the trial carries a verdict of its own, not one copied from a trial it retries."""
-    return TRAINABLE in trial.user_attrs and trial.user_attrs.get(TRIAL) == trial.number
+    """Whether the trial carries a verdict of its own, not one copied from a trial it retries.
+
+    One that was taken over from another study (``study.add_trials``) has another number there.
+    """
+    if TRAINABLE not in trial.user_attrs:
+        return False
+    taken_over = trial.state.is_finished() and not retried(trial)
+    return taken_over or trial.user_attrs.get(TRIAL) == trial.number
+
+
+def retried(trial: FrozenTrial) -> list[int]:
+    """Numbers of the trials that this one is tried again for, the earliest first."""
+    known: list[int] = trial.system_attrs.get("retry_history", [])  # as Optuna's callback has it
+    return known
 
 
 def is_condemned(trial: FrozenTrial) -> bool:

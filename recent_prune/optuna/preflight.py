@@ -7,12 +7,12 @@ import gc
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 import torch
 from optuna.study import Study
-from optuna.trial import BaseTrial, Trial
+from optuna.trial import BaseTrial, FrozenTrial, TrialState
 from torch import nn
 
 from recent_prune.optuna import attributes
@@ -28,6 +28,9 @@ from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.rules import PreflightRule, Verdict
 from recent_prune.rules.fit import Fit
 from recent_prune.rules.preflight import correction
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 LEAST_VIOLATION = 0.01
 """Of a trial that ran out of memory though it was estimated to fit."""
@@ -215,21 +218,28 @@ def _above(memory: Estimate, factor: float) -> Estimate:
 def learnt(study: Study | None) -> float | None:
     """How many times its estimate a trial of this study needed at least; None where none told.
 
-    A trial that ran out of memory needed more than there was.
+    A trial that ran out of memory needed more than there was, if it had that for itself. Nothing is
+    learnt where one that was estimated as high has completed.
     """
     if study is None:
         return None
     trials = study.get_trials(deepcopy=False)
     told = [(trial, trial.user_attrs.get(attributes.OUT_OF_MEMORY)) for trial in trials]
     own = [known for trial, known in told if known and known["trial"] == trial.number]
-    return correction((known["estimate"], known["available"]) for known in own)
+    completed = max(filter(None, map(_estimate_of_completed, trials)), default=0.0)
+    return correction(
+        (known["estimate"], known["available"])
+        for known in own
+        if known.get("alone", True) and (known["estimate"] or 0.0) > completed
+    )
 
 
-class _Objective(Protocol):
-    def __call__(self, trial: Trial, /) -> Any: ...
+def _estimate_of_completed(trial: FrozenTrial) -> float | None:
+    known = trial.user_attrs.get(attributes.PREFLIGHT) or {}
+    return known.get("memory") if trial.state == TrialState.COMPLETE else None
 
 
-def out_of_memory(objective: _Objective) -> Callable[[Trial], Any]:
+def out_of_memory(objective: Callable[P, T]) -> Callable[P, T]:
     """Prune a trial that runs out of memory, and learn from it; the study goes on.
 
     What ran out of memory is told from every other error, which is raised as it was. The trial is
@@ -238,7 +248,7 @@ def out_of_memory(objective: _Objective) -> Callable[[Trial], Any]:
     held is let go of, the GPU's cache included.
 
     Args:
-        objective: Takes a trial. Or use it as a decorator.
+        objective: Takes a trial. Or use it as a decorator, of a method as well.
 
     Example:
         .. code-block:: python
@@ -248,15 +258,17 @@ def out_of_memory(objective: _Objective) -> Callable[[Trial], Any]:
     """
 
     @functools.wraps(objective)
-    def guarded(trial: Trial) -> Any:
+    def guarded(*given: P.args, **named: P.kwargs) -> T:
         try:
-            return objective(trial)
+            return objective(*given, **named)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
             told = f"Out of memory: {attributes.one_line(str(light(error)) or 'no message')}"
         # Outside of the handler, which holds the error and all that its frames hold.
-        _record(trial, told)
+        for trial in (*given, *named.values()):
+            if isinstance(trial, BaseTrial):
+                _record(trial, told)
         gc.collect()
         if torch.cuda.is_initialized():
             torch.cuda.empty_cache()
@@ -265,7 +277,16 @@ def out_of_memory(objective: _Objective) -> Callable[[Trial], Any]:
     return guarded
 
 
-def _record(trial: Trial, told: str) -> None:
+def _others_run(trial: BaseTrial) -> bool:
+    """Whether other trials run, which may have had the memory: threads, or other processes."""
+    study = study_of(trial)
+    if study is None:
+        return False
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return any(other.number != trial.number for other in running)
+
+
+def _record(trial: BaseTrial, told: str) -> None:
     known = trial.user_attrs.get(attributes.PREFLIGHT) or {}
     if known.get("trial") != trial.number:  # of a trial that this one retries
         known = {}
@@ -278,6 +299,7 @@ def _record(trial: Trial, told: str) -> None:
         {
             "estimate": estimate,
             "available": available,
+            "alone": not _others_run(trial),
             "told": attributes.one_line(told),
             "trial": trial.number,
         },

@@ -37,6 +37,7 @@ class _Candidates:
         self._reader = Reader()
         self._rung = Rung()
         self._compared = Comparison()
+        self._replaced: set[int] = set()
 
     def placed(self, study: Study, number: int, own: Key, keep: float) -> tuple[Standing, float]:
         """Where a candidate stands among the others, and the share that goes on now."""
@@ -44,6 +45,9 @@ class _Candidates:
             ended, going_on = self._reader.read(study)
             for trial in filter(attributes.is_ranked, ended):
                 self._add(study, trial)
+            for trial in going_on:
+                if trial.number == number or attributes.is_ranked(trial):
+                    self._replace(study, trial)
             share = turned_down(keep, self._compared.worth())
             others = [
                 (_key_of(study, trial), trial.user_attrs[attributes.RUNG_ZERO])
@@ -56,9 +60,18 @@ class _Candidates:
         """Count one that has ended. Whether the ranking holds is seen by those that trained."""
         place: Place = trial.user_attrs[attributes.RUNG_ZERO]
         self._rung.add(_key_of(study, trial), place)
+        self._replace(study, trial)
         order = order_of(trial, study.direction == StudyDirection.MAXIMIZE)
         if order is not None and not is_stopped(place) and not attributes.is_condemned(trial):
             self._compared.add(Training(score_of(trial), order, first=place["best"]))
+
+    def _replace(self, study: Study, retry: FrozenTrial) -> None:
+        """A trial that is tried again is no rival of its own: a process was killed, say."""
+        for number in attributes.retried(retry):
+            earlier = study.get_trials(deepcopy=False)[number]
+            if number not in self._replaced and attributes.is_ranked(earlier):
+                self._replaced.add(number)
+                self._rung.remove(_key_of(study, earlier), earlier.user_attrs[attributes.RUNG_ZERO])
 
 
 _candidates = OfStudies(_Candidates)

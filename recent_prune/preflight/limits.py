@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from numbers import Real
 from pathlib import Path
 from types import NoneType
 from typing import Literal
@@ -51,14 +52,17 @@ class Limits:
             if not self.memory:
                 raise ValueError("`memory` must hold a kind of worker at least, but got {}.")
             for kind, size in self.memory.items():
+                if not isinstance(kind, str):
+                    raise TypeError(f"`memory` must name kinds of workers, but got {kind!r}.")
                 _check_positive(f"memory[{kind!r}]", size, " of bytes")
         elif self.memory not in ("device", None):
             _check_positive("memory", self.memory, " of bytes, 'device', bytes by kind or None")
         if self.seconds is not None:
             _check_positive("seconds", self.seconds, " or None")
-        if self.margin is not None and not 0 <= self.margin < 1:
+        if self.margin is not None and not (isinstance(self.margin, Real) and 0 <= self.margin < 1):
             raise ValueError(f"`margin` must be in [0, 1), but got {self.margin!r}.")
-        if not isinstance(self.until, (datetime, int, float, NoneType)):
+        known = isinstance(self.until, (datetime, NoneType))
+        if not known and not (isinstance(self.until, Real) and math.isfinite(self.until)):
             raise TypeError(
                 "`until` must be a datetime, seconds as of time.time() or None, but got "
                 f"{self.until!r}."
@@ -188,6 +192,6 @@ def _is_on(tensor: torch.Tensor, device: torch.device) -> bool:
 
 
 def _check_positive(name: str, value: object, others: str) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    number = isinstance(value, Real) and not isinstance(value, bool)
     if not number or not 0 < value < math.inf:  # type: ignore[operator]
         raise ValueError(f"`{name}` must be a positive number{others}, but got {value!r}.")

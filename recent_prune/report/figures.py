@@ -102,8 +102,10 @@ def plot_verdicts(
         value_name: Title of the colour bar.
 
     Raises:
-        ValueError: If no trial has one of the parameters.
+        ValueError: If these are not two, or no trial has one of them.
     """
+    if isinstance(params, str) or len(params) != 2:
+        raise ValueError(f"`params` must name two parameters, but got {params!r}.")
     table = trials_table(study)
     columns = [PARAMETER + name for name in params]
     for name, column in zip(params, columns, strict=True):

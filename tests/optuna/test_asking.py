@@ -157,3 +157,37 @@ def test_bad_arguments() -> None:
     ranks = study_of(pruner=ReconstructionEntropyPruner(keep=1 / 8))
     with pytest.raises(ValueError, match=r"ranks candidates by itself \(keep=0.125\)"):
         ask_best(ranks, build, BATCHES)
+
+
+def test_candidates_that_are_pruned_as_they_are_built_are_left_out() -> None:
+    def pruning(trial: Trial) -> tuple[nn.Module, rp.Training]:
+        if trial.number % 2:
+            raise optuna.TrialPruned("invalid")
+        return build(trial)
+
+    study = study_of()
+    asked = ask_best(study, pruning, BATCHES, candidates=4, explore=0.0)
+    assert asked.trial.number in (0, 2)
+    assert [trial.state for trial in study.trials].count(TrialState.PRUNED) == 3
+    assert attributes.RUNG_ZERO not in study.trials[1].user_attrs
+
+
+def test_where_all_are_pruned_it_ends() -> None:
+    def pruning(trial: Trial) -> tuple[nn.Module, rp.Training]:
+        raise optuna.TrialPruned
+
+    with pytest.raises(RuntimeError, match=r"none could be built\. Is the search space at fault"):
+        ask_best(study_of(), pruning, BATCHES, candidates=2)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_after_an_error_of_the_loader_or_the_rule_no_candidate_is_left_running(
+    error: type[BaseException],
+) -> None:
+    def broken(result: rp.ProbeResult) -> rp.Verdict:
+        raise error("no")
+
+    study = study_of()
+    with pytest.raises(error, match="no"):
+        ask_best(study, build, BATCHES, candidates=3, rule=broken)
+    assert {trial.state for trial in study.trials} == {TrialState.FAIL}

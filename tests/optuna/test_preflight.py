@@ -243,6 +243,38 @@ class TestOutOfMemory:
         smaller = study.ask()
         assert judged(smaller, mlp(depth=1), limits).trainable
 
+    @pytest.mark.parametrize("told", ["another ran", "one as large completed"])
+    def test_nothing_is_learnt_where_the_estimate_need_not_be_wrong(self, told: str) -> None:
+        study = new_study()
+        memory = rp.preflight(mlp(depth=3), BATCHES, training()).memory.value
+        limits = rp.Limits(memory=1.1 * memory)
+        if told == "another ran":
+            study.ask()
+        else:
+            fine = study.ask()
+            judged(fine, mlp(depth=3), limits)
+            study.tell(fine, 1.0)
+
+        @out_of_memory
+        def objective(trial: Trial) -> float:
+            judged(trial, mlp(depth=3), limits)
+            raise MemoryError
+
+        study.optimize(objective, n_trials=1)
+        assert attributes.OUT_OF_MEMORY in study.trials[-1].user_attrs
+        assert preflight_.learnt(study) is None
+        assert judged(study.ask(), mlp(depth=3), limits).trainable
+
+    def test_an_objective_may_be_a_method(self) -> None:
+        class Objective:
+            @out_of_memory
+            def __call__(self, trial: Trial) -> float:
+                raise MemoryError
+
+        study = new_study()
+        study.optimize(Objective(), n_trials=1)
+        assert study.trials[0].state == TrialState.PRUNED
+
     def test_nothing_is_learnt_from_what_no_estimate_explains(self) -> None:
         study = new_study()
 

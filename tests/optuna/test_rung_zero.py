@@ -9,7 +9,7 @@ from unittest import mock
 import numpy as np
 import optuna
 import pytest
-from optuna.storages import InMemoryStorage
+from optuna.storages import InMemoryStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import Study
 from optuna.trial import FixedTrial, FrozenTrial, Trial, TrialState
 from torch import nn
@@ -288,3 +288,46 @@ def test_samplers_go_on_from_candidates_that_were_not_trained(sampler: str) -> N
     states = [t.state for t in study.trials]
     assert 1 <= states.count(TrialState.COMPLETE) <= 9
     assert study.best_value <= min(t.params["x"] for t in study.trials) + 1.5
+
+
+@pytest.mark.parametrize("other_process", [False, True])
+def test_a_trial_that_is_tried_again_is_no_rival_of_its_own(other_process: bool) -> None:
+    study = study_of(keep=1 / 4)
+    for loss in (2.0, 1.5, 3.0):
+        tried(study, loss)
+    good = study.ask()
+    judge(good, 0.5)
+    assert not good.should_prune()
+    study.tell(good, state=TrialState.FAIL)  # its process was killed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        RetryHeartbeatStaleTrialCallback()(study, study.trials[good.number])
+    again = study.ask()
+    judge(again, 0.5)
+    place = study.trials[again.number].user_attrs[attributes.RUNG_ZERO]
+    assert (place["rank"], place["of"], place["best"]) == (1, 4, True)
+    assert not again.should_prune()
+    study.tell(again, 0.5)
+    if other_process:
+        study = study_again(study)
+    last = tried(study, 1.0).user_attrs[attributes.RUNG_ZERO]
+    assert (last["rank"], last["of"]) == (2, 5)
+
+
+def study_again(study: Study) -> Study:
+    """As another process would read it."""
+    pruner = study.pruner
+    return optuna.load_study(study_name="rung", storage=study._storage, pruner=pruner)
+
+
+def test_verdicts_are_taken_over_with_trials() -> None:
+    first = study_of(keep=1 / 4)
+    for loss in (2.0, 1.5, 20.0, 0.5):
+        tried(first, loss)
+    merged = study_of(keep=1 / 4)
+    tried(merged, 3.0)
+    merged.add_trials(first.trials)
+    assert len(rung_zero.candidates(merged)) == 5
+    assert [trial.number for trial in merged.trials if attributes.is_condemned(trial)] == [3]
+    last = tried(merged, 0.4).user_attrs[attributes.RUNG_ZERO]
+    assert (last["rank"], last["of"]) == (1, 6)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -123,6 +125,7 @@ def test_limits_give_the_room_that_is_meant(machine: Path) -> None:
         ({"memory": {"T4": -1}}, r"`memory\['T4'\]` must be a positive.* bytes, but got -1"),
         ({"seconds": -1.0}, r"`seconds` must be a positive number or None, but got -1.0"),
         ({"margin": 1.0}, r"`margin` must be in \[0, 1\), but got 1.0"),
+        ({"margin": "0.1"}, r"`margin` must be in \[0, 1\), but got '0.1'"),
     ],
 )
 def test_bad_limits(given: dict[str, Any], message: str) -> None:
@@ -140,6 +143,17 @@ def test_what_is_left_until_then(monkeypatch: pytest.MonkeyPatch, until: Any) ->
     assert Limits(until=until, seconds=500).time() == 500.0
     monkeypatch.setattr(time, "time", lambda: 1_001.0)
     assert Limits(until=until).time() == 0.0
+
+
+def test_kinds_have_names_and_numbers_may_be_those_of_numpy() -> None:
+    assert Limits(memory=np.int64(10**9)).memory == 10**9  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="`memory` must name kinds of workers, but got 16"):
+        Limits(memory={16: 5e9})  # type: ignore[dict-item]
+
+
+def test_until_is_no_nan() -> None:
+    with pytest.raises(TypeError, match=r"`until` must be a datetime, seconds.*but got nan"):
+        Limits(until=math.nan)
 
 
 def test_until_is_a_time() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypedDict
@@ -157,6 +157,14 @@ class Rung:
         insort(self._keys, key)
         self._gone_on += place["best"]
         self._due += place["keep"]
+
+    def remove(self, key: Key, place: Place) -> None:
+        """Forget a candidate that was counted, since another stands for it."""
+        where = bisect_left(self._keys, key)
+        if self._keys[where : where + 1] == [key]:
+            del self._keys[where]
+            self._gone_on -= place["best"]
+            self._due -= place["keep"]
 
     def standing(
         self, own: Key, share: float, others: Sequence[tuple[Key, Place]] = ()
