@@ -6,13 +6,11 @@ gives a new head: tensors without values that stay in one of them break the trai
 
 from __future__ import annotations
 
-import functools
 import gc
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -20,18 +18,20 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from recent_prune.probe.restoring.isolation import put_where_it_was
+from recent_prune.probe.restoring.reaching import (
+    CACHE,
+    CONTAINERS,
+    attributes_of,
+    is_own,
+    names_in,
+    reached,
+)
 from recent_prune.probe.restoring.training_state import contents_restored
 
-MOST = 5_000
-"""Objects that are looked at."""
-LONGEST = 1_000
-"""Items of a container that are looked at."""
 DEEPEST = 4
 """Containers within containers in which a tensor is looked for."""
 
 _MISSING: Any = object()
-_CACHE = functools._lru_cache_wrapper
-_CONTAINERS = (dict, list, set, tuple, deque)
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def surroundings_restored(called: Iterable[Any]) -> Iterator[None]:
     """
     kept: list[_Kept] = []
     with ExitStack() as stack:
-        for found in _reached(called):
+        for found in reached(called):
             if isinstance(found, torch.jit.ScriptModule):
                 continue
             if isinstance(found, nn.Module):
@@ -74,7 +74,7 @@ def is_left(is_holding: Callable[[], bool]) -> bool:
 def empty_caches() -> None:
     """Clear what `functools.lru_cache` and `cache` hold without values: they compute it anew."""
     # Not isinstance, which some objects answer with a warning.
-    for cache in [found for found in gc.get_objects() if type(found) is _CACHE]:
+    for cache in [found for found in gc.get_objects() if type(found) is CACHE]:
         _KeptCache(cache).put_back()
 
 
@@ -88,10 +88,10 @@ def is_hollow(value: Any, depth: int = DEEPEST) -> bool:
         return False
     if isinstance(value, dict):
         inside: Iterable[Any] = list(value.values())
-    elif isinstance(value, _CONTAINERS):
+    elif isinstance(value, CONTAINERS):
         inside = list(value)
     else:
-        inside = _attributes(value).values() if _is_own(type(value)) else ()
+        inside = attributes_of(value).values() if is_own(type(value)) else ()
     return any(is_hollow(item, depth - 1) for item in inside)
 
 
@@ -161,10 +161,10 @@ class _KeptCache(_Kept):
 
 def _keep(found: Any) -> _Kept | None:
     """What is needed to put an object back; None where it holds nothing that is written to."""
-    if type(found) is _CACHE:
+    if type(found) is CACHE:
         return _KeptCache(found)
     if isinstance(found, FunctionType):
-        names, known = _names(found.__code__), found.__globals__
+        names, known = names_in(found.__code__), found.__globals__
         return _kept_dict(known, lambda: {name: known[name] for name in names if name in known})
     if isinstance(found, type):
         return _Kept(dict(vars(found)), lambda: dict(vars(found)), _setter_of(found))
@@ -194,88 +194,3 @@ def _setter_of(owner: type) -> Callable[[Any, Any], None]:
             setattr(owner, key, value)
 
     return put
-
-
-def _reached(roots: Iterable[Any]) -> Iterator[Any]:
-    """What code can reach by name, the nearest first."""
-    waiting, seen = deque(roots), dict[int, Any]()
-    while waiting and len(seen) < MOST:
-        found = waiting.popleft()
-        if id(found) not in seen:
-            seen[id(found)] = found
-            yield found
-            waiting.extend(_next(found))
-
-
-def _next(found: Any) -> Iterator[Any]:
-    if isinstance(found, functools.partial):
-        yield from (found.func, *found.args, *found.keywords.values())
-    elif isinstance(found, MethodType):
-        yield from (found.__func__, found.__self__)
-    elif isinstance(found, (staticmethod, classmethod)):
-        yield found.__func__
-    elif isinstance(found, Tensor):
-        return
-    elif isinstance(found, property):
-        yield from (found.fget, found.fset)
-    elif isinstance(found, _CACHE):
-        yield found.__wrapped__
-    elif isinstance(found, FunctionType):
-        yield from _of_function(found)
-    elif isinstance(found, nn.Module):
-        yield from (type(found), *found._modules.values())
-        for value in vars(found).values():
-            yield from value.values() if isinstance(value, dict) else (value,)
-    elif isinstance(found, type):
-        if _is_own(found):
-            yield from (*vars(found).values(), *found.__bases__)
-    elif isinstance(found, dict):
-        yield from (*found.values(),)[:LONGEST]
-    elif isinstance(found, _CONTAINERS):
-        yield from (*found,)[:LONGEST]
-    elif _is_own(type(found)):
-        yield from (type(found), *_attributes(found).values())
-
-
-def _of_function(function: FunctionType) -> Iterator[Any]:
-    if not _is_own(function):
-        return
-    for cell in function.__closure__ or ():
-        try:
-            yield cell.cell_contents
-        except ValueError:  # not set yet
-            continue
-    yield from function.__defaults__ or ()
-    yield from (function.__kwdefaults__ or {}).values()
-    yield from (getattr(function, "__wrapped__", None),)
-    names = _names(function.__code__)
-    for name in names:
-        value = function.__globals__.get(name)
-        if isinstance(value, ModuleType) and _is_own(value):
-            yield from (vars(value)[inner] for inner in names if inner in vars(value))
-        yield value
-
-
-def _names(code: CodeType) -> set[str]:
-    """Of what code looks up, that of its inner functions included."""
-    inner = [_names(const) for const in code.co_consts if isinstance(const, CodeType)]
-    return {*code.co_names, *(name for names in inner for name in names)}
-
-
-def _attributes(value: Any) -> dict[str, Any]:
-    own = getattr(value, "__dict__", None)
-    return own if isinstance(own, dict) else {}
-
-
-@functools.cache
-def _is_library(name: str) -> bool:
-    if name in sys.stdlib_module_names or name == "recent_prune":
-        return True
-    file = getattr(sys.modules.get(name), "__file__", None) or ""
-    return "site-packages" in file or "dist-packages" in file
-
-
-def _is_own(value: Any) -> bool:
-    """Whether a class, function or module is the user's, and no library's."""
-    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
-    return isinstance(name, str) and not _is_library(name.partition(".")[0])

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import DataLoader
 
+from recent_prune.probe.restoring.generators import kept_in
 from recent_prune.probe.restoring.interrupts import putting_back
 
 MINIMUM_SAMPLES = 16
@@ -150,13 +151,10 @@ def check_samples(samples: Tensor) -> None:
 def loader_restored(loader: object) -> Iterator[None]:
     """Leave a data loader as it was.
 
-    Its generators come back, its position where it tells one (``state_dict``), and no worker of
-    this pass serves the next one.
+    Generators and counts that it, its samplers and its data sets hold come back, its position where
+    it tells one (``state_dict``), and no worker of this pass serves the next one.
     """
-    samplers = (getattr(loader, "sampler", None), getattr(loader, "batch_sampler", None))
-    owners = [loader, *samplers, getattr(samplers[1], "sampler", None)]
-    generators = [getattr(owner, "generator", None) for owner in owners]
-    states = [(g, g.get_state()) for g in generators if isinstance(g, torch.Generator)]
+    held = kept_in(loader)
     running = loader._iterator if isinstance(loader, DataLoader) else None
     position = _position(loader)
     if isinstance(loader, DataLoader):
@@ -168,8 +166,8 @@ def loader_restored(loader: object) -> Iterator[None]:
     finally:
         if position is not None:
             loader.load_state_dict(position)  # type: ignore[attr-defined]
-        for generator, state in states:
-            generator.set_state(state)
+        for put_back in held:
+            put_back()
         if isinstance(loader, DataLoader):
             loader._iterator = running
 

@@ -66,6 +66,8 @@ def count_of(batch: Any) -> int:
     counts = [count_of(part) for part in named_parts(batch).values()]
     first, target = first_tensor(batch), target_of(batch)
     if first is not None and isinstance(target, Tensor) and target.dim():
+        if isinstance(batch, (tuple, list)) and _are_arguments(batch[0], len(target)):
+            return len(target)
         in_a_row = first.dim() == 1  # such as all words of all texts
         steps_first = first.dim() > 1 and target.dim() == 1 and len(target) == first.shape[1]
         if in_a_row or (steps_first and len(target) != len(first)):
@@ -102,6 +104,13 @@ def is_list_of_samples(value: Any) -> bool:
     return len(lengths) > 1 or (dims == {3} and lengths <= set(_CHANNELS))
 
 
+def _are_arguments(value: Any, count: int) -> bool:
+    """Whether what looks like a list of samples is one of inputs, by the number of targets."""
+    if not is_list_of_samples(value) or len(value) == count:
+        return False
+    return any(len(item) == count for item in value if item.dim())
+
+
 def given_to(
     model: nn.Module, batch: Any, arguments: Arguments | None, *, has_target: bool = True
 ) -> Given:
@@ -121,7 +130,7 @@ def given_to(
     given = Given()
     masks: list[Tensor] = []
     count = count_of(batch)
-    for name, value in _leaves(model, batch, arguments, has_target):
+    for name, value in _leaves(model, batch, arguments, has_target, count):
         tensor = value.data if isinstance(value, PackedSequence) else value
         given.shapes[name] = _shape(value)
         if isinstance(tensor, Tensor) and "mask" in name.lower():
@@ -199,47 +208,62 @@ def _is_causal(mask: Tensor) -> bool:
 
 
 def _leaves(
-    model: nn.Module, batch: Any, arguments: Arguments | None, has_target: bool
+    model: nn.Module, batch: Any, arguments: Arguments | None, has_target: bool, count: int
 ) -> Iterator[tuple[str, Any]]:
     """What goes in, by name: tensors, packed sequences and lists of samples, no targets."""
     if arguments is None:
         several = isinstance(batch, (tuple, list)) and len(batch) > 1
         compared = several and not has_target and _like_the_first(batch[-1], tuple(batch))
         whole = batch[:-1] if several and not compared else batch
-        yield from _inside("", whole if not _is_single(whole) else {"input": whole})
+        if compared and isinstance(batch[0], (tuple, list)):  # of several loaders, say
+            whole = [part[:-1] if len(part) > 1 else part for part in batch]
+        yield from _inside("", {"input": whole} if _is_single(whole, count) else whole, count)
         return
     names = names_of(model, len(arguments.args))
     for name, value in [*zip(names, arguments.args, strict=True), *arguments.kwargs.items()]:
         is_target = value is arguments.target and not _like_the_first(value, arguments.args)
         if name not in LABEL_NAMES and not is_target:
-            yield from _inside(name, _without_target(value, arguments.target))
+            yield from _inside(name, _without_target(value, arguments.target, count), count)
 
 
-def _without_target(value: Any, target: Any) -> Any:
+def _without_target(value: Any, target: Any, count: int) -> Any:
     """Of a batch that goes in whole, as one argument, what stands before the target."""
-    whole = isinstance(value, (tuple, list)) and len(value) > 1 and not _is_single(value)
+    whole = isinstance(value, (tuple, list)) and len(value) > 1 and not _is_single(value, count)
     return value[:-1] if whole and value[-1] is target else value
 
 
 def _like_the_first(value: Any, args: tuple[Any, ...]) -> bool:
     """Whether the last argument is another view of the first, where a loss compares the two."""
     first = args[0] if len(args) > 1 else None
+    if isinstance(first, (tuple, list)) and isinstance(value, (tuple, list)):
+        alike = first is not value and len(first) == len(value) > 0
+        return alike and all(
+            isinstance(one, Tensor) and isinstance(other, Tensor) and _are_alike(one, other)
+            for one, other in zip(first, value, strict=True)
+        )
     if not isinstance(first, Tensor) or not isinstance(value, Tensor):
         return False
-    return first.is_floating_point() and (first.shape, first.dtype) == (value.shape, value.dtype)
+    return first.is_floating_point() and _are_alike(first, value)
 
 
-def _inside(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    if _is_single(value):
+def _are_alike(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype) == (other.shape, other.dtype)
+
+
+def _inside(name: str, value: Any, count: int) -> Iterator[tuple[str, Any]]:
+    if _is_single(value, count):
         yield name, value
         return
     for key, item in named_parts(value).items():
         if key not in LABEL_NAMES and key not in _NOT_INPUTS:
-            yield from _inside(f"{name}.{key}" if name else key, item)
+            yield from _inside(f"{name}.{key}" if name else key, item, count)
 
 
-def _is_single(value: Any) -> bool:
-    return isinstance(value, (Tensor, PackedSequence)) or is_list_of_samples(value)
+def _is_single(value: Any, count: int) -> bool:
+    """A list of samples has as many as there are targets."""
+    if isinstance(value, (Tensor, PackedSequence)):
+        return True
+    return is_list_of_samples(value) and not _are_arguments(value, count)
 
 
 def _shape(value: Any) -> tuple[int, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import nn
@@ -22,6 +22,7 @@ from recent_prune.probe.quantities.gradients import GradientProfile
 from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.restoring.isolation import accelerators, forked_random_states
 from recent_prune.probe.restoring.memory import keep_freed_memory
+from recent_prune.probe.restoring.reaching import other_modules
 from recent_prune.probe.restoring.training_state import Values, attributes_restored, model_restored
 
 
@@ -128,11 +129,9 @@ def undone(
         The optimizer, and the parameters' values before, by their id.
     """
     scaler = training.scaler
-    # Some losses learn, too, or count.
-    loss = training.loss if isinstance(training.loss, nn.Module) else nn.Module()
     with (
         forked_random_states(accelerators(model), seed),
-        model_restored(loss, trained=True),
+        _others_restored(model, training),
         model_restored(model, trained=True) as before,
         torch.inference_mode(False),
         nullcontext() if scaler is None else attributes_restored(scaler),
@@ -141,6 +140,21 @@ def undone(
         if not model.training:
             model.train()
         yield optimizer, before
+
+
+@contextmanager
+def _others_restored(model: nn.Module, training: Training) -> Iterator[None]:
+    """Losses that learn or count, and what else runs beside: a mean of the model, a teacher."""
+    loss, optimizer = training.loss, training.optimizer
+    hooks = vars(optimizer) if isinstance(optimizer, Optimizer) else {}
+    called = [hook for name, hook in hooks.items() if name.endswith("_hooks")]
+    with ExitStack() as stack:
+        if isinstance(loss, nn.Module):
+            stack.enter_context(model_restored(loss, trained=True))
+        for module in other_modules(model, [loss, training.call, *called]):
+            if module is not loss:
+                stack.enter_context(model_restored(module))
+        yield
 
 
 def _first_nonfinite(trace: Trace, after: Judged) -> int | None:

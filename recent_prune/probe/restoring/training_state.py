@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from recent_prune.probe.restoring import generators
 from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
 from recent_prune.probe.restoring.isolation import (
     ONE_AT_A_TIME,
@@ -129,8 +130,8 @@ def attributes_restored(owner: Any) -> Iterator[None]:
     """Put back an optimizer, or a gradient scaler, with all the tensors that it holds.
 
     Its attributes, dictionaries and lists come back as the objects that they were, with what they
-    held, and the tensors among them with their values: an empty state is empty again. So do
-    optimizers that it is wrapped around.
+    held, and the tensors and generators among them with their values: an empty state is empty
+    again. So do optimizers that it is wrapped around.
 
     Args:
         owner: Any object with attributes. Parameters are left alone, see `parameters_restored`.
@@ -157,13 +158,15 @@ def _kept(value: Any, seen: set[int]) -> Any:
     if isinstance(value, Optimizer):
         seen.add(id(value))
         return _kept(vars(value), seen)
-    return None
+    return generators.kept(value)
 
 
 def _put_back(value: Any, kept: Any) -> None:
     if kept is None:
         return
-    if isinstance(value, Tensor):
+    if callable(kept):
+        kept()
+    elif isinstance(value, Tensor):
         with torch.no_grad():
             _write(value, kept)
     elif isinstance(value, dict):

@@ -74,10 +74,9 @@ def faults():
         [torch.zeros(2**20) for _ in range(12)]  # as a network's activations are, all at once
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
-first = [faults(), faults()][1]
 keep_freed_memory()
 faults()
-print(first, faults())
+print(faults())
 """
 
 
@@ -86,5 +85,5 @@ def test_freed_memory_is_kept() -> None:
     run = subprocess.run(
         [sys.executable, "-c", PAGE_FAULTS], capture_output=True, text=True, check=True
     )
-    first, then = map(int, run.stdout.split())
-    assert first > 20 * then + 1000
+    # 120,000 before, unless something large was freed as PyTorch was imported.
+    assert int(run.stdout) < 1_000

@@ -1,0 +1,124 @@
+"""What code of the user's can reach by name: closures, defaults, globals, and what these hold."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+MOST = 5_000
+"""Objects that are looked at."""
+LONGEST = 1_000
+"""Items of a container that are looked at."""
+
+CACHE = functools._lru_cache_wrapper
+CONTAINERS = (dict, list, set, tuple, deque)
+
+
+def reached(roots: Iterable[Any]) -> Iterator[Any]:
+    """What code can reach by name, the nearest first."""
+    waiting, seen = deque(roots), dict[int, Any]()
+    while waiting and len(seen) < MOST:
+        found = waiting.popleft()
+        if id(found) not in seen:
+            seen[id(found)] = found
+            yield found
+            waiting.extend(_next(found))
+
+
+def _next(found: Any) -> Iterator[Any]:
+    if isinstance(found, functools.partial):
+        yield from (found.func, *found.args, *found.keywords.values())
+    elif isinstance(found, MethodType):
+        yield from (found.__func__, found.__self__)
+    elif isinstance(found, (staticmethod, classmethod)):
+        yield found.__func__
+    elif isinstance(found, Tensor):
+        return
+    elif isinstance(found, property):
+        yield from (found.fget, found.fset)
+    elif isinstance(found, CACHE):
+        yield found.__wrapped__
+    elif isinstance(found, FunctionType):
+        yield from _of_function(found)
+    elif isinstance(found, nn.Module):
+        yield from (type(found), *found._modules.values())
+        for value in vars(found).values():
+            yield from value.values() if isinstance(value, dict) else (value,)
+    elif isinstance(found, type):
+        if is_own(found):
+            yield from (*vars(found).values(), *found.__bases__)
+    elif isinstance(found, dict):
+        yield from (*found.values(),)[:LONGEST]
+    elif isinstance(found, CONTAINERS):
+        yield from (*found,)[:LONGEST]
+    elif is_own(type(found)):
+        yield from (type(found), *attributes_of(found).values())
+
+
+def _of_function(function: FunctionType) -> Iterator[Any]:
+    if not is_own(function):
+        return
+    for cell in function.__closure__ or ():
+        try:
+            yield cell.cell_contents
+        except ValueError:  # not set yet
+            continue
+    yield from function.__defaults__ or ()
+    yield from (function.__kwdefaults__ or {}).values()
+    yield from (getattr(function, "__wrapped__", None),)
+    names = names_in(function.__code__)
+    for name in names:
+        value = function.__globals__.get(name)
+        if isinstance(value, ModuleType) and is_own(value):
+            yield from (vars(value)[inner] for inner in names if inner in vars(value))
+        yield value
+
+
+def names_in(code: CodeType) -> set[str]:
+    """Of what code looks up, that of its inner functions included."""
+    inner = [names_in(const) for const in code.co_consts if isinstance(const, CodeType)]
+    return {*code.co_names, *(name for names in inner for name in names)}
+
+
+def attributes_of(value: Any) -> dict[str, Any]:
+    """Its own; none of what has no dictionary of them."""
+    own = getattr(value, "__dict__", None)
+    return own if isinstance(own, dict) else {}
+
+
+@functools.cache
+def _is_library(name: str) -> bool:
+    if name in sys.stdlib_module_names or name == "recent_prune":
+        return True
+    file = getattr(sys.modules.get(name), "__file__", None) or ""
+    return "site-packages" in file or "dist-packages" in file
+
+
+def is_own(value: Any) -> bool:
+    """Whether a class, function or module is the user's, and no library's."""
+    name = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+    return isinstance(name, str) and not _is_library(name.partition(".")[0])
+
+
+def other_modules(model: nn.Module, called: Iterable[Any]) -> list[nn.Module]:
+    """Modules that code reaches besides a model and what it is part of: a teacher, a mean of it.
+
+    Args:
+        model: That is trained.
+        called: Functions and objects that run beside it.
+    """
+    known = set(map(id, model.modules()))
+    found: list[nn.Module] = []
+    for module in reached(called):
+        if isinstance(module, nn.Module) and id(module) not in known:
+            inside = set(map(id, module.modules()))
+            if known.isdisjoint(inside):
+                known |= inside
+                found.append(module)
+    return found
