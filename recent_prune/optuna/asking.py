@@ -34,6 +34,7 @@ from recent_prune.rules.rung_zero import (
     score_of,
     stored,
 )
+from recent_prune.rules.verdict import verdict_of
 
 Build = Callable[[Trial], tuple[nn.Module, Training]]
 """From a trial to its model and how it trains; suggests all parameters."""
@@ -217,7 +218,7 @@ def _failing(study: Study, trials: Sequence[Trial]) -> Iterator[None]:
 
 def _verdict(judge: Rule, result: ProbeResult | Exception) -> Verdict:
     if isinstance(result, ProbeResult):
-        return judge(result)
+        return verdict_of(judge, result)
     fault = _fault(result)
     warnings.warn(
         f"The probe failed, so the candidate ranks in the middle: {fault}", stacklevel=caller()

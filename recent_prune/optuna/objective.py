@@ -28,6 +28,7 @@ from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.rung_zero import error_of, reason, score_of
+from recent_prune.rules.verdict import verdict_of
 
 # Below Optuna's own, for its handler and verbosity: others would not be shown.
 logger = optuna.logging.get_logger(f"optuna.{__name__}")
@@ -162,7 +163,7 @@ def _judged(
     if isinstance(chosen, CertifiedRule):
         verdict, written = judge_in_study(chosen, trial, result), attributes.OF_CERTIFIED
     else:
-        verdict = chosen(result)
+        verdict = verdict_of(chosen, result)
     timed: dict[str, Any] = {}
     if early is not None:
         written = (*written, attributes.PREFLIGHT)

@@ -33,7 +33,7 @@ from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.certified.learned_score import probe_features
 from recent_prune.rules.fit import Fit
 from recent_prune.rules.rung_zero import error_of, score_of, stored_score
-from recent_prune.rules.verdict import nonfinite_verdict
+from recent_prune.rules.verdict import nonfinite_verdict, verdict_of
 
 LARGEST = 1e100
 """Of a hyperparameter that a certified rule looks at."""
@@ -251,7 +251,9 @@ def _judged(
             return _prepared(candidate, result)
         score = stored_score(score_of(rule, result)) if settings.ranks else None
         unsure = error_of(rule, result) if settings.ranks else None
-        verdict = rule(result) if fits is None else fits.verdict_after(result, rule(result))
+        verdict = verdict_of(rule, result)
+        if fits is not None:
+            verdict = fits.verdict_after(result, verdict)
         known = summary(result, verdict)
         memory = {} if fits is None else fits.memory
         return Outcome(candidate.trial_id, summary=known, score=score, error=unsure, memory=memory)

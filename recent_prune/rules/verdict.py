@@ -110,6 +110,21 @@ def with_nonfinite(verdict: Verdict, nonfinite: Sequence[str]) -> Verdict:
     return replace(verdict, reason=f"{verdict.reason} Not finite: {', '.join(nonfinite)}.")
 
 
+def verdict_of(rule: Rule, result: ProbeResult) -> Verdict:
+    """What a rule, maybe the user's, says of a result.
+
+    Raises:
+        TypeError: If that is no verdict.
+    """
+    verdict: object = rule(result)
+    if not isinstance(verdict, Verdict):
+        raise TypeError(
+            f"`rule` must return a recent_prune.Verdict, but {type(rule).__name__} returned "
+            f"{verdict!r}."
+        )
+    return verdict
+
+
 def check_share(name: str, value: float) -> None:
     """Check that an argument lies in (0, 1).
 

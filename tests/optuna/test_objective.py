@@ -172,3 +172,12 @@ def test_a_study_that_is_not_known_warns() -> None:
 def test_refuses_the_class_of_a_rule() -> None:
     with pytest.raises(TypeError, match=r"`rule` must be a rule, but got the class: Saturation"):
         probe_trial(new_study().ask(), mlp(), DIGITS.train, rule=SaturationRule)  # type: ignore[arg-type]
+
+
+def test_a_rule_that_gives_no_verdict_is_refused_by_name() -> None:
+    def lenient(_: object) -> bool:
+        return True
+
+    study = optuna.create_study(pruner=ReconstructionEntropyPruner(lenient))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"`rule` must return a recent_prune.Verdict, but .* True"):
+        probe_trial(study.ask(), mlp(depth=3), DIGITS.train)
