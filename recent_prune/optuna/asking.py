@@ -124,7 +124,7 @@ def ask_best(
             f"`candidates` must be a whole number of at least 2, but got {candidates!r}."
         )
     judge = _judge(study, rule)
-    last = "none could be built."
+    tried: list[_Tried] = []
     for _ in range(ROUNDS):
         built = _built(study, build, candidates, distributions)
         if not built:  # all were pruned by the user's own code
@@ -146,12 +146,16 @@ def ask_best(
                 for one, result in zip(built, results, strict=True)
             ]
             chosen = _chosen(study, tried, judge, explore)
-        last = tried[-1].asked.verdict.reason
         if chosen is not None:
             return chosen
+    if not tried:
+        raise RuntimeError(
+            f"All of {ROUNDS * candidates} candidates were pruned by `build`. Is the search space "
+            "at fault?"
+        )
     raise RuntimeError(
         f"All of {ROUNDS * candidates} candidates were condemned, the last one since: "
-        f"{last} Is the search space at fault?"
+        f"{tried[-1].asked.verdict.reason} Is the search space at fault?"
     )
 
 

@@ -192,7 +192,8 @@ def is_probed(trial: FrozenTrial) -> bool:
     """
     if TRAINABLE not in trial.user_attrs:
         return False
-    taken_over = trial.state.is_finished() and not retried(trial)
+    copied = retried(trial) or "fixed_params" in trial.system_attrs  # as of what is enqueued
+    taken_over = trial.state.is_finished() and not copied
     return taken_over or trial.user_attrs.get(TRIAL) == trial.number
 
 

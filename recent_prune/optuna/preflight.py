@@ -218,8 +218,9 @@ def _above(memory: Estimate, factor: float) -> Estimate:
 def learnt(study: Study | None) -> float | None:
     """How many times its estimate a trial of this study needed at least; None where none told.
 
-    A trial that ran out of memory needed more than there was, if it had that for itself. Nothing is
-    learnt where one that was estimated as high has completed.
+    A trial that ran out of memory needed more than there was, if it had that for itself: no other
+    was running, in the whole study. Nothing is learnt where one that was estimated as high has
+    completed.
     """
     if study is None:
         return None
@@ -278,7 +279,7 @@ def out_of_memory(objective: Callable[P, T]) -> Callable[P, T]:
 
 
 def _others_run(trial: BaseTrial) -> bool:
-    """Whether other trials run, which may have had the memory: threads, or other processes."""
+    """Whether other trials run, or are left as running, which may have had the memory."""
     study = study_of(trial)
     if study is None:
         return False

@@ -67,10 +67,11 @@ class _Candidates:
 
     def _replace(self, study: Study, retry: FrozenTrial) -> None:
         """A trial that is tried again is no rival of its own: a process was killed, say."""
-        for number in attributes.retried(retry):
-            earlier = study.get_trials(deepcopy=False)[number]
-            if number not in self._replaced and attributes.is_ranked(earlier):
-                self._replaced.add(number)
+        new = [number for number in attributes.retried(retry) if number not in self._replaced]
+        trials = study.get_trials(deepcopy=False) if new else []
+        for earlier in (trials[number] for number in new):
+            self._replaced.add(earlier.number)
+            if attributes.is_ranked(earlier):
                 self._rung.remove(_key_of(study, earlier), earlier.user_attrs[attributes.RUNG_ZERO])
 
 

@@ -153,7 +153,7 @@ def _counted(trial: Trial, seed: int) -> tuple[str, Counted]:
             with surroundings_restored(called):
                 return "measured", measured(trial, mode, why, seed)
     if is_left(is_holding):
-        warnings.warn(LEFT, stacklevel=4)
+        warnings.warn(LEFT, stacklevel=3)
         counted = replace(counted, notes=(*counted.notes, LEFT))
     return "traced", counted
 

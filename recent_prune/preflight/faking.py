@@ -5,19 +5,20 @@ from __future__ import annotations
 import copy
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensor, FakeTensorMode
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.optim import Optimizer
 from torch.overrides import TorchFunctionMode
 
 from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.training import Training
+from recent_prune.probe.restoring.reaching import reached
 
 ModelFactory = Callable[[], nn.Module]
 """Builds a model, such as ``lambda: torchvision.models.resnet50()``."""
@@ -38,8 +39,9 @@ def built(factory: ModelFactory, mode: FakeTensorMode, device: torch.device) -> 
         ValueError: If it converts a model that is there already.
         Exception: What the function raises, both times.
     """
+    there = [found for found in reached([factory]) if isinstance(found, nn.Module)]
     try:
-        with mode, torch.device(device), _swappable(mode):
+        with mode, torch.device(device), _swappable(mode, there):
             made = factory()
     except _NotBuiltError as error:
         raise ValueError(str(error)) from None
@@ -59,18 +61,18 @@ class _NotBuiltError(ValueError):
 
 
 @contextmanager
-def _swappable(mode: FakeTensorMode) -> Iterator[None]:
+def _swappable(mode: FakeTensorMode, there: Sequence[nn.Module]) -> Iterator[None]:
     """Let modules be moved and cast (``.to(torch.bfloat16)``, ``skip_init``) as they are built.
 
     PyTorch then swaps their parameters, which it refuses where anything refers to them weakly; its
-    memo of fake tensors does. What is forgotten is only which real tensors have a fake one. A
-    module with values is the user's own, and is not to be converted.
+    memo of fake tensors does. What is forgotten is only which real tensors have a fake one. Modules
+    that were there before are the user's own, and not to be converted.
     """
     with _ONE_AT_A_TIME:  # or of two threads one would put back what the other had put there
         original: Any = torch.utils.swap_tensors
         convert: Any = nn.Module._apply
 
-        builder = threading.get_ident()
+        builder, own = threading.get_ident(), set(map(id, there))
 
         def swap(*tensors: Tensor) -> None:
             if threading.get_ident() == builder:
@@ -78,7 +80,9 @@ def _swappable(mode: FakeTensorMode) -> Iterator[None]:
             original(*tensors)
 
         def converted(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
-            if threading.get_ident() == builder and _has_values(module):
+            if threading.get_ident() == builder and any(
+                id(part) in own and part._parameters for part in module.modules()
+            ):
                 raise _NotBuiltError(
                     "`model` must be a function that builds a model, but it converts a "
                     f"{type(module).__name__} that is there already: give the model itself, and "
@@ -93,10 +97,6 @@ def _swappable(mode: FakeTensorMode) -> Iterator[None]:
         finally:
             torch.utils.swap_tensors = original
             nn.Module._apply = convert  # type: ignore[method-assign]
-
-
-def _has_values(module: nn.Module) -> bool:
-    return any(not (isinstance(p, FakeTensor) or p.is_meta) for p in module.parameters())
 
 
 class _EmptyOnMeta(TorchFunctionMode):

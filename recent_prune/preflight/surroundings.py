@@ -9,14 +9,16 @@ from __future__ import annotations
 import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
+from torch.nn.parameter import is_lazy
 
+from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.restoring.isolation import put_where_it_was
 from recent_prune.probe.restoring.reaching import (
     CACHE,
@@ -28,13 +30,15 @@ from recent_prune.probe.restoring.reaching import (
 )
 from recent_prune.probe.restoring.training_state import contents_restored
 
+LONGEST = 100_000
+"""Items of a container that is put back."""
 DEEPEST = 4
 """Containers within containers in which a tensor is looked for."""
 
 _MISSING: Any = object()
 
 
-@contextmanager
+@putting_back
 def surroundings_restored(called: Iterable[Any]) -> Iterator[None]:
     """Put back what lies around a trial where something without values was written to it.
 
@@ -100,19 +104,21 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
     yield from module.buffers()
 
 
-@contextmanager
+@putting_back
 def _module_restored(module: nn.Module) -> Iterator[None]:
     """By itself, without its parts."""
     own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
-    tensors = [(t, t.detach(), t.requires_grad, t.grad) for t in own if t.is_leaf]
-    with contents_restored([module]):
-        yield
-    for tensor, memory, flag, gradient in tensors:
-        put_where_it_was(tensor, memory)
-        if tensor.requires_grad != flag:
-            tensor.requires_grad_(flag)
-        if is_hollow(tensor.grad):
-            tensor.grad = gradient
+    tensors = [(t, t.detach(), t.requires_grad, t.grad) for t in own if not is_lazy(t)]
+    try:
+        with contents_restored([module]):
+            yield
+    finally:
+        for tensor, memory, flag, gradient in tensors:
+            put_where_it_was(tensor, memory)
+            if tensor.requires_grad != flag:
+                tensor.requires_grad_(flag)
+            if is_hollow(tensor.grad):
+                tensor.grad = gradient
 
 
 class _Kept:
@@ -168,6 +174,8 @@ def _keep(found: Any) -> _Kept | None:
         return _kept_dict(known, lambda: {name: known[name] for name in names if name in known})
     if isinstance(found, type):
         return _Kept(dict(vars(found)), lambda: dict(vars(found)), _setter_of(found))
+    if isinstance(found, CONTAINERS) and len(found) > LONGEST:
+        return None
     if isinstance(found, dict):
         return _kept_dict(found, lambda: dict(found))
     if isinstance(found, (list, set, deque)):

@@ -214,7 +214,7 @@ def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
             "bit.",
             cause=Cause.DEAD,
         )
-    if steps.learning_rate == 0 or _is_negligible(steps, moved):
+    if (steps.learning_rate == 0 and moved == 0) or _is_negligible(steps, moved):
         return Verdict(
             False,
             MAX_VIOLATION,

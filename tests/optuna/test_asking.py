@@ -176,7 +176,7 @@ def test_where_all_are_pruned_it_ends() -> None:
     def pruning(trial: Trial) -> tuple[nn.Module, rp.Training]:
         raise optuna.TrialPruned
 
-    with pytest.raises(RuntimeError, match=r"none could be built\. Is the search space at fault"):
+    with pytest.raises(RuntimeError, match=r"All of 20 candidates were pruned by `build`\. Is the"):
         ask_best(study_of(), pruning, BATCHES, candidates=2)
 
 

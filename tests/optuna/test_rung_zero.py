@@ -320,6 +320,14 @@ def study_again(study: Study) -> Study:
     return optuna.load_study(study_name="rung", storage=study._storage, pruner=pruner)
 
 
+def test_attributes_that_are_copied_to_another_trial_are_not_its_own() -> None:
+    study = study_of(keep=1 / 4)
+    first = tried(study, 2.0)
+    study.enqueue_trial({}, user_attrs=first.user_attrs)
+    study.tell(study.ask(), 0.5)
+    assert [attributes.is_probed(trial) for trial in study.trials] == [True, False]
+
+
 def test_verdicts_are_taken_over_with_trials() -> None:
     first = study_of(keep=1 / 4)
     for loss in (2.0, 1.5, 20.0, 0.5):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import recent_prune as rp
 from tests.preflight.trials import X, Y, estimate, mlp
@@ -79,3 +79,21 @@ def test_a_model_that_is_there_already_is_not_converted(
     assert all(id(after[name]) == at for name, (at, _) in before.items())
     assert all(torch.equal(after[name], value) for name, (_, value) in before.items())
     model.double()
+
+
+def test_weights_with_values_in_a_model_that_is_built_are_no_obstacle() -> None:
+    table = torch.randn(256, 16)
+
+    class Embedded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = nn.Embedding.from_pretrained(table, freeze=False)
+            self.head = nn.Linear(16, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            found: Tensor = self.head(self.table(x).mean(1).to(self.head.weight))
+            return found
+
+    ids = torch.randint(256, (128, 8))
+    assert estimate(lambda: Embedded().double(), batch=(ids, Y)).method == "traced"
+    assert table.dtype == torch.float32

@@ -237,3 +237,20 @@ def test_other_threads_convert_their_own_models_meanwhile() -> None:
     estimate(build, batch=(X.double(), Y))
     thread.join()
     assert errors == []
+
+
+def test_what_a_failed_attempt_wrote_is_put_back_before_real_steps() -> None:
+    beside = nn.Linear(10, 10)
+
+    class Asking(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            int(self.param_groups[0]["params"][0].sum().item())
+            return super().step(closure)
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        return cross_entropy(beside(output), target)
+
+    result = estimate(mlp(), optimizer=lambda p: Asking(p, 0.1), loss=loss)
+    assert result.method in ("traced", "measured")
+    assert not is_hollow([p.grad for p in beside.parameters()])
+    assert type(beside.weight.data) is Tensor

@@ -73,6 +73,20 @@ def test_what_is_the_same_for_all_inputs_beside_the_scores_is_no_dead_output(
     assert rp.probe(model, inputs).constant_output
 
 
+def test_what_is_sparse_beside_the_output_is_no_obstacle(
+    batches: list[tuple[Tensor, Tensor]],
+) -> None:
+    class Sparse(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = body()
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            return self.body(x), torch.eye(len(x)).to_sparse()
+
+    assert not rp.probe(Sparse(), batches).constant_output
+
+
 class Prototypes(nn.Module):
     """Tells samples by how far they are from others."""
 

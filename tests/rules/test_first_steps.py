@@ -193,6 +193,12 @@ def test_condemns_a_rate_of_zero(budget: int | None) -> None:
     assert "`learning_rate`" in verdict.advice
 
 
+def test_an_optimizer_that_finds_its_own_rate_has_none() -> None:
+    moving = rule(result([0.7, 0.6], steps=steps(learning_rate=0.0)))
+    assert moving.trainable
+    assert rule(result([0.7, 0.6], steps=steps(learning_rate=math.nan))).trainable
+
+
 def test_condemns_steps_that_come_to_nothing_in_the_whole_budget() -> None:
     tiny: dict[str, Any] = {"learning_rate": 1e-12, "update": 1e-12, "loss_after": 2.5}
     assert rule(result([0.7, 0.6], steps=steps(**tiny))).cause is Cause.STALLS

@@ -216,7 +216,10 @@ def _leaves(
         compared = several and not has_target and _like_the_first(batch[-1], tuple(batch))
         whole = batch[:-1] if several and not compared else batch
         if compared and isinstance(batch[0], (tuple, list)):  # of several loaders, say
-            whole = [part[:-1] if len(part) > 1 else part for part in batch]
+            whole = [
+                part[:-1] if isinstance(part, (tuple, list)) and len(part) > 1 else part
+                for part in batch
+            ]
         yield from _inside("", {"input": whole} if _is_single(whole, count) else whole, count)
         return
     names = names_of(model, len(arguments.args))

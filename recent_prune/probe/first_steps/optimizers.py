@@ -44,7 +44,7 @@ def prepared(model: nn.Module, training: Training, factor: float = 1.0) -> Itera
             begin()
         rates = [factor * rate for rate in _largest(optimizer, training)]
         for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            if "lr" not in group:
+            if group.get("lr") is None:
                 continue
             tensor = torch.is_tensor(group["lr"])  # that of a captured graph
             group["lr"] = torch.full_like(group["lr"], rate) if tensor else rate
@@ -61,8 +61,16 @@ def asks_for_closure(optimizer: Optimizer, error: Exception) -> bool:
     """Whether ``step()`` raised since it wants a closure that it declares optional, as SAM does."""
     if "closure" not in inspect.signature(type(optimizer).step).parameters:
         return False
-    bare = isinstance(error, AssertionError) and not str(error)
+    bare = isinstance(error, AssertionError) and not str(error) and _is_raised_by_step(error)
     return bare or "closure" in str(error) or "'NoneType' object is not callable" in str(error)
+
+
+def _is_raised_by_step(error: Exception) -> bool:
+    """Whether by ``step`` itself, and nothing that it calls."""
+    place = error.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    return place is not None and "closure" in place.tb_frame.f_code.co_varnames
 
 
 def starts_slowly(optimizer: Optimizer) -> bool:
@@ -71,10 +79,9 @@ def starts_slowly(optimizer: Optimizer) -> bool:
     RAdam moves like plain SGD until its variance is known; Prodigy and D-Adaptation begin at a
     millionth (``d0``); schedule-free optimizers may have ``warmup_steps``.
     """
-    groups = [optimizer.defaults, *optimizer.param_groups]
     warms_up = any(
         group.get("d0") is not None or any(value for key, value in group.items() if "warmup" in key)
-        for group in groups
+        for group in optimizer.param_groups
     )
     return warms_up or "radam" in type(optimizer).__name__.lower()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import nn
@@ -19,10 +20,11 @@ from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.first_steps.stepping import Trace, make_steps
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile
+from recent_prune.probe.restoring.beside import beside_restored
 from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.restoring.isolation import accelerators, forked_random_states
 from recent_prune.probe.restoring.memory import keep_freed_memory
-from recent_prune.probe.restoring.reaching import other_modules
+from recent_prune.probe.restoring.reaching import modules_beside
 from recent_prune.probe.restoring.training_state import Values, attributes_restored, model_restored
 
 
@@ -80,7 +82,7 @@ def after_first_steps(
         now = judged(
             model, walk.judged, ask, training.loss, seed, "the probe, after the steps", False
         )
-        rates = [float(group.get("lr", math.nan)) for group in optimizer.param_groups]
+        rates = [_rate_of(group) for group in optimizer.param_groups]
         steps = FirstSteps(
             made=training.steps,
             budget=training.budget,
@@ -146,14 +148,12 @@ def undone(
 def _others_restored(model: nn.Module, training: Training) -> Iterator[None]:
     """Losses that learn or count, and what else runs beside: a mean of the model, a teacher."""
     loss, optimizer = training.loss, training.optimizer
-    hooks = vars(optimizer) if isinstance(optimizer, Optimizer) else {}
-    called = [hook for name, hook in hooks.items() if name.endswith("_hooks")]
-    with ExitStack() as stack:
-        if isinstance(loss, nn.Module):
-            stack.enter_context(model_restored(loss, trained=True))
-        for module in other_modules(model, [loss, training.call, *called]):
-            if module is not loss:
-                stack.enter_context(model_restored(module))
+    known = vars(optimizer) if isinstance(optimizer, Optimizer) else {}
+    hooks = (known[name] for name in known if name.endswith("_hooks"))
+    called = [hook for registered in hooks for hook in registered.values()]
+    modules = modules_beside(model, [loss, training.call, *called])
+    whole = loss if isinstance(loss, nn.Module) else nn.Module()
+    with model_restored(whole, trained=True), beside_restored(model, modules):
         yield
 
 
@@ -163,6 +163,11 @@ def _first_nonfinite(trace: Trace, after: Judged) -> int | None:
         if not all(map(math.isfinite, pair)):
             return number
     return None if math.isfinite(after.loss) else len(trace.losses)
+
+
+def _rate_of(group: dict[str, Any]) -> float:
+    rate = group.get("lr")
+    return math.nan if rate is None else float(rate)  # none of an optimizer that finds its own
 
 
 def _number(value: float) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.utils.data import Sampler
 
 PARTS = ("sampler", "batch_sampler", "dataset", "datasets")
 """Attributes in which loaders, samplers and data sets hold each other."""
@@ -29,20 +30,22 @@ def kept(value: Any) -> Callable[[], None] | None:
     if isinstance(value, np.random.RandomState):
         legacy = value.get_state()
         return lambda: value.set_state(legacy)
-    if isinstance(value, random.Random):
+    if isinstance(value, random.Random) and not isinstance(value, random.SystemRandom):
         python = value.getstate()
         return lambda: value.setstate(python)
     return None
 
 
 def kept_in(owner: object, depth: int = DEEPEST) -> list[Callable[[], None]]:
-    """What puts back the generators and counts of a loader, its samplers and its data sets."""
+    """What puts back generators of a loader, its samplers and data sets, and counts of samplers."""
     own = getattr(owner, "__dict__", None)
     if not isinstance(own, dict):
         return []
     found = [put for value in own.values() if (put := kept(value)) is not None]
-    counts = {name: value for name, value in own.items() if isinstance(value, _COUNTS)}
-    found.append(lambda: own.update(counts))
+    # Not of data sets: where those load what they hold, their flags belong to it.
+    if isinstance(owner, Sampler):
+        counts = {name: value for name, value in own.items() if isinstance(value, _COUNTS)}
+        found.append(lambda: own.update(counts))
     if depth:
         for name in PARTS:
             part = getattr(owner, name, None)

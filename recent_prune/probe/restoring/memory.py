@@ -55,7 +55,7 @@ def keep_freed_memory() -> None:
     through a training. What a probe allocates changes that for what comes after it, so its own
     steps are not to be timed before. The block is never written to, so it takes no memory.
     """
-    torch.empty(LARGEST_KEPT, dtype=torch.uint8)
+    torch.empty(LARGEST_KEPT, dtype=torch.uint8, device="cpu")
 
 
 def is_out_of_memory(error: BaseException) -> bool:

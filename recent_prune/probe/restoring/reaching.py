@@ -6,6 +6,7 @@ import functools
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ LONGEST = 1_000
 
 CACHE = functools._lru_cache_wrapper
 CONTAINERS = (dict, list, set, tuple, deque)
+_ATOMS = frozenset((str, bytes, int, float, complex, bool, type(None)))
 
 
 def reached(roots: Iterable[Any]) -> Iterator[Any]:
@@ -25,21 +27,28 @@ def reached(roots: Iterable[Any]) -> Iterator[Any]:
     waiting, seen = deque(roots), dict[int, Any]()
     while waiting and len(seen) < MOST:
         found = waiting.popleft()
-        if id(found) not in seen:
+        if type(found) not in _ATOMS and id(found) not in seen:
             seen[id(found)] = found
             yield found
-            waiting.extend(_next(found))
+            waiting.extend(_next_to(found))
+
+
+def _next_to(found: Any) -> list[Any]:
+    try:
+        return list(_next(found))
+    except Exception:  # of a proxy whose object is gone, or one that answers for another
+        return []
 
 
 def _next(found: Any) -> Iterator[Any]:
+    if isinstance(found, Tensor):
+        return
     if isinstance(found, functools.partial):
         yield from (found.func, *found.args, *found.keywords.values())
     elif isinstance(found, MethodType):
         yield from (found.__func__, found.__self__)
     elif isinstance(found, (staticmethod, classmethod)):
         yield found.__func__
-    elif isinstance(found, Tensor):
-        return
     elif isinstance(found, property):
         yield from (found.fget, found.fset)
     elif isinstance(found, CACHE):
@@ -54,9 +63,9 @@ def _next(found: Any) -> Iterator[Any]:
         if is_own(found):
             yield from (*vars(found).values(), *found.__bases__)
     elif isinstance(found, dict):
-        yield from (*found.values(),)[:LONGEST]
+        yield from islice(found.values(), LONGEST)
     elif isinstance(found, CONTAINERS):
-        yield from (*found,)[:LONGEST]
+        yield from islice(found, LONGEST)
     elif is_own(type(found)):
         yield from (type(found), *attributes_of(found).values())
 
@@ -64,6 +73,17 @@ def _next(found: Any) -> Iterator[Any]:
 def _of_function(function: FunctionType) -> Iterator[Any]:
     if not is_own(function):
         return
+    yield from _named_by(function)
+    yield from (getattr(function, "__wrapped__", None),)
+    names = names_in(function.__code__)
+    for name in names:
+        value = function.__globals__.get(name)
+        if isinstance(value, ModuleType) and is_own(value):
+            yield from (vars(value)[inner] for inner in names if inner in vars(value))
+
+
+def _named_by(function: FunctionType) -> Iterator[Any]:
+    """Its closure, its defaults, and the globals that it names."""
     for cell in function.__closure__ or ():
         try:
             yield cell.cell_contents
@@ -71,13 +91,8 @@ def _of_function(function: FunctionType) -> Iterator[Any]:
             continue
     yield from function.__defaults__ or ()
     yield from (function.__kwdefaults__ or {}).values()
-    yield from (getattr(function, "__wrapped__", None),)
-    names = names_in(function.__code__)
-    for name in names:
-        value = function.__globals__.get(name)
-        if isinstance(value, ModuleType) and is_own(value):
-            yield from (vars(value)[inner] for inner in names if inner in vars(value))
-        yield value
+    known = function.__globals__
+    yield from (known[name] for name in names_in(function.__code__) if name in known)
 
 
 def names_in(code: CodeType) -> set[str]:
@@ -94,6 +109,8 @@ def attributes_of(value: Any) -> dict[str, Any]:
 
 @functools.cache
 def _is_library(name: str) -> bool:
+    if name == "__main__":  # in a worker of Ray's it lies with the libraries
+        return False
     if name in sys.stdlib_module_names or name == "recent_prune":
         return True
     file = getattr(sys.modules.get(name), "__file__", None) or ""
@@ -106,19 +123,32 @@ def is_own(value: Any) -> bool:
     return isinstance(name, str) and not _is_library(name.partition(".")[0])
 
 
-def other_modules(model: nn.Module, called: Iterable[Any]) -> list[nn.Module]:
-    """Modules that code reaches besides a model and what it is part of: a teacher, a mean of it.
+def modules_beside(model: nn.Module, called: Iterable[Any]) -> list[nn.Module]:
+    """Modules that functions call by name, besides those of a model: a loss, a mean of the model.
+
+    Only what functions name themselves: what lies deeper, in a registry, say, others may train.
 
     Args:
         model: That is trained.
-        called: Functions and objects that run beside it.
+        called: Functions, methods and modules that run beside it.
     """
-    known = set(map(id, model.modules()))
+    named: list[Any] = []
+    for each in called:
+        while isinstance(each, functools.partial):
+            named += (*each.args, *each.keywords.values())
+            each = each.func
+        if isinstance(each, MethodType):
+            named.append(each.__self__)
+            each = each.__func__
+        named.append(each)
+        if isinstance(each, FunctionType) and is_own(each):
+            named += _named_by(each)
+    known = dict.fromkeys(map(id, model.modules()))
     found: list[nn.Module] = []
-    for module in reached(called):
-        if isinstance(module, nn.Module) and id(module) not in known:
-            inside = set(map(id, module.modules()))
-            if known.isdisjoint(inside):
-                known |= inside
-                found.append(module)
+    for each in named:
+        if issubclass(type(each), nn.Module):
+            for module in each.modules():
+                if id(module) not in known:
+                    known[id(module)] = None
+                    found.append(module)
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +97,17 @@ def run_called(
     return _run(model, call, watch)
 
 
+def _beside(first: Tensor, output: Any, view: View) -> list[Tensor]:
+    """What else comes out by sample, such as scores beside anchors."""
+    others = (
+        other
+        for other in tensors_of(output)
+        if other is not first and other.layout == torch.strided and other.device == first.device
+    )
+    given = (view.of(other, other) for other in others)
+    return [other for other in given if other is not None]
+
+
 def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> Passed:
     layers, view = watch.layers, watch.view
     check_names(model, layers)
@@ -104,8 +115,7 @@ def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> Passed:
         output = call()
     tensor = first_tensor(output)
     activation = None if tensor is None else view.of(output, tensor)
-    given = [view.of(other, other) for other in tensors_of(output) if other is not tensor]
-    others = [other for other in given if other is not None]  # such as scores beside anchors
+    others = [] if tensor is None else _beside(tensor, output, view)
     if activation is not None and (not watch.called or activation.dim() > 1):
         watch.observer.on_output(activation, others)
     elif tensor is not None and tensor.is_floating_point() and tensor.shape == (view.count,):

@@ -163,7 +163,8 @@ class _Reducer:
 
     def on_output(self, output: Tensor, others: Sequence[Tensor] = ()) -> None:
         rows = output[: len(output) - self._perturbed]
-        same = [(each == each[:1]).all() for each in (rows, *others)]
+        beside = (other[: len(other) - self._perturbed] for other in others)
+        same = [(each == each[:1]).all() for each in (rows, *beside)]
         self._constant = torch.stack(same).all()
         self._nonfinite = share_nonfinite(rows)
 

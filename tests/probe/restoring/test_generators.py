@@ -75,6 +75,31 @@ def test_batches_come_as_without_a_probe(make: Callable[[], Any], trained: bool)
     assert all(torch.equal(x, other) for (x, _), other in zip(loader, expected, strict=True))
 
 
+class Loading(Dataset[tuple[Tensor, Tensor]]):
+    """Loads its samples when the first is asked for."""
+
+    def __init__(self) -> None:
+        self.items: list[tuple[Tensor, Tensor]] = []
+        self.loaded = False
+
+    def __len__(self) -> int:
+        return len(X)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not self.loaded:
+            self.items.extend(zip(X, Y, strict=True))
+            self.loaded = True
+        return self.items[index]
+
+
+def test_what_a_data_set_has_loaded_stays_loaded() -> None:
+    loader = DataLoader(Loading(), 64)
+    for _ in range(2):
+        rp.probe(mlp(), loader)
+    assert isinstance(loader.dataset, Loading)
+    assert (len(loader.dataset.items), loader.dataset.loaded) == (256, True)
+
+
 class Langevin(SGD):
     def __init__(self, parameters: Any) -> None:
         super().__init__(parameters, 0.1)
@@ -98,3 +123,4 @@ def test_an_optimizer_draws_on_where_it_was() -> None:
 def test_what_is_no_generator() -> None:
     assert kept(nn.Linear(1, 1)) is None
     assert kept(3) is None
+    assert kept(random.SystemRandom()) is None

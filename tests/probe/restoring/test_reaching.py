@@ -1,8 +1,12 @@
 from __future__ import annotations
 
 import functools
+import sys
+import types
+import weakref
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
@@ -10,7 +14,7 @@ from torch.optim import SGD
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import recent_prune as rp
-from recent_prune.probe.restoring.reaching import other_modules, reached
+from recent_prune.probe.restoring.reaching import is_own, modules_beside, reached
 from tests.networks import mlp
 
 X, Y = torch.randn(256, 64, generator=torch.Generator().manual_seed(0)), torch.arange(256) % 10
@@ -35,16 +39,25 @@ def by_teacher(output: Tensor, _: Tensor) -> Tensor:
     return mse_loss(output, TEACHER(X[: len(output)]).detach())
 
 
-def test_modules_are_found_by_closures_defaults_globals_and_objects() -> None:
+class System(nn.Module):
+    """Holds the model that is trained, and a loss of its own."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.own = model, Centred()
+        self.register_buffer("seen", torch.zeros(()))
+
+    seen: Tensor
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        self.seen += 1
+        found: Tensor = self.own(output, target)
+        return found
+
+
+def test_modules_are_found_by_closures_defaults_globals_and_methods() -> None:
     model, inner = mlp(), Centred()
-
-    class Holder:
-        def __init__(self) -> None:
-            self.kept = {"loss": [inner]}
-
-        def __call__(self, output: Tensor, target: Tensor) -> Tensor:
-            loss: Tensor = self.kept["loss"][0](output, target)
-            return loss
+    system = System(model)
 
     def closure(output: Tensor, target: Tensor) -> Any:
         return inner(output, target), model
@@ -52,10 +65,37 @@ def test_modules_are_found_by_closures_defaults_globals_and_objects() -> None:
     def default(output: Tensor, target: Tensor, loss: nn.Module = inner) -> Any:
         return loss(output, target)
 
-    for called in (closure, default, Holder(), functools.partial(default, loss=inner)):
-        assert other_modules(model, [called]) == [inner]
-    assert other_modules(model, [by_teacher]) == [TEACHER]
-    assert other_modules(model, [nn.Sequential(model, inner), cross_entropy, None]) == [inner]
+    for called in (closure, default, inner, functools.partial(default, loss=inner)):
+        assert modules_beside(model, [called]) == [inner]
+    assert modules_beside(model, [by_teacher]) == list(TEACHER.modules())
+    assert modules_beside(model, [system.loss]) == [system, system.own]
+    assert modules_beside(model, [cross_entropy, None, model]) == []
+
+
+def test_what_lies_in_a_registry_is_left_to_others() -> None:
+    registry = {"other": Centred()}
+    assert modules_beside(mlp(), [lambda output, y: registry["other"](output, y)]) == []
+
+
+def test_objects_that_answer_for_others_are_no_obstacle() -> None:
+    class Gone:
+        pass
+
+    proxy, inner = weakref.proxy(Gone()), Centred()
+    assert any(found is inner for found in reached([lambda: (proxy, inner)]))
+
+
+def test_texts_and_numbers_do_not_count() -> None:
+    inner = Centred()
+    paths = [[f"{place}/{number}" for number in range(1000)] for place in range(20)]
+    assert any(found is inner for found in reached([lambda: (paths, [[[inner]]])]))
+
+
+def test_the_script_is_the_users_own_also_in_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    main = types.ModuleType("__main__")
+    main.__file__ = "/lib/site-packages/ray/_private/workers/default_worker.py"
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert is_own(main)
 
 
 def test_libraries_are_not_gone_through() -> None:
@@ -69,6 +109,33 @@ def test_a_loss_that_a_function_calls_is_as_it_was() -> None:
     rp.probe(model, (X, Y), training=training)
     assert loss.centre is centre
     assert not centre.any()
+
+
+def test_so_is_one_that_holds_the_model() -> None:
+    model = mlp()
+    system = System(model)
+    rp.probe(model, (X, Y), training=rp.Training(system.loss, SGD(model.parameters(), 0.1)))
+    assert not system.get_buffer("seen").any()
+    assert not system.own.centre.any()
+
+
+def test_gradients_of_a_loss_that_learns_are_as_they_were() -> None:
+    model, scale = mlp(), nn.Linear(10, 10)
+    first = scale.weight.grad = torch.ones_like(scale.weight)
+    training = rp.Training(lambda o, y: cross_entropy(scale(o), y), SGD(model.parameters(), 0.1))
+    rp.probe(model, (X, Y), training=training)
+    assert scale.weight.grad is first
+    assert bool((first == 1).all())
+    assert scale.bias.grad is None
+
+
+@pytest.mark.parametrize("beside", [nn.LazyLinear(3), nn.Linear(3, 3, device="meta")])
+def test_modules_without_values_beside_are_no_obstacle(beside: nn.Module) -> None:
+    model = mlp()
+    training = rp.Training(
+        lambda o, y: cross_entropy(o, y) if beside else o, SGD(model.parameters(), 0.1)
+    )
+    assert rp.probe(model, (X, Y), training=training).steps is not None
 
 
 def test_a_mean_that_the_optimizers_hook_keeps_is_as_it_was() -> None:
