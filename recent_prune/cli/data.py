@@ -53,12 +53,18 @@ def _of_file(path: Path, labels: bool) -> Inputs:
     if not path.is_file():
         raise ValueError(f"--data: there is no file {path}")
     is_torch = path.suffix == ".pt"
-    loaded: Any = torch.load(path, weights_only=True) if is_torch else np.load(path)
+    try:
+        loaded: Any = torch.load(path, weights_only=True) if is_torch else np.load(path)
+        # An .npz too, whose arrays are read here.
+        loaded = dict(loaded) if isinstance(loaded, Mapping) else loaded
+    except Exception as error:  # whatever NumPy, PyTorch and what they use raise
+        kind = "weights and tensors of PyTorch" if is_torch else "arrays of NumPy"
+        raise ValueError(f"--data: {path} must hold {kind}, but cannot be read") from error
     if isinstance(loaded, (Tensor, np.ndarray)):
         return loaded
-    if isinstance(loaded, Mapping):
-        # An .npz too: labels by their name, or the second.
-        named = dict(loaded)
+    if isinstance(loaded, dict):
+        # Labels by their name, or the second.
+        named = loaded
         last = [name for name in LABEL_NAMES if name in named]
         loaded = [named[name] for name in named if name not in last]
         loaded += [named[name] for name in last]

@@ -38,6 +38,15 @@ def test_wrong_inputs(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "kind"), [("empty.npy", "arrays of NumPy"), ("other.pt", "weights and tensors of P")]
+)
+def test_what_cannot_be_read_is_named(name: str, kind: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(b"xx" if name == "other.pt" else b"")
+    with pytest.raises(ValueError, match=rf"--data: .*{name} must hold {kind}.* cannot be read"):
+        inputs(str(tmp_path / name), None)
+
+
+@pytest.mark.parametrize(
     ("held", "told"),
     [({"x": 1}, "but holds int"), ((torch.ones(3, 2), torch.ones(4)), "but holds .*3, 2.*4")],
 )

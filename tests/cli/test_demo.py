@@ -129,7 +129,7 @@ def test_passwords_are_not_shown() -> None:
 )
 def test_demo_survives_being_ended(end: signal.Signals, tmp_path: Path) -> None:
     storage = f"sqlite:///{tmp_path / 'demo.db'}"
-    command = [sys.executable, "-m", "recent_prune.cli", *arguments(tmp_path)]
+    command = [sys.executable, "-m", "recent_prune", *arguments(tmp_path)]
     command[command.index("--trials") + 1] = "500"
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ

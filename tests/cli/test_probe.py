@@ -222,7 +222,7 @@ def test_wrong_options_exit_with_2() -> None:
 
 
 def test_piped_it_has_no_colours() -> None:
-    command = [sys.executable, "-m", "recent_prune.cli", *BUILD]
+    command = [sys.executable, "-m", "recent_prune", *BUILD]
     run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "\x1b" not in run.stdout
     assert run.stderr == ""
