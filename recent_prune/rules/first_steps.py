@@ -95,11 +95,6 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
 def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
     if not steps.repeatable:
         return _kept("The model does not say the same twice, so that its first steps say nothing.")
-    if steps.slow_start:
-        return _kept(
-            "The optimizer begins slowly of its own accord, so that its first steps do not tell "
-            "how fast it will be: only what is not finite, dead or has diverged is condemned."
-        )
     if not math.isfinite(steps.constant_loss):
         return _kept(
             "The best constant prediction is not known for this loss, so that only what is not "
@@ -107,6 +102,11 @@ def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
         )
     # Without a budget, as if there were time enough.
     numbers = step_numbers(steps)
+    if steps.slow_start and not _has_risen(numbers):
+        return _kept(
+            "The optimizer begins slowly of its own accord, so that its first steps do not tell "
+            "how fast it will be: only what gets worse is condemned."
+        )
     answer = asked("reach", result, steps, steps.budget)
     unseen = [name for name in answer.outside if name in GUARDED]
     if unseen and _is_dead_and_still(result, steps):
@@ -268,9 +268,12 @@ def required_reach(numbers: Mapping[str, float], probability: float, least: floa
     """
     if probability < UNLIKELY:
         return min(WITNESSED * least, MOST)
-    risen = numbers["loss"] - numbers["start"] > NOWHERE
-    plateau = numbers["spread"] < PLATEAU and not risen
+    plateau = numbers["spread"] < PLATEAU and not _has_risen(numbers)
     return 0.0 if plateau and numbers["promise"] > PROMISED else least
+
+
+def _has_risen(numbers: Mapping[str, float]) -> bool:
+    return numbers["loss"] - numbers["start"] > NOWHERE
 
 
 def profile_probability(result: ProbeResult) -> float:

@@ -213,6 +213,8 @@ def test_an_optimizer_that_begins_slowly_is_not_condemned_for_it() -> None:
     verdict = rule(result([0.7, 0.6], steps=steps(**{**fields, "slow_start": True})))
     assert verdict.trainable
     assert "begins slowly of its own accord" in verdict.reason
+    fields = {name: getattr(DIVERGED, name) for name in DIVERGED.__dataclass_fields__}
+    assert not rule(result([0.7, 0.6], steps=steps(**{**fields, "slow_start": True}))).trainable
 
 
 @pytest.mark.parametrize(
