@@ -56,12 +56,7 @@ if __name__ == "__main__":
     ray.init("local", num_cpus=2, include_dashboard=False)
     space = {"width": 32, "layers": tune.randint(1, 4), "lr": tune.loguniform(1e-6, 100)}
     scheduler = ReconstructionEntropyScheduler(build_model, waves(), training=training)  # added
-    settings = tune.TuneConfig(
-        metric="loss",
-        mode="min",
-        num_samples=6,
-        search_alg=BasicVariantGenerator(random_state=0),
-        scheduler=scheduler,
-    )
+    draws = {"num_samples": 6, "search_alg": BasicVariantGenerator(random_state=0)}
+    settings = tune.TuneConfig(metric="loss", mode="min", scheduler=scheduler, **draws)
     results = tune.Tuner(train, param_space=space, tune_config=settings).fit()
     print(f"best loss {results.get_best_result().metrics['loss']:.3f}")

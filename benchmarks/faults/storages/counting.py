@@ -54,6 +54,12 @@ def noted(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def _has_own_verdict(trial: FrozenTrial) -> bool:
+    """Nothing is taken over from other studies here."""
+    own: object = trial.user_attrs.get(attributes.TRIAL)
+    return attributes.is_probed(trial) and own == trial.number
+
+
 def figures(case: str, judged: str, found: Seen) -> list[Counted]:
     """What is counted of a study."""
     note = f"time was up, {found.missing} trials missing" if found.missing else ""
@@ -129,13 +135,13 @@ def missing(found: Seen) -> set[int]:
         trial.number
         for trial in found.trials
         if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        and not (attributes.is_probed(trial) and attributes.CONSTRAINT in trial.constraints)
+        and not (_has_own_verdict(trial) and attributes.CONSTRAINT in trial.constraints)
     }
     for note in found.notes:
         if note["what"] != "judged":
             continue
         trial = there.get(note["trial"])
-        if trial is None or not attributes.is_probed(trial):
+        if trial is None or not _has_own_verdict(trial):
             wrong.add(note["trial"])
             continue
         pruned = attributes.is_condemned(trial) or attributes.is_stopped(trial)
@@ -149,7 +155,7 @@ def missing(found: Seen) -> set[int]:
 
 def score_of(trial: FrozenTrial) -> float | None:
     """That a certified rule judged it by."""
-    return trial.user_attrs.get(attributes.SCORE) if attributes.is_probed(trial) else None
+    return trial.user_attrs.get(attributes.SCORE) if _has_own_verdict(trial) else None
 
 
 def judged_by_another(found: Seen) -> set[int]:
