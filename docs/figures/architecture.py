@@ -11,7 +11,7 @@ from docs.figures.results import ROOT
 
 PACKAGE = ROOT / "recent_prune"
 PROBE = "probe"
-LEFT_OUT = {"recent_prune", "networks", "data", "mean_field", "notebook", "testing"}
+LEFT_OUT = {"recent_prune", "__main__", "networks", "data", "mean_field", "notebook", "testing"}
 """What all may use: the way of a trial does not lead through it."""
 
 LABEL = 34

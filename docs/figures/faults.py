@@ -8,7 +8,7 @@ from docs.figures.results import ROOT, kept, markdown
 
 FOLDER = "benchmarks/faults"
 PARTS = {
-    "ray_sweeps": ("with our scheduler", "{:,} Ray Tune sweeps with kills"),
+    "ray_sweeps": ("with our scheduler", "{:,} Ray Tune sweeps, most of them with kills"),
     "storages": ("all of ours", "{:,} trials of eight processes that are killed, broken storages"),
     "models": ("random models", "{:,} random models, losses and optimizers that fail"),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 OPTIONAL = {
@@ -18,18 +17,6 @@ OPTIONAL = {
     "critical_rate",
 }
 """Fields in which null is not a NaN."""
-
-
-def are_same(one: Any, other: object) -> bool:
-    """Whether two results of a class have the same fields, among those that are compared.
-
-    The one NaN object that results hold is itself: dataclasses said so until Python 3.13.
-    """
-    if type(one) is not type(other):
-        return False
-    kind: Any = type(one)
-    names = [field.name for field in fields(kind) if field.compare]
-    return [getattr(one, name) for name in names] == [getattr(other, name) for name in names]
 
 
 def to_json(value: Any) -> Any:

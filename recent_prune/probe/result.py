@@ -10,7 +10,8 @@ from torch import Tensor
 
 from recent_prune.notebook import result_html
 from recent_prune.probe.first_steps.result import FirstSteps
-from recent_prune.probe.json_types import are_same, from_json, to_json
+from recent_prune.probe.json_types import from_json, to_json
+from recent_prune.probe.quantities.comparing import are_same
 from recent_prune.probe.quantities.gradients import GradientProfile
 
 LEAST_REDUNDANCY = 0.3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from recent_prune.probe.json_types import are_same
+from recent_prune.probe.quantities.comparing import are_same
 
 
 @dataclass(frozen=True)

@@ -151,8 +151,12 @@ def _others_restored(model: nn.Module, training: Training) -> Iterator[None]:
     known = vars(optimizer) if isinstance(optimizer, Optimizer) else {}
     hooks = (known[name] for name in known if name.endswith("_hooks"))
     called = [hook for registered in hooks for hook in registered.values()]
-    modules = modules_beside(model, [loss, training.call, *called])
-    whole = loss if isinstance(loss, nn.Module) else nn.Module()
+    whole = nn.Module()
+    if isinstance(loss, nn.Module):
+        whole = loss
+    else:
+        called.append(loss)
+    modules = modules_beside(model, [training.call, *called])
     with model_restored(whole, trained=True), beside_restored(model, modules):
         yield
 

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from recent_prune.probe.json_types import are_same
+from recent_prune.probe.quantities.comparing import are_same
 from recent_prune.probe.quantities.moves import Move
 from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.watching.modules import is_normalization, named_modules, own_weights
