@@ -7,10 +7,10 @@ gives a new head: tensors without values that stay in one of them break the trai
 from __future__ import annotations
 
 import gc
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from types import FunctionType
+from functools import partial
+from types import CellType, FunctionType
 from typing import Any
 
 import torch
@@ -35,6 +35,8 @@ LONGEST = 100_000
 DEEPEST = 4
 """Containers within containers in which a tensor is looked for."""
 
+PutBack = Callable[[], None]
+
 _MISSING: Any = object()
 
 
@@ -49,20 +51,20 @@ def surroundings_restored(called: Iterable[Any]) -> Iterator[None]:
     Args:
         called: What runs: the model or what builds it, loss, optimizer or what makes it, `call`.
     """
-    kept: list[_Kept] = []
+    kept: list[PutBack] = []
     with ExitStack() as stack:
         for found in reached(called):
             if isinstance(found, torch.jit.ScriptModule):
                 continue
             if isinstance(found, nn.Module):
                 stack.enter_context(_module_restored(found))
-            elif (keep := _keep(found)) is not None:
-                kept.append(keep)
+            else:
+                kept += _keep(found)
         try:
             yield
         finally:
-            for keep in kept:
-                keep.put_back()
+            for put_back in kept:
+                put_back()
 
 
 def is_left(is_holding: Callable[[], bool]) -> bool:
@@ -79,7 +81,7 @@ def empty_caches() -> None:
     """Clear what `functools.lru_cache` and `cache` hold without values: they compute it anew."""
     # Not isinstance, which some objects answer with a warning.
     for cache in [found for found in gc.get_objects() if type(found) is CACHE]:
-        _KeptCache(cache).put_back()
+        _emptied(cache)
 
 
 def is_hollow(value: Any, depth: int = DEEPEST) -> bool:
@@ -121,84 +123,71 @@ def _module_restored(module: nn.Module) -> Iterator[None]:
                 tensor.grad = gradient
 
 
-class _Kept:
-    """Named values of an owner, of which those that became hollow are put back."""
-
-    def __init__(
-        self,
-        before: dict[Any, Any],
-        now: Callable[[], dict[Any, Any]],
-        put: Callable[[Any, Any], None],
-    ) -> None:
-        self._before, self._now, self._put = before, now, put
-
-    def put_back(self) -> None:
-        for key, value in self._now().items():
-            before = self._before.get(key, _MISSING)
-            if value is not before and is_hollow(value):
-                self._put(key, before)
-
-
-class _KeptItems(_Kept):
-    """Items of a list, set or deque: all come back where one became hollow."""
-
-    def __init__(self, owner: Any) -> None:
-        self._owner, self._items = owner, list(owner)
-
-    def put_back(self) -> None:
-        known = {id(item) for item in self._items}
-        if any(id(item) not in known and is_hollow(item) for item in self._owner):
-            self._owner.clear()
-            (self._owner.update if isinstance(self._owner, set) else self._owner.extend)(
-                self._items
-            )
-
-
-class _KeptCache(_Kept):
-    """Results of a function, which it computes anew where one became hollow."""
-
-    def __init__(self, cache: Any) -> None:
-        self._cache = cache
-
-    def put_back(self) -> None:
-        if any(map(is_hollow, gc.get_referents(self._cache))):
-            self._cache.cache_clear()
-
-
-def _keep(found: Any) -> _Kept | None:
-    """What is needed to put an object back; None where it holds nothing that is written to."""
+def _keep(found: Any) -> Iterator[PutBack]:
+    """What puts an object back where it came to hold something without values."""
     if type(found) is CACHE:
-        return _KeptCache(found)
-    if isinstance(found, FunctionType):
+        yield lambda: _emptied(found)
+    elif isinstance(found, FunctionType):
         names, known = names_in(found.__code__), found.__globals__
-        return _kept_dict(known, lambda: {name: known[name] for name in names if name in known})
-    if isinstance(found, type):
-        return _Kept(dict(vars(found)), lambda: dict(vars(found)), _setter_of(found))
-    if isinstance(found, CONTAINERS) and len(found) > LONGEST:
-        return None
-    if isinstance(found, dict):
-        return _kept_dict(found, lambda: dict(found))
-    if isinstance(found, (list, set, deque)):
-        return _KeptItems(found)
-    attributes = getattr(found, "__dict__", None)
-    return _keep(attributes) if isinstance(attributes, dict) else None
+        yield _named(
+            lambda: {n: known[n] for n in names if n in known}, known.__setitem__, known.pop
+        )
+        for cell in found.__closure__ or ():
+            yield _named(partial(_content, cell), partial(setattr, cell), partial(delattr, cell))
+    elif isinstance(found, type):
+        yield _named(lambda: dict(vars(found)), partial(setattr, found), partial(delattr, found))
+    elif isinstance(found, CONTAINERS):
+        if len(found) > LONGEST:
+            return
+        if isinstance(found, dict):
+            yield _named(lambda: dict(found), found.__setitem__, found.pop)
+        elif not isinstance(found, tuple):
+            yield _items(found)
+    elif isinstance(own := getattr(found, "__dict__", None), dict):
+        yield from _keep(own)
 
 
-def _kept_dict(owner: dict[Any, Any], now: Callable[[], dict[Any, Any]]) -> _Kept:
-    def put(key: Any, value: Any) -> None:
-        if value is _MISSING:
-            del owner[key]
-        else:
-            owner[key] = value
-
-    return _Kept(now(), now, put)
+def _content(cell: CellType) -> dict[str, Any]:
+    try:
+        return {"cell_contents": cell.cell_contents}
+    except ValueError:  # not set yet
+        return {}
 
 
-def _setter_of(owner: type) -> Callable[[Any, Any], None]:
-    def put(key: Any, value: Any) -> None:
-        if value is _MISSING:
-            delattr(owner, key)
-        else:
-            setattr(owner, key, value)
+def _named(
+    now: Callable[[], dict[Any, Any]],
+    put: Callable[[Any, Any], Any],
+    drop: Callable[[Any], Any],
+) -> PutBack:
+    """Named values, of which those that became hollow are put back."""
+    before = now()
 
-    return put
+    def put_back() -> None:
+        for key, value in now().items():
+            if value is not before.get(key, _MISSING) and is_hollow(value):
+                if key in before:
+                    put(key, before[key])
+                else:
+                    drop(key)
+
+    return put_back
+
+
+def _items(owner: Any) -> PutBack:
+    """Items of a list, set or deque: all come back where one became hollow."""
+    before = list(owner)
+
+    def put_back() -> None:
+        known = set(map(id, before))
+        if any(id(item) not in known and is_hollow(item) for item in owner):
+            owner.clear()
+            add = owner.update if isinstance(owner, set) else owner.extend
+            add(before)
+
+    return put_back
+
+
+def _emptied(cache: Any) -> None:
+    """A function computes anew what it holds where one of its results became hollow."""
+    if any(map(is_hollow, gc.get_referents(cache))):
+        cache.cache_clear()

@@ -67,6 +67,18 @@ def of_closure() -> Callable[[int], Tensor]:
     return table
 
 
+def of_rebound_closure() -> Callable[[int], Tensor]:
+    known: Tensor | None = None
+
+    def table(size: int) -> Tensor:
+        nonlocal known
+        if known is None:
+            known = torch.linspace(0.5, 1, size)
+        return known
+
+    return table
+
+
 def of_object() -> Callable[[int], Tensor]:
     class Table:
         known: Tensor | None = None
@@ -82,8 +94,16 @@ def of_object() -> Callable[[int], Tensor]:
 @pytest.mark.parametrize("as_function", [False, True])
 @pytest.mark.parametrize(
     "table",
-    [bounded, lambda size: unbounded(size)[0], of_class, of_module, of_closure(), of_object()],
-    ids=["lru_cache", "cache", "class", "module", "closure", "object"],
+    [
+        bounded,
+        lambda size: unbounded(size)[0],
+        of_class,
+        of_module,
+        of_closure(),
+        of_rebound_closure(),
+        of_object(),
+    ],
+    ids=["lru_cache", "cache", "class", "module", "closure", "rebound closure", "object"],
 )
 def test_tables_that_a_model_fills_are_left_empty(
     table: Callable[[int], Tensor], as_function: bool
