@@ -24,6 +24,9 @@ _APPLYING = {
 }
 """Functions that make activations of activations and a weight; and the convolutions."""
 
+_FROM_THE_LEFT = {"addmm", "matmul", "mm", "__matmul__"}
+"""Functions in which a weight that stands before activations [d, n] has their samples as columns."""
+
 _LISTS = (nn.ParameterList, nn.ParameterDict)
 """Which are never called."""
 
@@ -100,7 +103,11 @@ class Applying:
         elif name in _APPLYING or name.startswith("conv"):
             activations = [tensor for tensor in others if tensor.dim() > 1]  # no biases
             if activations:
-                self._arrives(layer.owner, layer.name, activations[-1])
+                arrived = activations[-1]
+                places = [id(tensor) for tensor in given]
+                first = known.index(weight) < places.index(id(arrived))
+                by_column = first and name in _FROM_THE_LEFT and arrived.dim() == 2
+                self._arrives(layer.owner, layer.name, arrived.t() if by_column else arrived)
 
 
 def applied_layers(model: nn.Module) -> list[Layer]:

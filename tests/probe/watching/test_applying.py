@@ -20,7 +20,11 @@ def by_matmul(x: Tensor, w: Tensor) -> Tensor:
 
 
 def by_reversed(x: Tensor, w: Tensor) -> Tensor:
-    return (w @ x.T).t().contiguous()
+    return (w @ x.T).T.contiguous()
+
+
+def by_addmm_reversed(x: Tensor, w: Tensor) -> Tensor:
+    return torch.addmm(torch.zeros(len(w), 1), w, x.T).T.contiguous()
 
 
 def by_einsum(x: Tensor, w: Tensor) -> Tensor:
@@ -85,7 +89,17 @@ class Block(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "apply", [F.linear, by_matmul, by_einsum, by_addmm, by_bmm, by_convolution]
+    "apply",
+    [
+        F.linear,
+        by_matmul,
+        by_reversed,
+        by_einsum,
+        by_addmm,
+        by_addmm_reversed,
+        by_bmm,
+        by_convolution,
+    ],
 )
 def test_it_has_the_profile_of_the_same_network_of_modules(digits: Tensor, apply: Apply) -> None:
     model = Loose(apply)
@@ -94,10 +108,19 @@ def test_it_has_the_profile_of_the_same_network_of_modules(digits: Tensor, apply
     assert found.retained == pytest.approx(known.retained, abs=0.01)
 
 
-def test_a_weight_times_activations_is_one_that_is_applied(digits: Tensor) -> None:
-    # Transposed, the activations have their samples in the second axis: of two they are not told.
-    found = rp.probe(Loose(by_reversed), digits[:256])
-    assert found.layers == ("output",)
+@pytest.mark.parametrize("samples", [256, WIDTH])
+def test_activations_may_have_their_samples_as_columns(digits: Tensor, samples: int) -> None:
+    class Columns(Loose):
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.first @ x.flatten(1).T
+            for weight in self.inner:
+                h = weight @ torch.tanh(h)
+            return h.T
+
+    model = Columns()
+    found, known = (rp.probe(m, digits[:samples]) for m in (model, twin(model)))
+    assert found.layers == tuple(f"input of inner.{number}" for number in range(4))
+    assert found.retained == pytest.approx(known.retained, abs=0.01)
 
 
 def test_what_dies_between_loose_weights_is_seen(digits: Tensor) -> None:
