@@ -10,6 +10,7 @@ from recent_prune.preflight import Limits
 from recent_prune.probe import Training
 from recent_prune.rules import Rule
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.certified.arguments import check_rule
 
 OnCondemned = Literal["stop", "warn", "raise"]
 
@@ -22,9 +23,7 @@ def check_judged_by(
         raise TypeError(f"`trial` must be an Optuna trial or None, but got {trial!r}.")
     if isinstance(rule, CertifiedRule) and trial is None:
         raise TypeError(f"`rule` must come with a `trial` to learn from, but got {rule!r}.")
-    is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
-    if not is_rule or isinstance(rule, type):
-        raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
+    check_rule(rule)
     if on_condemned not in get_args(OnCondemned):
         raise ValueError(
             f"`on_condemned` must be 'stop', 'warn' or 'raise', but got {on_condemned!r}."

@@ -21,8 +21,9 @@ from recent_prune.lightning.arguments import (
 from recent_prune.lightning.batches import TrainingBatches, without_workers
 from recent_prune.lightning.first_steps import trained_as_by, why_not, without_trace
 from recent_prune.lightning.fitting import Early, early_verdict, timed
-from recent_prune.lightning.outcome import Action, Outcome, in_one_line
+from recent_prune.lightning.outcome import Action, Outcome
 from recent_prune.optuna import attributes, objective, probe_metrics
+from recent_prune.optuna.attributes import fault_of
 from recent_prune.optuna.metrics import as_metrics
 from recent_prune.optuna.preflight import Ahead
 from recent_prune.preflight import Limits
@@ -214,7 +215,7 @@ class ReconstructionEntropyCallback(Callback):
                 except optuna.TrialPruned:  # the user's own code does so
                     raise
                 except Exception as error:
-                    unseen = in_one_line(error)
+                    unseen = fault_of(error)
                 else:
                     return self._judged(trainer, lambda: result, early)
         try:
@@ -242,7 +243,7 @@ class ReconstructionEntropyCallback(Callback):
         except optuna.TrialPruned:
             raise
         except Exception as error:
-            fault = in_one_line(error)
+            fault = fault_of(error)
             kept = Verdict(True, 0.0, f"It could not be judged: {fault}")
             return Outcome(kept, None, {}, "train", fault=fault)
         warn_of_noise(result.redundancy)

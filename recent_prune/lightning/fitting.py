@@ -10,7 +10,7 @@ from optuna.trial import BaseTrial
 
 from recent_prune.lightning.batches import TrainingBatches, without_workers
 from recent_prune.lightning.first_steps import trained_as_by, why_not
-from recent_prune.lightning.outcome import in_one_line
+from recent_prune.optuna.attributes import fault_of
 from recent_prune.optuna.preflight import Ahead, ahead
 from recent_prune.preflight import Limits, preflight
 from recent_prune.probe import ProbeResult, Training
@@ -50,7 +50,7 @@ def early_verdict(
                 result = preflight(module, whole, known)
                 return Fit.of(result, limits, limits.room(module.device, module))
     except Exception as error:
-        unseen = in_one_line(error)
+        unseen = fault_of(error)
     rank_zero_warn(f"Whether the training fits is not known: {unseen}")
     return None
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from recent_prune.optuna.attributes import one_line
 from recent_prune.probe import ProbeResult
 from recent_prune.rules import Verdict
 
@@ -29,9 +28,3 @@ class Outcome(NamedTuple):
     action: Action
     unseen: str | None = None
     fault: str | None = None
-
-
-def in_one_line(error: Exception) -> str:
-    """An error with its notes."""
-    notes = getattr(error, "__notes__", ())
-    return one_line(" ".join([f"{type(error).__name__}: {error}", *notes]))

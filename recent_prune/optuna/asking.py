@@ -223,7 +223,7 @@ def _failing(study: Study, trials: Sequence[Trial]) -> Iterator[None]:
 def _verdict(judge: Rule, result: ProbeResult | Exception) -> Verdict:
     if isinstance(result, ProbeResult):
         return verdict_of(judge, result)
-    fault = _fault(result)
+    fault = attributes.fault_of(result)
     warnings.warn(
         f"The probe failed, so the candidate ranks in the middle: {fault}", stacklevel=caller()
     )
@@ -275,11 +275,7 @@ def _tell(study: Study, one: _Tried, score: float, place: Place, judge: Rule) ->
         known = attributes.to_attributes(trial.number, one.result, verdict)
         error = error_of(judge, one.result)
     else:
-        known = attributes.of_failure(trial.number, _fault(one.result), verdict, 0.0)
+        known = attributes.of_failure(trial.number, attributes.fault_of(one.result), verdict, 0.0)
     store(trial, verdict, {**rung_zero.of_place(score, place, error), **known})
     if is_stopped(place):
         study.tell(trial, state=TrialState.PRUNED)
-
-
-def _fault(error: Exception) -> str:
-    return attributes.one_line(f"{type(error).__name__}: {error}")

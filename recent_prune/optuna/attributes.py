@@ -17,6 +17,7 @@ from recent_prune.optuna import stored_images
 from recent_prune.probe import FirstSteps, GradientProfile, ProbeResult
 from recent_prune.probe.result import spread
 from recent_prune.rules import Verdict, summary
+from recent_prune.rules.summary import rounded
 
 CONSTRAINT = "recent_prune"
 """Name of the constraint that carries the graded violation, e.g. 0.42; where candidates are ranked,
@@ -137,18 +138,11 @@ def to_attributes(number: int, result: ProbeResult, verdict: Verdict) -> dict[st
 
 def of_failure(number: int, fault: str, verdict: Verdict, seconds: float) -> dict[str, Any]:
     """The user attributes of a trial that could not be judged, and is kept."""
-    return {
-        FAULT: fault,
-        REASON: one_line(verdict.reason),
-        VIOLATION: verdict.violation,
-        SECONDS: seconds,
-        TRIAL: number,
-        TRAINABLE: verdict.trainable,
-    }
+    return {FAULT: fault, **of_verdict(number, verdict, seconds)}
 
 
-def of_preflight(number: int, verdict: Verdict, seconds: float) -> dict[str, Any]:
-    """The user attributes of a trial that was condemned before it was probed."""
+def of_verdict(number: int, verdict: Verdict, seconds: float) -> dict[str, Any]:
+    """The user attributes of a trial that has a verdict, but no result of a probe."""
     return {
         REASON: one_line(verdict.reason),
         CAUSE: None if verdict.cause is None else str(verdict.cause),
@@ -172,6 +166,12 @@ def stale(present: Mapping[str, Any], known: Collection[str]) -> dict[str, None]
         for key, value in present.items()
         if key.startswith("recent_prune:") and key not in known and value is not None
     }
+
+
+def fault_of(error: BaseException) -> str:
+    """An error with its notes, in one line."""
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return one_line(f"{type(error).__name__}: {error}{notes}")
 
 
 def one_line(text: str) -> str:
@@ -231,7 +231,7 @@ def _gradients(gradients: GradientProfile) -> Mapping[str, Sequence[float | None
     if gradients.update_ratio is not None:
         profiles["update_ratio"] = gradients.update_ratio
     index = spread(len(gradients.layers), PROFILE_LAYERS)
-    return {**_by_layer(index, profiles), "loss": _json(gradients.loss)}
+    return {**_by_layer(index, profiles), "loss": rounded(gradients.loss)}
 
 
 def _steps(steps: FirstSteps) -> Mapping[str, Any]:
@@ -253,15 +253,11 @@ def _rounded(value: Any) -> Any:
         return value
     if not math.isfinite(value):
         return None if math.isnan(value) else str(value)
-    return float(f"{value:.4g}")
+    return rounded(value)
 
 
 def _by_layer(
     index: Sequence[int], profiles: Mapping[str, Sequence[float]]
 ) -> dict[str, Sequence[float | None]]:
-    chosen = {name: [_json(values[i]) for i in index] for name, values in profiles.items()}
+    chosen = {name: [rounded(values[i]) for i in index] for name, values in profiles.items()}
     return {"layer": [i + 1 for i in index], **chosen}
-
-
-def _json(value: float) -> float | None:
-    return float(f"{value:.4g}") if math.isfinite(value) else None

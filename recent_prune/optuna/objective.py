@@ -27,6 +27,7 @@ from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.certified.arguments import check_rule
 from recent_prune.rules.rung_zero import error_of, reason, score_of
 from recent_prune.rules.verdict import verdict_of
 
@@ -108,10 +109,7 @@ def probe_trial(
         ValueError: If an argument is out of its range, ``inputs`` cannot be probed, or
             ``reconstruct`` is too large.
     """
-    if rule is not None and not callable(rule) and not isinstance(rule, CertifiedRule):
-        raise TypeError(f"`rule` must be a rule, but got {rule!r}.")
-    if isinstance(rule, type):
-        raise TypeError(f"`rule` must be a rule, but got the class: {rule.__name__}().")
+    check_rule(rule)
     if reconstruct is not None:
         stored_images.check(reconstruct)
     if training is None:
@@ -219,8 +217,7 @@ def _kept(
     trial: BaseTrial | None, error: Exception, seconds: float, early: Ahead | None
 ) -> Verdict:
     """A trial whose probe failed is kept, and says why."""
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    fault = attributes.one_line(f"{type(error).__name__}: {error}{notes}")
+    fault = attributes.fault_of(error)
     verdict = Verdict(True, 0.0, f"It could not be judged: {fault}")
     if trial is not None:
         failure = attributes.of_failure(trial.number, fault, verdict, seconds)

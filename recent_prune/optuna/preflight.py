@@ -168,7 +168,7 @@ def _judged(
     if verdict.trainable:
         trial.set_user_attr(attributes.PREFLIGHT, known)
     else:
-        condemned = attributes.of_preflight(trial.number, verdict, result.seconds)
+        condemned = attributes.of_verdict(trial.number, verdict, result.seconds)
         store(trial, verdict, {attributes.PREFLIGHT: known, **condemned})
         warn_if_nobody_prunes(trial)
     return Ahead(verdict, fit, trial.number)
@@ -184,8 +184,7 @@ def _device_of(result: PreflightResult, model: nn.Module | None) -> torch.device
 
 def _kept(trial: BaseTrial, error: Exception) -> Verdict:
     """A trial whose preflight failed goes on, and says why."""
-    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    fault = attributes.one_line(f"{type(error).__name__}: {error}{notes}")
+    fault = attributes.fault_of(error)
     trial.set_user_attr(attributes.PREFLIGHT, {"fault": fault, "trial": trial.number})
     message = f"The preflight failed, so whether the trial fits is not known: {fault}"
     warnings.warn(message, stacklevel=caller())

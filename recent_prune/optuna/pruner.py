@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from recent_prune.optuna.attributes import is_condemned, is_stopped
 from recent_prune.rules import Rule, TrainabilityRule
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.certified.arguments import check_ranks, check_rule
 from recent_prune.rules.rung_zero import check_shares
 
 
@@ -100,18 +101,13 @@ class ReconstructionEntropyPruner(BasePruner):
                 f"`rule` must be a rule, but got {type(rule).__name__}: did you mean "
                 "wrapped_pruner=…?"
             )
-        is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
-        if not is_rule or isinstance(rule, type):
-            raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
+        check_rule(rule)
         if wrapped_pruner is not None and not isinstance(wrapped_pruner, BasePruner):
             raise TypeError(
                 f"`wrapped_pruner` must be an Optuna pruner or None, but got {wrapped_pruner!r}."
             )
         check_shares(keep, explore)
-        if keep < 1 and isinstance(rule, CertifiedRule):
-            raise ValueError(
-                f"`keep` must be 1 for a CertifiedRule, which prunes by itself, but got {keep!r}."
-            )
+        check_ranks(keep, rule)
         self._keep, self._explore = float(keep), float(explore)
         self._rule = TrainabilityRule() if rule is None else rule
         self._wrapped_pruner = wrapped_pruner or optuna.pruners.NopPruner()

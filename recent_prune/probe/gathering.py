@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -47,13 +47,13 @@ def to_result(
     return ProbeResult(
         estimator=estimator,
         layers=tuple(m.name for m in measures),
-        relative_entropy=_profile(m.relative_entropy for m in measures),
+        relative_entropy=tuple(m.relative_entropy for m in measures),
         retained=tuple(m.retained if i < len(finite) else 0.0 for i, m in enumerate(measures)),
-        differential_entropy=_profile(m.differential_entropy for m in measures),
-        gram_entropy=_profile(m.gram_entropy for m in measures),
-        activation_rms=_profile(m.activation_rms for m in measures),
-        relative_variance=_profile(m.relative_variance for m in measures),
-        jacobian_norm=_profile(m.jacobian_norm for m in measures),
+        differential_entropy=tuple(m.differential_entropy for m in measures),
+        gram_entropy=tuple(m.gram_entropy for m in measures),
+        activation_rms=tuple(m.activation_rms for m in measures),
+        relative_variance=tuple(m.relative_variance for m in measures),
+        jacobian_norm=tuple(m.jacobian_norm for m in measures),
         # With the input itself as entry 0 (it reconstructs itself: 0 nats), the index is a
         # number of layers, and a profile that is constant from layer 1 on gives 0.
         cutoff=saturation_cutoff([0.0, *finite], rtol),
@@ -96,8 +96,3 @@ def _by_floor(measures: Sequence[LayerMeasures], finite: int) -> tuple[tuple[flo
         return ()
     nothing = (0.0,) * floors
     return tuple(s if i < finite else nothing for i, s in enumerate(shares))
-
-
-def _profile(values: Iterable[float]) -> tuple[float, ...]:
-    # One NaN object throughout, so that results with NaN compare as equal.
-    return tuple(math.nan if math.isnan(value) else value for value in values)

@@ -10,6 +10,7 @@ from recent_prune.probe import Training
 from recent_prune.ray.batches import takes_configuration
 from recent_prune.ray.schedulers import innermost
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.certified.arguments import check_ranks, check_rule
 from recent_prune.rules.rung_zero import check_shares
 
 
@@ -36,9 +37,7 @@ def check_types(
     _check_training(training, build_model)
     if isinstance(rule, CertifiedRule):
         _check_certified(build_model, wrapped)
-    is_rule = rule is None or callable(rule) or isinstance(rule, CertifiedRule)
-    if not is_rule or isinstance(rule, type):
-        raise TypeError(f"`rule` must be a rule (an instance, not a class), but got {rule!r}.")
+    check_rule(rule)
     if wrapped is not None and not isinstance(wrapped, TrialScheduler):
         raise TypeError(
             "`wrapped` must be a Tune scheduler (an instance, not a class) or None, but got "
@@ -73,10 +72,7 @@ def check_rung(
         raise ValueError(f"`deadline_s` must be positive seconds, but got {deadline_s!r}.")
     if keep == 1:
         return
-    if isinstance(rule, CertifiedRule):
-        raise ValueError(
-            f"`keep` must be 1 for a CertifiedRule, which prunes by itself, but got {keep!r}."
-        )
+    check_ranks(keep, rule)
     if training is None:
         raise TypeError(
             f"`keep` is {keep!r}, and candidates are ranked by their first steps: give `training`, "

@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from recent_prune.optuna import attributes
+from recent_prune.rules.summary import SUMMARY
 
 if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
@@ -45,20 +46,7 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
     return _table([_row(trial) for trial in finished])
 
 
-OF_PROBE = (
-    "trainable",
-    "violation",
-    "reason",
-    "cause",
-    "advice",
-    "loss_before",
-    "loss_after",
-    "constant_loss",
-    "retained",
-    "relative_entropy",
-    "cutoff",
-    "depth",
-)
+OF_PROBE = SUMMARY[:-1]
 """What is called so in a trial's attributes, in Tune's metrics and here."""
 
 COLUMNS = [

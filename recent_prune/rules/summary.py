@@ -59,16 +59,17 @@ def summary(result: ProbeResult | None, verdict: Verdict) -> dict[str, Scalar]:
     steps = result.steps
     return {
         **told,
-        "loss_before": None if steps is None else _rounded(steps.loss_before),
-        "loss_after": None if steps is None else _rounded(steps.loss_after),
-        "constant_loss": None if steps is None else _rounded(steps.constant_loss),
+        "loss_before": None if steps is None else rounded(steps.loss_before),
+        "loss_after": None if steps is None else rounded(steps.loss_after),
+        "constant_loss": None if steps is None else rounded(steps.constant_loss),
         "retained": result.retained[-1],
-        "relative_entropy": _rounded(result.relative_entropy[-1]),
+        "relative_entropy": rounded(result.relative_entropy[-1]),
         "cutoff": result.cutoff,
         "depth": result.depth,
         "seconds": result.seconds,
     }
 
 
-def _rounded(value: float) -> float | None:
+def rounded(value: float) -> float | None:
+    """A number with four digits, None of one that is not finite."""
     return float(f"{value:.4g}") if math.isfinite(value) else None

@@ -118,7 +118,7 @@ class TestFailedProbe:
              {"training": Training(cross_entropy, other)}),
             (TypeError, "`training` must be a Training, but got function", BATCHES,
              {"training": sgd}),
-            (TypeError, "`rule` must be a rule, but got 0.5", DIGITS.train, {"rule": 0.5}),
+            (TypeError, "`rule` must be a rule .*, but got 0.5", DIGITS.train, {"rule": 0.5}),
             (ValueError, "`layers` must name modules", DIGITS.train, {"layers": ["tanh9"]}),
             (ValueError, "`estimator` must be", DIGITS.train, {"estimator": "rigde"}),
             (ValueError, "`rtol` must be positive, but got 0", DIGITS.train, {"rtol": 0}),

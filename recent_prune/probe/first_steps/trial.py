@@ -86,29 +86,29 @@ def after_first_steps(
         steps = FirstSteps(
             made=training.steps,
             budget=training.budget,
-            learning_rate=_number(max(rates)),
-            losses=tuple(map(_number, trace.losses)),
-            gradient_norms=tuple(map(_number, trace.gradient_norms)),
-            weight_norm=_number(trace.weight),
-            first_update=_number(trace.first_update),
-            update=_number(trace.update),
+            learning_rate=max(rates),
+            losses=tuple(trace.losses),
+            gradient_norms=tuple(trace.gradient_norms),
+            weight_norm=trace.weight,
+            first_update=trace.first_update,
+            update=trace.update,
             update_ratios=trace.update_ratios,
-            first_order=_number(trace.first_order),
+            first_order=trace.first_order,
             unreached=trace.unreached,
-            constant_loss=_number(was.constant),
-            loss_before=_number(was.loss),
-            loss_after=_number(now.loss),
-            accuracy_before=_number(was.right.accuracy),
-            accuracy_after=_number(now.right.accuracy) if math.isfinite(now.loss) else math.nan,
-            chance=_number(was.right.chance),
-            output_spread_before=_number(was.spread),
-            output_spread_after=_number(now.spread),
-            output_change=_number(output_change(was, now)),
+            constant_loss=was.constant,
+            loss_before=was.loss,
+            loss_after=now.loss,
+            accuracy_before=was.right.accuracy,
+            accuracy_after=now.right.accuracy if math.isfinite(now.loss) else math.nan,
+            chance=was.right.chance,
+            output_spread_before=was.spread,
+            output_spread_after=now.spread,
+            output_change=output_change(was, now),
             repeatable=same,
             nonfinite_step=_first_nonfinite(trace, now),
             slow_start=starts_slowly(optimizer),
             step_seconds=trace.seconds,
-            loading_seconds=_number(walk.seconds * training.accumulate),
+            loading_seconds=walk.seconds * training.accumulate,
             seconds=time.perf_counter() - start,
         )
         assert trace.gradients is not None  # there is a first step
@@ -172,8 +172,3 @@ def _first_nonfinite(trace: Trace, after: Judged) -> int | None:
 def _rate_of(group: dict[str, Any]) -> float:
     rate = group.get("lr")
     return math.nan if rate is None else float(rate)  # none of an optimizer that finds its own
-
-
-def _number(value: float) -> float:
-    # One NaN object throughout, so that results with NaN compare as equal.
-    return math.nan if math.isnan(value) else value

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields
 from typing import Any
 
 
 def are_same(one: Any, other: object) -> bool:
-    """Whether two results of a class have the same fields, among those that are compared.
-
-    The one NaN object that results hold is itself: dataclasses said so until Python 3.13.
-    """
+    """Whether two results of a class have the same fields, among those that are compared."""
     if type(one) is not type(other):
         return False
     kind: Any = type(one)
     names = [field.name for field in fields(kind) if field.compare]
-    return [getattr(one, name) for name in names] == [getattr(other, name) for name in names]
+    return all(_equal(getattr(one, name), getattr(other, name)) for name in names)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """As ``==`` has it, but that NaN, which is what is not known, is the same as NaN."""
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    if isinstance(one, (tuple, list)) and isinstance(other, (tuple, list)):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other)

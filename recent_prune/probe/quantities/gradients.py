@@ -90,7 +90,7 @@ class LayerWeights:
             gradient_rms=tuple(_rms(layer, "gradient") for layer in self._layers(moves)),
             weight_rms=tuple(_rms(layer, "weight") for layer in self._layers(moves)),
             update_ratio=self.update_ratios(moves),
-            loss=_number(loss),
+            loss=loss,
         )
 
     def update_ratios(self, moves: Mapping[int, Move]) -> tuple[float, ...]:
@@ -105,7 +105,7 @@ class LayerWeights:
 def _ratio(update: float, weight: float) -> float:
     if weight == 0:
         return 0.0 if update == 0 else math.inf
-    return _number(update / weight)
+    return update / weight
 
 
 def _in_order(called: list[str], names: list[str]) -> list[str]:
@@ -124,9 +124,4 @@ def _in_order(called: list[str], names: list[str]) -> list[str]:
 def _rms(layer: Sequence[Move], which: Literal["gradient", "weight", "update"]) -> float:
     count = sum(move.count for move in layer)
     norm = math.hypot(*(getattr(move, which) for move in layer))
-    return _number(norm / math.sqrt(count)) if count else math.nan
-
-
-def _number(value: float) -> float:
-    # One NaN object throughout, so that results with NaN compare as equal.
-    return math.nan if math.isnan(value) else value
+    return norm / math.sqrt(count) if count else math.nan

@@ -25,7 +25,7 @@ _APPLYING = {
 """Functions that make activations of activations and a weight; and the convolutions."""
 
 _FROM_THE_LEFT = {"addmm", "matmul", "mm", "__matmul__"}
-"""Functions in which a weight that stands before activations [d, n] has their samples as columns."""
+"""Functions in which a weight before activations [d, n] has their samples as columns."""
 
 _LISTS = (nn.ParameterList, nn.ParameterDict)
 """Which are never called."""
