@@ -15,6 +15,10 @@ from recent_prune.rules.rung_zero import Comparison, Order, Training, Worth
 
 CONFIDENCE = 0.95
 
+ENOUGH = 5
+"""Trainings of either kind from which on a difference of means is told: of fewer, Welch's interval
+is too narrow as soon as some are at chance and the others are good."""
+
 
 @dataclass(frozen=True)
 class RankedTrial:
@@ -25,6 +29,8 @@ class RankedTrial:
         condemned: Whether it was pruned whatever it ranked.
         best: Whether it went on because it ranked first.
         explored: Whether it went on at random.
+        displaced: Whether it ranked first, and another one was drawn in its place.
+        failed: Whether its training failed, and so has come to nothing.
         keep: The share that was to go on when it came.
         score: By which it was ranked.
         order: What its training came to, as :func:`recent_prune.rules.rung_zero.worth` compares
@@ -44,6 +50,8 @@ class RankedTrial:
     value: float | None = None
     seconds: float = 0.0
     probe_seconds: float = 0.0
+    displaced: bool = False
+    failed: bool = False
 
     @property
     def trained(self) -> bool:
@@ -63,8 +71,9 @@ class RankingAudit:
             while there are fewer than two), see :class:`Worth`.
         worth: Of the ranking, in the end.
         difference: Mean value of those that ranked first minus that of a candidate at random; NaN
-            with fewer than two trainings of either kind.
-        interval: Of it, with 95 % confidence.
+            with fewer than five trainings of either kind.
+        interval: Of it, with 95 % confidence (Welch, approximate below some twenty at random); NaN
+            where no training differs from the others of its kind.
     """
 
     summary: pd.DataFrame
@@ -124,13 +133,13 @@ def _difference(
         [t.value for t in group if t.value is not None and math.isfinite(t.value)]
         for group in (first, others)
     )
-    if min(len(one), len(other)) < 2:
+    if min(len(one), len(other)) < ENOUGH:
         return math.nan, math.nan, math.nan
     fine = [trial for trial in trials if not trial.condemned]
-    share = sum(not trial.best for trial in fine) / len(fine)
+    share = sum(not (trial.best or trial.displaced) for trial in fine) / len(fine)
     means = sum(one) / len(one) - sum(other) / len(other)
-    if len(set(one)) == len(set(other)) == 1:  # nothing varies
-        return (share * means,) * 3
+    if len(set(one)) == len(set(other)) == 1:  # nothing varies, as far as is known
+        return share * means, math.nan, math.nan
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # where one of them does not
         interval = stats.ttest_ind(one, other, equal_var=False).confidence_interval(CONFIDENCE)
@@ -149,13 +158,16 @@ def _summary(
     saved = float(took.median()) * len(stopped) if len(took) else 0.0
     better = "higher" if maximize else "lower"
     middle, low, high = (_told(value) for value in difference)
-    wide = f"with {CONFIDENCE:.0%} confidence (Welch), of trainings that came to their end"
+    if math.isfinite(difference[0]) and not math.isfinite(difference[1]):
+        low = high = "unknown: nothing varies"
+    wide = f"with {CONFIDENCE:.0%} confidence (Welch; less where few were drawn at random)"
     lines: list[tuple[str, object, str]] = [
         ("candidates", len(trials), ""),
         ("condemned", sum(trial.condemned for trial in trials), ""),
         ("stopped by their rank", len(stopped), ""),
         ("trained: ranked first", sum(trial.best for trial in trained), ""),
         ("trained: at random", sum(not trial.best for trial in trained), "drawn from the others"),
+        *_failed(trained),
         ("first ranked minus random", middle, f"mean value, {better} is better"),
         ("at least", low, wide),
         ("at most", high, wide),
@@ -176,6 +188,16 @@ def _summary(
         ("seconds saved", f"{saved:.1f}", "one that was stopped would have taken the median"),
     ]
     return pd.DataFrame(lines, columns=["figure", "value", "assumption"])
+
+
+def _failed(trained: Sequence[RankedTrial]) -> list[tuple[str, object, str]]:
+    """A line where trainings failed, which nothing else here knows of."""
+    failed = [trial for trial in trained if trial.failed]
+    if not failed:
+        return []
+    first = sum(trial.best for trial in failed)
+    told = f"{first} that ranked first, {len(failed) - first} at random"
+    return [("trained, and failed", told, "not counted: give a bad value where one diverges")]
 
 
 def _told(value: float) -> str:

@@ -24,6 +24,7 @@ from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
+from recent_prune.rules.certified.arguments import check_rule
 from recent_prune.rules.rung_zero import (
     Key,
     Place,
@@ -32,6 +33,7 @@ from recent_prune.rules.rung_zero import (
     error_of,
     is_stopped,
     score_of,
+    scorer_of,
     stored,
 )
 from recent_prune.rules.verdict import verdict_of
@@ -166,20 +168,26 @@ class _Tried:
 
 
 def _judge(study: Study, rule: Rule | None) -> Rule:
+    check_rule(rule)
     pruner = study.pruner
     if len(study.directions) > 1:
         raise ValueError(
             f"`study` must have one objective, but got {len(study.directions)}: Optuna prunes no "
             "trial of several."
         )
-    if isinstance(pruner, ReconstructionEntropyPruner):
-        if pruner.keep < 1:
-            raise ValueError(
-                f"`study` has a pruner that ranks candidates by itself (keep={pruner.keep:g}): "
-                "give it keep=1, or use study.optimize with probe_trial."
-            )
-        rule = rule or (None if isinstance(pruner.rule, CertifiedRule) else pruner.rule)
-    return rule or TrainabilityRule()
+    ours = pruner if isinstance(pruner, ReconstructionEntropyPruner) else None
+    if ours is not None and ours.keep < 1:
+        raise ValueError(
+            f"`study` has a pruner that ranks candidates by itself (keep={ours.keep:g}): "
+            "give it keep=1, or use study.optimize with probe_trial."
+        )
+    found = rule or (None if ours is None else ours.rule)
+    if isinstance(found, CertifiedRule):
+        raise ValueError(
+            f"`rule` must be one that ranks candidates, but got {found!r}, which prunes by itself: "
+            "use study.optimize and probe_trial, or give ask_best(…, rule=TrainabilityRule())."
+        )
+    return found or TrainabilityRule()
 
 
 def _built(
@@ -252,7 +260,10 @@ def _chosen(study: Study, tried: Sequence[_Tried], judge: Rule, explore: float) 
             best=index == first and chosen == first,
             explored=index == chosen and chosen != first,
             share=by_chance + (1 - explore if index == first else 0.0),
+            by=scorer_of(judge),
         )
+        if index == first != chosen:
+            place["displaced"] = True
         _tell(study, one, scores[index], place, judge)
     return None if chosen is None else tried[chosen].asked
 

@@ -49,6 +49,8 @@ def _ranked(trial: FrozenTrial, maximize: bool) -> RankedTrial:
         number=trial.number,
         condemned=attributes.is_condemned(trial),
         best=rung["best"],
+        displaced=rung.get("displaced", False),
+        failed=trial.state == TrialState.FAIL,
         explored=rung["explored"],
         keep=rung["keep"],
         score=rung_zero.score_of(trial),

@@ -155,6 +155,11 @@ def _fitted(rule: CertifiedRule, study: Study, past: Sequence[PastTrial]) -> Fit
             f"CertifiedRule has seen enough: threshold {known['threshold']:.3g}, calibrated on "
             f"{known['calibrated_on']} good trials."
         )
+    if rule.better_than not in (None, known["good_bound"]):
+        raise ValueError(
+            f"`better_than` must be {known['good_bound']!r}, by which the study's rule was fitted, "
+            f"but got {rule.better_than!r}: give that, or begin a new study."
+        )
     return FittedScore.from_dict(known)
 
 

@@ -19,7 +19,7 @@ from recent_prune.optuna.certified import judge_in_study
 from recent_prune.optuna.distributed import is_shared, judged_by_the_first, study_of
 from recent_prune.optuna.preflight import Ahead, ahead
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
-from recent_prune.optuna.storing import caller, store, warn_if_nobody_prunes
+from recent_prune.optuna.storing import caller, store, warn_if_nobody_learns, warn_if_nobody_prunes
 from recent_prune.preflight import Limits
 from recent_prune.probe import ProbeResult, Training
 from recent_prune.probe.batches.calling import Call
@@ -28,7 +28,7 @@ from recent_prune.probe.probing import Estimator, ready, warn_of_noise
 from recent_prune.rules import Rule, TrainabilityRule, Verdict
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.certified.arguments import check_rule
-from recent_prune.rules.rung_zero import error_of, reason, score_of
+from recent_prune.rules.rung_zero import error_of, reason, score_of, scorer_of
 from recent_prune.rules.verdict import verdict_of
 
 # Below Optuna's own, for its handler and verbosity: others would not be shown.
@@ -60,10 +60,10 @@ def probe_trial(
     warns, since nobody prunes it.
 
     Stored are the user attributes named in :mod:`recent_prune.optuna.attributes` and, through
-    ``trial.set_constraint``, the graded violation: with it TPE, NSGA-II and GP learn from a
-    pruned trial how far it was from trainable, and not merely that it has no value. GP needs the
-    same constraints on all trials: probe every trial of its study. CMA-ES ignores constraints and
-    warns of it, trial by trial.
+    ``trial.set_constraint``, the graded violation: with it TPE learns from a pruned trial how far
+    it was from trainable, and not merely that it has no value. GP and NSGA-II look at completed
+    trials alone; GP may propose the same point again, which a warning says. CMA-ES ignores
+    constraints and warns of it, trial by trial.
 
     **A trial is never condemned because the probe failed.** Whatever is raised once the model
     runs (in forward, loss, backward or ``optimizer.step``, out of memory) keeps the trial: it
@@ -166,7 +166,7 @@ def _judged(
     if early is not None:
         written = (*written, attributes.PREFLIGHT)
         verdict, timed = early.after(result, verdict)
-    ranked = _ranked(trial, chosen, result)
+    ranked = _ranked(trial, chosen, result, condemned=not verdict.trainable)
     if ranked and verdict.trainable:
         verdict = replace(
             verdict, reason=f"{reason(ranked[attributes.RUNG_ZERO])} {verdict.reason}"
@@ -175,6 +175,8 @@ def _judged(
     store(trial, verdict, {**timed, **ranked, **known}, written)
     if not verdict.trainable:
         warn_if_nobody_prunes(trial)
+    if not verdict.trainable or ranked.get(attributes.STOPPED):
+        warn_if_nobody_learns(trial)
     return verdict
 
 
@@ -203,14 +205,24 @@ def _check_rung(trial: BaseTrial | None, training: Training | None) -> None:
         )
 
 
-def _ranked(trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult) -> dict[str, Any]:
-    """Its place at rung zero, where the study has one."""
+def _ranked(
+    trial: BaseTrial, rule: Rule | CertifiedRule, result: ProbeResult, *, condemned: bool
+) -> dict[str, Any]:
+    """Its place at rung zero, where the study has one and it made first steps."""
     found = _rung_of(trial)
-    if found is None or isinstance(rule, CertifiedRule):
+    if found is None or isinstance(rule, CertifiedRule) or result.steps is None:
         return {}
     study, pruner = found
-    score, error = score_of(rule, result), error_of(rule, result)
-    return rung_zero.judged(study, trial.number, score, pruner.keep, pruner.explore, error)
+    return rung_zero.judged(
+        study,
+        trial.number,
+        score_of(rule, result),
+        pruner.keep,
+        pruner.explore,
+        error_of(rule, result),
+        by=scorer_of(rule),
+        condemned=condemned,
+    )
 
 
 def _kept(

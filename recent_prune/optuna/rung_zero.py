@@ -33,7 +33,8 @@ from recent_prune.rules.rung_zero import (
 class _Candidates:
     """Those of a study, as far as this process has read them."""
 
-    def __init__(self) -> None:
+    def __init__(self, by: str) -> None:
+        self._by = by
         self._reader = Reader()
         self._rung = Rung()
         self._compared = Comparison()
@@ -43,18 +44,22 @@ class _Candidates:
         """Where a candidate stands among the others, and the share that goes on now."""
         with self._reader.lock:
             ended, going_on = self._reader.read(study)
-            for trial in filter(attributes.is_ranked, ended):
+            for trial in filter(self._is_one, ended):
                 self._add(study, trial)
             for trial in going_on:
-                if trial.number == number or attributes.is_ranked(trial):
+                if trial.number == number or self._is_one(trial):
                     self._replace(study, trial)
             share = turned_down(keep, self._compared.worth())
             others = [
                 (_key_of(study, trial), trial.user_attrs[attributes.RUNG_ZERO])
                 for trial in going_on
-                if attributes.is_ranked(trial) and trial.number != number
+                if self._is_one(trial) and trial.number != number
             ]
             return self._rung.standing(own, share, others), share
+
+    def _is_one(self, trial: FrozenTrial) -> bool:
+        """Whether it was ranked by the same scores: a study may be gone on with by another rule."""
+        return attributes.is_ranked(trial) and ranked_by(trial, self._by) == self._by
 
     def _add(self, study: Study, trial: FrozenTrial) -> None:
         """Count one that has ended. Whether the ranking holds is seen by those that trained."""
@@ -71,11 +76,16 @@ class _Candidates:
         trials = study.get_trials(deepcopy=False) if new else []
         for earlier in (trials[number] for number in new):
             self._replaced.add(earlier.number)
-            if attributes.is_ranked(earlier):
+            if self._is_one(earlier):
                 self._rung.remove(_key_of(study, earlier), earlier.user_attrs[attributes.RUNG_ZERO])
 
 
-_candidates = OfStudies(_Candidates)
+class _ByScorer(dict[str, _Candidates]):
+    def __missing__(self, by: str) -> _Candidates:
+        return self.setdefault(by, _Candidates(by))
+
+
+_candidates = OfStudies(_ByScorer)
 
 
 def judged(
@@ -85,6 +95,9 @@ def judged(
     keep: float,
     explore: float,
     error: float | None = None,
+    *,
+    by: str,
+    condemned: bool = False,
 ) -> dict[str, Any]:
     """User attributes that say whether a candidate is trained.
 
@@ -95,11 +108,13 @@ def judged(
         keep: Share that is to go on where the ranking holds in this study, see :func:`turned_down`.
         explore: Share of the trainings that is drawn from the others, at random.
         error: By how much the score is expected to be wrong, where that is known.
+        by: Whose score it is; it is compared with others of these alone.
+        condemned: Whether it is not trained, whatever it ranks.
     """
     own = _key(study, number, score)
-    found, share = _candidates[study].placed(study, number, own, keep)
-    best = goes_on(found, share)
-    at_random = chance(explore, share)
+    found, share = _candidates[study][by].placed(study, number, own, keep)
+    best = not condemned and goes_on(found, share)
+    at_random = 0.0 if condemned else chance(explore, share, found.barred / found.of)
     explored = not best and drawn(study.study_name, number, "explore") < at_random
     place = Place(
         rank=found.rank,
@@ -108,6 +123,7 @@ def judged(
         best=best,
         explored=explored,
         share=1.0 if best else at_random,
+        by=by,
     )
     return of_place(score, place, error)
 
@@ -130,8 +146,16 @@ def told(violation: float, known: Mapping[str, Any]) -> float:
 
 
 def candidates(study: Study) -> list[FrozenTrial]:
-    """All trials that have a place at rung zero."""
-    return [trial for trial in study.get_trials(deepcopy=False) if attributes.is_ranked(trial)]
+    """All trials that have a place at rung zero, and were ranked by what the last one was."""
+    ranked = [trial for trial in study.get_trials(deepcopy=False) if attributes.is_ranked(trial)]
+    by = ranked_by(ranked[-1]) if ranked else ""
+    return [trial for trial in ranked if ranked_by(trial, by) == by]
+
+
+def ranked_by(trial: FrozenTrial, unknown: str = "") -> str:
+    """Whose score it has; of those that earlier versions stored it is not known."""
+    known: str = trial.user_attrs[attributes.RUNG_ZERO].get("by", unknown)
+    return known
 
 
 def order_of(trial: FrozenTrial, maximize: bool) -> Order | None:

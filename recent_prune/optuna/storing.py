@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from optuna.samplers import GPSampler
 from optuna.trial import BaseTrial, Trial
 
 from recent_prune.optuna import attributes, rung_zero
@@ -36,6 +37,17 @@ def warn_if_nobody_prunes(trial: BaseTrial) -> None:
             f"{type(trial.study.pruner).__name__}: give ReconstructionEntropyPruner to "
             "create_study and load_study, with other pruners wrapped in it. (Trials that run all "
             "the same are infeasible to Optuna, so best_trial passes them over.)"
+        )
+        warnings.warn(message, stacklevel=caller())
+
+
+def warn_if_nobody_learns(trial: BaseTrial) -> None:
+    """Of a trial that will be pruned, in a study whose sampler does not hear of it."""
+    if isinstance(trial, Trial) and isinstance(trial.study.sampler, GPSampler):
+        message = (
+            "GPSampler learns from completed trials alone, so that it may propose a pruned trial's "
+            "parameters again and again: give TPESampler, or return a bad value where a trial is "
+            "condemned, instead of raising TrialPruned."
         )
         warnings.warn(message, stacklevel=caller())
 

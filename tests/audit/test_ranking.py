@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,13 +46,16 @@ def test_counts() -> None:
 
 
 def test_a_candidate_at_random_is_one_of_either_group() -> None:
-    found = audited_ranking(TRIALS, maximize=True)
+    found = audited_ranking(5 * TRIALS, maximize=True)
     # Of five that were not condemned two ranked first, so that a candidate at random comes to
     # 2/5 · 0.85 + 3/5 · 0.6 in the mean.
     assert found.difference == pytest.approx(0.85 - (0.4 * 0.85 + 0.6 * 0.6))
+    displaced = [replace(trial, displaced=trial.number == 2) for trial in 5 * TRIALS]
+    found = audited_ranking(displaced, maximize=True)  # three of five ranked first
+    assert found.difference == pytest.approx(0.85 - (0.6 * 0.85 + 0.4 * 0.6))
     assert found.interval[0] < found.difference < found.interval[1]
     assert found.worth.superiority == 1
-    assert list(found.over_time["superiority"])[1:] == [1.0] * 5
+    assert list(found.over_time["superiority"])[1:] == [1.0] * 29
 
 
 def test_the_interval_covers() -> None:
@@ -67,10 +71,12 @@ def test_the_interval_covers() -> None:
 
 
 def test_values_that_do_not_vary() -> None:
-    same = [ranked(i, 1.0, best=i < 3) for i in range(6)]
+    same = [ranked(i, 1.0, best=i < 5) for i in range(10)]
     found = audited_ranking(same, maximize=True)
-    assert (found.difference, *found.interval) == (0, 0, 0)
-    mixed = [*same[:5], ranked(5, 0.5, best=False)]
+    assert found.difference == 0
+    assert all(map(math.isnan, found.interval))
+    assert values(found)["at least"] == "unknown: nothing varies"
+    mixed = [*same[:9], ranked(9, 0.5, best=False)]
     found = audited_ranking(mixed, maximize=True)
     assert found.interval[0] < found.difference < found.interval[1]
 
@@ -80,6 +86,13 @@ def test_too_few_to_say() -> None:
     assert math.isnan(found.difference)
     assert values(found)["first ranked minus random"] == "unknown: too few have ended"
     assert values(audited_ranking(TRIALS[2:3], maximize=True))["seconds saved"] == "0.0"
+
+
+def test_trainings_that_failed_are_told() -> None:
+    assert "trained, and failed" not in values(audited_ranking(TRIALS, maximize=True))
+    failed = [replace(trial, failed=trial.number in (1, 5)) for trial in TRIALS]
+    known = values(audited_ranking(failed, maximize=True))
+    assert known["trained, and failed"] == "1 that ranked first, 1 at random"
 
 
 def test_of_a_study() -> None:
@@ -104,5 +117,5 @@ def test_a_ranking_that_says_the_opposite() -> None:
         tried(study, loss, 1 - loss)
     found = audit(study)
     assert isinstance(found, RankingAudit)
-    assert found.difference > 0
+    assert found.worth.superiority < 0.5
     assert found.over_time["keep"].iloc[-1] > 0.4

@@ -61,6 +61,7 @@ def test_gives_the_best_and_tells_the_others() -> None:
         "best": True,
         "explored": False,
         "share": 1.0,
+        "by": "ByLoss",
     }
     stopped = [trial for trial in study.trials if trial.state == TrialState.PRUNED]
     assert all(0 < trial.constraints[attributes.CONSTRAINT] <= 1 for trial in stopped)
@@ -152,6 +153,11 @@ def test_bad_arguments() -> None:
     with pytest.raises(TypeError, match="`build` must return a model and a Training, but got Lin"):
         ask_best(study, lambda _: nn.Linear(2, 2), BATCHES)  # type: ignore[arg-type,return-value]
     two = study_of(directions=["minimize", "maximize"])
+    with pytest.raises(TypeError, match=r"`rule` must be a rule .*, but got <class .*Trainability"):
+        ask_best(study_of(), build, BATCHES, rule=rp.TrainabilityRule)  # type: ignore[arg-type]
+    certified = ReconstructionEntropyPruner(rp.CertifiedRule(better_than=0.5))
+    with pytest.raises(ValueError, match=r"`rule` must be one that ranks .*, but got Certif"):
+        ask_best(study_of(pruner=certified), build, BATCHES)
     with pytest.raises(ValueError, match="`study` must have one objective, but got 2"):
         ask_best(two, build, BATCHES)
     ranks = study_of(pruner=ReconstructionEntropyPruner(keep=1 / 8))

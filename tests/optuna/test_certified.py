@@ -98,6 +98,17 @@ class TestStudy:
         with pytest.raises(ValueError, match="needs a trial of a study with one objective"):
             probe_trial(two.ask(), model, INPUTS, rule=RULE)
 
+    def test_goes_on_by_the_bound_that_it_was_fitted_with(self) -> None:
+        storage = InMemoryStorage()
+        study = create(storage)
+        study.set_user_attr(attributes.STUDY_FITTED, fit_with(intercept=1.0).to_dict())
+        study.optimize(objective, n_trials=1)
+        fitted = study.user_attrs[attributes.STUDY_FITTED]["good_bound"]
+        other = rp.CertifiedRule(better_than=fitted + 0.1, max_false_prune_rate=0.2, confidence=0.8)
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+        with pytest.raises(ValueError, match=rf"`better_than` must be {fitted}, by which .* got "):
+            probe_trial(study.ask(), model, INPUTS, rule=other)
+
 
 class TestCalibrated:
     def test_a_new_study_need_not_watch(self) -> None:

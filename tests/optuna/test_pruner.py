@@ -55,6 +55,7 @@ def test_every_pruner_can_be_wrapped(pruner: str) -> None:
     check(study, 12)
 
 
+@pytest.mark.filterwarnings("ignore:GPSampler learns")
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_keeps_running(sampler: str) -> None:
     with warnings.catch_warnings():

@@ -24,6 +24,7 @@ from recent_prune.optuna import (
     probe_trial,
     rung_zero,
 )
+from recent_prune.optuna.objective import _judged
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.rung_zero import (
     Standing,
@@ -35,7 +36,7 @@ from recent_prune.rules.rung_zero import (
     turned_down,
     worth,
 )
-from tests.optuna.ranked_study import TRAINING, judge, study_of, tried
+from tests.optuna.ranked_study import TRAINING, ByLoss, judge, study_of, tried
 from tests.rules.results import result as made
 from tests.rules.steps import DIVERGED, steps
 
@@ -64,6 +65,7 @@ def test_the_best_share_is_trained_and_told_why() -> None:
         "best": False,
         "explored": False,
         "share": 0.0,
+        "by": "ByLoss",
     }
     assert study.trials[5].user_attrs[attributes.STOPPED] is False
     told = [trial.constraints[attributes.CONSTRAINT] for trial in study.trials]
@@ -92,6 +94,8 @@ def test_condemned_trials_are_candidates_too() -> None:
     assert first.user_attrs[attributes.TRAINABLE] is False
     assert first.user_attrs["told"] == "By its loss."
     assert first.constraints[attributes.CONSTRAINT] == 2
+    rung = first.user_attrs[attributes.RUNG_ZERO]
+    assert (rung["best"], rung["explored"], rung["share"]) == (False, False, 0)
     second = tried(study, 1.0)
     assert second.user_attrs[attributes.RUNG_ZERO]["of"] == 2
     assert second.state == TrialState.COMPLETE
@@ -99,16 +103,55 @@ def test_condemned_trials_are_candidates_too() -> None:
 
 def test_some_of_the_others_go_on_at_random_with_a_known_share() -> None:
     study = study_of(keep=1 / 8, explore=7 / 9)
-    for number in range(60):
-        tried(study, 1.0 + number)  # each is worse than all before it, and condemned from 10 on
-    rungs = [t.user_attrs[attributes.RUNG_ZERO] for t in study.trials[:9]]
-    others = [r for r in rungs if not r["best"]]
-    assert others[0]["share"] == pytest.approx(0.5)
-    assert [r["share"] for r in others] == pytest.approx([chance(7 / 9, r["keep"]) for r in others])
-    explored = [t.user_attrs[attributes.RUNG_ZERO]["explored"] for t in study.trials]
-    assert 15 < sum(explored) < 45
-    trained = [t.state == TrialState.COMPLETE for t in study.trials[:9]]
-    assert trained == [r["best"] or r["explored"] for r in rungs]
+    for number in range(80):  # each is worse than all before it, and every fourth is condemned
+        tried(study, 20.0 if number % 4 == 3 else 1.0 + number / 10)
+    rungs = [t.user_attrs[attributes.RUNG_ZERO] for t in study.trials]
+    fine = [t.user_attrs[attributes.TRAINABLE] for t in study.trials]
+    assert rungs[0]["share"] == pytest.approx(0.5)
+    for number, rung in enumerate(rungs):
+        if not rung["best"]:
+            condemned = (number // 4) / (1 + number)
+            expected = chance(7 / 9, rung["keep"], condemned) if fine[number] else 0
+            assert rung["share"] == pytest.approx(expected, abs=1e-5)
+    assert 20 < sum(rung["explored"] for rung in rungs) < 55
+    trained = [t.state == TrialState.COMPLETE for t in study.trials]
+    assert trained == [rung["best"] or rung["explored"] for rung in rungs]
+
+
+def test_those_that_cannot_go_on_leave_the_drawn_ones_their_share_of_the_trainings() -> None:
+    study = study_of(keep=1 / 8, explore=1 / 3)
+    for number, loss in enumerate(np.random.default_rng(0).random(400)):
+        tried(study, 20.0 if number % 2 else loss)
+    rungs = [t.user_attrs[attributes.RUNG_ZERO] for t in study.trials]
+    best, explored = (sum(rung[name] for rung in rungs) for name in ("best", "explored"))
+    assert explored / (best + explored) == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_scores_of_another_rule_are_nothing_to_compare_with() -> None:
+    study = study_of(keep=1 / 4)
+    for loss in (0.1, 0.2, 0.3, 0.4, 0.5):
+        tried(study, loss)
+
+    class ByLossAgain(ByLoss):
+        """Of another name."""
+
+    study.pruner = ReconstructionEntropyPruner(ByLossAgain(), keep=1 / 4)
+    ranks = [tried(study, loss).user_attrs[attributes.RUNG_ZERO] for loss in (5.0, 4.0)]
+    assert [(rung["rank"], rung["of"]) for rung in ranks] == [(1, 1), (1, 2)]
+    assert len(rung_zero.candidates(study)) == 2
+    study.pruner = ReconstructionEntropyPruner(ByLoss(), keep=1 / 4)
+    rung = tried(study, 0.35).user_attrs[attributes.RUNG_ZERO]
+    assert (rung["rank"], rung["of"]) == (4, 6)
+
+
+def test_what_made_no_first_steps_goes_on_and_is_no_candidate() -> None:
+    """A callback of Lightning looks at the initialization alone where no step can be made."""
+    study = study_of(keep=1 / 8)
+    trial = study.ask()
+    verdict = _judged(lambda: made([0.5, 0.4]), trial, rp.TrainabilityRule())
+    assert verdict.trainable
+    assert not trial.should_prune()
+    assert not rung_zero.candidates(study)
 
 
 @pytest.mark.parametrize("meaning", [True, False])
@@ -275,13 +318,17 @@ def test_samplers_go_on_from_candidates_that_were_not_trained(sampler: str) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study = study_of(keep=1 / 3, sampler=getattr(optuna.samplers, sampler)(seed=0))
+    heard = sampler != "GPSampler"
     for _ in range(14):
         trial = study.ask()
         x = trial.suggest_float("x", 0, 5)
         result = made([0.5, 0.4], steps=steps(loss_after=x + 0.1))
-        with mock.patch("recent_prune.optuna.objective.ready", return_value=lambda r=result: r):
+        given = mock.patch("recent_prune.optuna.objective.ready", return_value=lambda r=result: r)
+        with given, warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
             probe_trial(trial, nn.Identity(), [], training=TRAINING)
         if trial.should_prune():
+            assert heard or "GPSampler learns from completed trials" in str(warned[-1].message)
             study.tell(trial, state=TrialState.PRUNED)
         else:
             study.tell(trial, x)

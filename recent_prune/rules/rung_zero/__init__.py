@@ -17,6 +17,7 @@ from recent_prune.rules.rung_zero.standing import (
     is_stopped,
     reason,
     score_of,
+    scorer_of,
     stored,
     stored_score,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "is_stopped",
     "reason",
     "score_of",
+    "scorer_of",
     "stored",
     "stored_score",
     "turned_down",

@@ -13,7 +13,7 @@ import zlib
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 import numpy as np
 
@@ -28,6 +28,11 @@ Key = tuple[float, float]
 
 ROUNDING = 1e-9
 """0.3 · 10 is 3, whatever floats make of it."""
+
+
+FEWEST = 4
+"""At least one in so many of those that stand too low is taken to be trainable: the share of the
+condemned ones is not known well in the beginning."""
 
 
 def check_shares(keep: object, explore: object) -> None:
@@ -51,12 +56,14 @@ class Standing:
         of: Candidates so far, itself included.
         gone_on: How many of the earlier ones went on by their rank.
         due: How many should have, by the shares that held when each of them came; itself included.
+        barred: How many of the earlier ones could not, as they were condemned.
     """
 
     rank: int
     of: int
     gone_on: int
     due: float
+    barred: int = 0
 
 
 class Place(TypedDict):
@@ -68,7 +75,10 @@ class Place(TypedDict):
         keep: Share that was to be trained then.
         best: Whether it is trained because it ranked first.
         explored: Whether it is trained at random.
-        share: The probability with which it was to be.
+        share: The probability with which it was to be; 0 of one that is condemned.
+        by: Whose score it is, see :func:`scorer_of`; missing in what earlier versions stored.
+        displaced: Whether it ranked first, and another one was drawn in its place; missing where
+            that cannot be.
     """
 
     rank: int
@@ -77,9 +87,11 @@ class Place(TypedDict):
     best: bool
     explored: bool
     share: float
+    by: NotRequired[str]
+    displaced: NotRequired[bool]
 
 
-def chance(explore: float, keep: float) -> float:
+def chance(explore: float, keep: float, condemned: float = 0.0) -> float:
     """The probability with which a candidate that stood too low is trained all the same.
 
     Those that are drawn so are a share of the *trainings*, not of the candidates: a twentieth of
@@ -89,10 +101,13 @@ def chance(explore: float, keep: float) -> float:
     Args:
         explore: Share of the trainings, in [0, 1).
         keep: Share of the candidates that goes on by its rank, in (0, 1].
+        condemned: Share of the candidates that cannot go on; where it comes near all that stand too
+            low, the few that are left are not all trained for it.
     """
     if keep >= 1:
         return float(explore > 0)
-    return min(explore / (1 - explore) * keep / (1 - keep), 1.0)
+    others = max(1 - keep - condemned, (1 - keep) / FEWEST)
+    return min(explore / (1 - explore) * keep / others, 1.0)
 
 
 def is_stopped(place: Place) -> bool:
@@ -127,6 +142,11 @@ def score_of(rule: Rule, result: ProbeResult) -> float:
     return float(score)
 
 
+def scorer_of(rule: Rule) -> str:
+    """Whose scores a rule ranks by: those of two rules cannot be compared."""
+    return type(rule).__qualname__ if hasattr(rule, "score") else TrainabilityRule.__qualname__
+
+
 def error_of(rule: Rule, result: ProbeResult) -> float | None:
     """By how much the score is expected to be wrong, as it is stored; None where nobody knows."""
     told = getattr(rule, "ranking", None)
@@ -149,22 +169,25 @@ class Rung:
 
     def __init__(self) -> None:
         self._keys: list[Key] = []  # the worst in front
-        self._gone_on = 0
+        self._gone_on = self._barred = 0
         self._due = 0.0
 
     def add(self, key: Key, place: Place) -> None:
         """Count a candidate."""
         insort(self._keys, key)
-        self._gone_on += place["best"]
-        self._due += place["keep"]
+        self._count(place, 1)
 
     def remove(self, key: Key, place: Place) -> None:
         """Forget a candidate that was counted, since another stands for it."""
         where = bisect_left(self._keys, key)
         if self._keys[where : where + 1] == [key]:
             del self._keys[where]
-            self._gone_on -= place["best"]
-            self._due -= place["keep"]
+            self._count(place, -1)
+
+    def _count(self, place: Place, times: int) -> None:
+        self._gone_on += times * place["best"]
+        self._barred += times * (place["share"] == 0)
+        self._due += times * place["keep"]
 
     def standing(
         self, own: Key, share: float, others: Sequence[tuple[Key, Place]] = ()
@@ -182,6 +205,7 @@ class Rung:
             of=1 + len(self._keys) + len(others),
             gone_on=self._gone_on + sum(place["best"] for _, place in others),
             due=self._due + sum(place["keep"] for _, place in others) + share,
+            barred=self._barred + sum(place["share"] == 0 for _, place in others),
         )
 
 
