@@ -287,6 +287,7 @@ def _tell(study: Study, one: _Tried, score: float, place: Place, judge: Rule) ->
         error = error_of(judge, one.result)
     else:
         known = attributes.of_failure(trial.number, attributes.fault_of(one.result), verdict, 0.0)
-    store(trial, verdict, {**rung_zero.of_place(score, place, error), **known})
+    placed = rung_zero.of_place(score, place, error, condemned=not verdict.trainable)
+    store(trial, verdict, {**placed, **known})
     if is_stopped(place):
         study.tell(trial, state=TrialState.PRUNED)

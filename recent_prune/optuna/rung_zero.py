@@ -125,16 +125,16 @@ def judged(
         share=1.0 if best else at_random,
         by=by,
     )
-    return of_place(score, place, error)
+    return of_place(score, place, error, condemned=condemned)
 
 
-def of_place(score: float, place: Place, error: float | None) -> dict[str, Any]:
+def of_place(score: float, place: Place, error: float | None, *, condemned: bool) -> dict[str, Any]:
     """The user attributes of a candidate."""
     return {
         attributes.RANK_SCORE: stored_score(score),
         attributes.RANK_ERROR: error,
         attributes.RUNG_ZERO: dict(place),
-        attributes.STOPPED: is_stopped(place),
+        attributes.STOPPED: is_stopped(place) and not condemned,
     }
 
 

@@ -96,6 +96,7 @@ def test_condemned_trials_are_candidates_too() -> None:
     assert first.constraints[attributes.CONSTRAINT] == 2
     rung = first.user_attrs[attributes.RUNG_ZERO]
     assert (rung["best"], rung["explored"], rung["share"]) == (False, False, 0)
+    assert first.user_attrs[attributes.STOPPED] is False
     second = tried(study, 1.0)
     assert second.user_attrs[attributes.RUNG_ZERO]["of"] == 2
     assert second.state == TrialState.COMPLETE

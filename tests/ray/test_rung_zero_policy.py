@@ -12,6 +12,7 @@ from recent_prune.ray import ReconstructionEntropyScheduler
 from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.judging.rung_zero import RungZero
 from recent_prune.ray.judging.situation import Situation
+from recent_prune.rules.rung_zero import chance
 
 
 def never(*_: Any) -> Any:
@@ -73,6 +74,23 @@ class TestRungZero:
         assert stopped[0].stopped
         (best,) = rung.decide(candidates([0], start=3), situation())
         assert best.trial_id == "t1"
+
+    @pytest.mark.parametrize("recalled", [False, True])
+    def test_those_that_stand_too_low_are_drawn_the_oftener_the_more_are_condemned(
+        self, recalled: bool
+    ) -> None:
+        bad = [Outcome(f"c{i}", summary={"trainable": False}, score=-1) for i in range(4)]
+        rung = RungZero(1 / 4, 1 / 10, None, None)
+        condemned = rung.decide(bad, situation())
+        assert [c.rung["share"] for c in condemned if c.rung] == [0] * 4
+        if recalled:
+            rung = RungZero(1 / 4, 1 / 10, None, None)
+            rung.recall({outcome.trial_id: outcome for outcome in condemned})
+        ended = rung.decide(candidates([3, 2, 1, 0]), situation(last=True))
+        stopped = [outcome.rung for outcome in ended if outcome.rung and not outcome.rung["best"]]
+        assert stopped
+        for place in stopped:
+            assert place["share"] == pytest.approx(chance(1 / 10, 1 / 4, 4 / 8))
 
     def test_the_only_one_is_held_if_it_is_among_the_best(self) -> None:
         rung = RungZero(1 / 8, 0.0, None, None)

@@ -51,6 +51,7 @@ class RungZero:
         self._due = 0.0  # sum of those that held when each was decided on
         self._ended = 0  # trials that had ended when it was last looked at
         self._gone_on = 0
+        self._barred = 0  # candidates that were condemned
         self._compared = Comparison()
         self._counted: set[str] = set()  # trials in it
 
@@ -74,6 +75,7 @@ class RungZero:
                 self._keys[trial_id] = self._key(outcome)
                 self._due += outcome.rung["keep"]
                 self._gone_on += outcome.rung["best"]
+                self._barred += outcome.condemned
 
     def forget(self, trial_id: str) -> None:
         """A trial is gone; as a candidate it has been seen."""
@@ -101,6 +103,7 @@ class RungZero:
         """Take candidates in; those that are condemned are decided on already."""
         for outcome in outcomes:
             self._keys[outcome.trial_id] = self._key(outcome)
+            self._barred += outcome.condemned
             if not outcome.condemned:
                 self._held[outcome.trial_id] = outcome
         return [self._placed(outcome) for outcome in outcomes if outcome.condemned]
@@ -138,15 +141,18 @@ class RungZero:
     def _start(self, outcome: Outcome) -> Outcome:
         del self._held[outcome.trial_id]
         self._gone_on += 1
-        return self._placed(outcome, best=True)
+        return self._placed(outcome, best=True, share=1.0)
 
     def _stop(self, outcome: Outcome) -> Outcome:
         """Those that are stopped are drawn from: some are started all the same."""
         del self._held[outcome.trial_id]
-        explored = drawn(outcome.trial_id, "explore") < chance(self._explore, self._share)
-        return self._placed(outcome, explored=explored)
+        at_random = chance(self._explore, self._share, self._barred / len(self._keys))
+        explored = drawn(outcome.trial_id, "explore") < at_random
+        return self._placed(outcome, explored=explored, share=at_random)
 
-    def _placed(self, outcome: Outcome, *, best: bool = False, explored: bool = False) -> Outcome:
+    def _placed(
+        self, outcome: Outcome, *, best: bool = False, explored: bool = False, share: float = 0.0
+    ) -> Outcome:
         self._due += self._share
         place = Place(
             rank=self._rank(outcome),
@@ -154,7 +160,7 @@ class RungZero:
             keep=stored(self._share),
             best=best,
             explored=explored,
-            share=1.0 if best else chance(self._explore, self._share),
+            share=share,
         )
         return replace(outcome, rung=place)
 
