@@ -33,7 +33,7 @@ class RankedTrial:
         failed: Whether its training failed, and so has come to nothing.
         keep: The share that was to go on when it came.
         score: By which it was ranked.
-        order: What its training came to, as :func:`recent_prune.rules.rung_zero.worth` compares
+        order: What its training came to, as :class:`Comparison` compares
             it; None while unknown.
         value: Of a training that came to its end; None otherwise.
         seconds: Of its training.

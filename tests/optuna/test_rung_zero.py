@@ -27,6 +27,7 @@ from recent_prune.optuna import (
 from recent_prune.optuna.objective import _judged
 from recent_prune.rules.certified import CertifiedRule
 from recent_prune.rules.rung_zero import (
+    Comparison,
     Standing,
     Training,
     chance,
@@ -34,7 +35,6 @@ from recent_prune.rules.rung_zero import (
     goes_on,
     stored,
     turned_down,
-    worth,
 )
 from tests.optuna.ranked_study import TRAINING, ByLoss, judge, study_of, tried
 from tests.rules.results import result as made
@@ -200,7 +200,7 @@ def place_from_scratch(study: Study, own: FrozenTrial, keep: float) -> dict[str,
     trainings = [
         Training(key(t)[0], (math.inf, -value), rungs[t.number]["best"]) for t, value in ended
     ]
-    share = turned_down(keep, worth(trainings))
+    share = turned_down(keep, Comparison(trainings).worth())
     due = share + sum(rung["keep"] for rung in rungs.values())
     gone_on = sum(rung["best"] for rung in rungs.values())
     rank = 1 + sum(key(peer) > key(own) for peer in peers)

@@ -19,6 +19,7 @@ from benchmarks.compute_saved.peers.search import KEEP
 from benchmarks.compute_saved.peers.symptoms import Rows
 from benchmarks.compute_saved.table import Array, Trained, load
 from recent_prune.rules.rung_zero import (
+    Comparison,
     Place,
     Rung,
     Training,
@@ -26,7 +27,6 @@ from recent_prune.rules.rung_zero import (
     drawn,
     goes_on,
     turned_down,
-    worth,
 )
 
 CANDIDATES = 8
@@ -189,4 +189,4 @@ class EarlyLookPruner(BasePruner):
         ended = [t for t in study.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
         ranked = [(*self._ranked[t.number], float(t.values[0])) for t in ended]
         trainings = [Training(score, (value,), first=best) for score, best, value in ranked]
-        return turned_down(KEEP, worth(trainings))
+        return turned_down(KEEP, Comparison(trainings).worth())

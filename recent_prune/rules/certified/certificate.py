@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -117,37 +117,6 @@ class Certificate:
         if self.budget <= 0:
             return 1.0
         return max(floor, -math.expm1(math.log(self.level) / self.budget))
-
-
-def certificate(records: Iterable[Record], tolerance: float, confidence: float) -> Certificate:
-    """What the records of a study certify.
-
-    Args:
-        records: Of all trials judged, in order.
-        tolerance: α, the share of good trials that may be lost.
-        confidence: 1 − δ.
-    """
-    tally = Tally(tolerance, confidence)
-    for record in records:
-        tally.add(record)
-    return tally.certificate()
-
-
-def certificates(
-    records: Iterable[Record], tolerance: float, confidence: float
-) -> Iterator[Certificate]:
-    """What a study certifies before its first record, and after each.
-
-    Args:
-        records: As in :func:`certificate`.
-        tolerance: Likewise.
-        confidence: Likewise.
-    """
-    tally = Tally(tolerance, confidence)
-    yield tally.certificate()
-    for record in records:
-        tally.add(record)
-        yield tally.certificate()
 
 
 class Tally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, Self
@@ -17,8 +17,6 @@ from recent_prune.rules.certified.certificate import (
     Tally,
     calibrated_threshold,
     calibration_trials,
-    certificate,
-    certificates,
     check_rates,
 )
 from recent_prune.rules.certified.fitted import FittedScore, PastTrial
@@ -214,20 +212,18 @@ class CertifiedRule:
         violation = min(max(-margin, 1e-6), MAX_VIOLATION)
         return Judgement(Verdict(False, violation, reason), share, False, score)
 
-    def certify(self, past: Sequence[PastTrial], bound: float) -> Certificate:
-        """What a study's past certifies, with good trials as good as a bound."""
-        records = self._records(past, bound)
-        return certificate(records, self.max_false_prune_rate, self.confidence)
-
     def certify_each(self, past: Sequence[PastTrial], bound: float) -> list[Certificate]:
-        """What it certified after each of its trials, by what is known of them now."""
-        records = self._records(past, bound)
-        return list(certificates(records, self.max_false_prune_rate, self.confidence))[1:]
+        """What a study certified after each of its trials, by what is known of them now.
 
-    def _records(self, past: Sequence[PastTrial], bound: float) -> Iterator[Record]:
+        Good trials are those that are as good as ``bound``.
+        """
+        tally = Tally(self.max_false_prune_rate, self.confidence)
+        found = []
         for trial in past:
             good = self.is_good(trial, bound) if trial.ended else None
-            yield Record(trial.share, trial.ran, good)
+            tally.add(Record(trial.share, trial.ran, good))
+            found.append(tally.certificate())
+        return found
 
     def good_bound(self, past: Sequence[PastTrial]) -> float:
         """The value from which on a trial is good."""

@@ -28,7 +28,6 @@ from recent_prune.rules.rung_zero.worth import (
     Training,
     Worth,
     turned_down,
-    worth,
 )
 
 __all__ = [
@@ -53,5 +52,4 @@ __all__ = [
     "stored",
     "stored_score",
     "turned_down",
-    "worth",
 ]

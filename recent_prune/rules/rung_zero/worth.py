@@ -85,15 +85,21 @@ class Worth:
 
 
 class Comparison:
-    """Trainings, compared with each other as they end, each in a time that hardly grows."""
+    """Trainings, compared with each other as they end, each in a time that hardly grows.
 
-    def __init__(self) -> None:
+    Args:
+        trainings: Those that have ended already.
+    """
+
+    def __init__(self, trainings: Iterable[Training] = ()) -> None:
         self._latest: deque[Training] = deque(maxlen=LATEST)
         self._first: list[Order] = []  # of candidates that ranked first, the worst in front
         self._others: list[Order] = []
         self._won = 0.0  # pairs in which the one that ranked first is better; ties count half
         self._pairs = 0  # that were compared by their scores
         self._agree = 0.0  # of these, where the better score ended better; ties count half
+        for one in trainings:
+            self.add(one)
 
     def add(self, new: Training) -> None:
         """Take in a training that has ended."""
@@ -119,14 +125,6 @@ def _agreement(one: Training, other: Training) -> float:
     if one.score == other.score or one.order == other.order:
         return 0.5
     return float((one.score > other.score) == (one.order > other.order))
-
-
-def worth(trainings: Iterable[Training]) -> Worth:
-    """Compare trainings by what they came to."""
-    compared = Comparison()
-    for one in trainings:
-        compared.add(one)
-    return compared.worth()
 
 
 def turned_down(keep: float, found: Worth) -> float:

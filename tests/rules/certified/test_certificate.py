@@ -3,18 +3,27 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
 from recent_prune.rules.certified.certificate import (
+    Certificate,
     Record,
+    Tally,
     calibrated_threshold,
     calibration_trials,
-    certificate,
-    certificates,
 )
+
+
+def certificate(records: Iterable[Record], tolerance: float, confidence: float) -> Certificate:
+    """What they certify, counted anew."""
+    tally = Tally(tolerance, confidence)
+    for record in records:
+        tally.add(record)
+    return tally.certificate()
 
 
 def rate_at_most(lost: int, good: int, confidence: float) -> float:
@@ -117,19 +126,6 @@ class TestCertificate:
 
     def test_what_was_bound_to_run_is_no_evidence(self) -> None:
         assert certificate([audited(1.0, True)], 0.05, 0.95).found == 0
-
-    def test_one_after_another_is_the_same_as_each_anew(self) -> None:
-        numbers = random.Random(0)
-        records = []
-        for _ in range(300):
-            ran = numbers.random() < 0.6
-            share = None if numbers.random() < 0.5 else numbers.uniform(0.05, 0.9)
-            ran = ran or share is None
-            records.append(Record(share, ran, numbers.random() < 0.3 if ran else None))
-        each = list(certificates(records, 0.2, 0.8))
-        assert len(each) == 301
-        assert each[::20] == [certificate(records[:n], 0.2, 0.8) for n in range(0, 301, 20)]
-        assert each[-1].found > 3
 
     def test_outcomes_to_come_count_as_nothing(self) -> None:
         assert certificate([run(None), Record(0.5, True, None)], 0.05, 0.95).good == 0

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from unittest import mock
 
 import numpy as np
@@ -17,19 +18,25 @@ from recent_prune.rules.rung_zero.worth import (
     Training,
     Worth,
     turned_down,
-    worth,
 )
+
+
+def worth(trainings: Iterable[Training]) -> Worth:
+    return Comparison(trainings).worth()
 
 
 def of_groups(first: list[float], others: list[float]) -> Worth:
     """Of trainings of which no scores are known."""
     groups = ((True, first), (False, others))
-    return worth(Training(0.0, (value,), which) for which, values in groups for value in values)
+    trainings = [Training(0.0, (v,), which) for which, values in groups for v in values]
+    return worth(trainings)
 
 
 def two(better: Order, worse: Order) -> Worth:
     """Of two trainings, by their scores."""
-    return worth([Training(1.0, better, first=True), Training(0.0, worse, first=False)])
+    return Comparison(
+        [Training(1.0, better, first=True), Training(0.0, worse, first=False)]
+    ).worth()
 
 
 VALUES = st.lists(st.integers(0, 9).map(float), min_size=1, max_size=12)
@@ -45,7 +52,9 @@ def test_the_same_as_mann_and_whitney(first: list[float], others: list[float]) -
 
 @given(st.permutations(range(9)), st.permutations(range(9)))
 def test_the_same_as_kendall(scores: list[int], ends: list[int]) -> None:
-    found = worth(Training(float(s), (e,), True) for s, e in zip(scores, ends, strict=True))
+    found = Comparison(
+        Training(float(s), (e,), True) for s, e in zip(scores, ends, strict=True)
+    ).worth()
     assert found.concordance == pytest.approx((1 + stats.kendalltau(scores, ends).statistic) / 2)
 
 
@@ -61,7 +70,9 @@ def test_a_training_takes_no_longer_after_many() -> None:
 
 def test_ties_count_half() -> None:
     assert two((1.0,), (1.0,)).concordance == 0.5
-    lost = worth([Training(-math.inf, (0.0,), True), Training(-math.inf, (1.0,), True)])
+    lost = Comparison(
+        [Training(-math.inf, (0.0,), True), Training(-math.inf, (1.0,), True)]
+    ).worth()
     assert lost.concordance == 0.5
 
 
