@@ -6,7 +6,7 @@ import typer
 
 from recent_prune import __version__
 from recent_prune.cli.audit import audit
-from recent_prune.cli.console import logs_shown
+from recent_prune.cli.console import logs_shown, print_what_can_be
 from recent_prune.cli.demo import demo
 from recent_prune.cli.info import info
 from recent_prune.cli.map import map_
@@ -34,6 +34,7 @@ def main(
 ) -> None:
     """Prune neural networks that cannot train, before they start to train."""
     context.obj = debug
+    print_what_can_be()
     if verbose:
         logs_shown(context)
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -26,6 +28,12 @@ UNTRAINABLE = 3
 """Exit status for a network that cannot train, or will not fit."""
 
 
+def print_what_can_be() -> None:
+    """Standard output shows "?" for a sign that its encoding lacks, and the command goes on."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
 def answer(
     known: Callable[[], str | Mapping[str, Any]], tell: Callable[[], None], json_: bool
 ) -> None:
@@ -41,6 +49,10 @@ def answer(
         return
     found = known()
     plain = found if isinstance(found, str) else json.dumps(found, ensure_ascii=False)
+    try:
+        plain.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # escaped, nothing of it is lost
+        plain = json.dumps(json.loads(plain))
     typer.echo(plain)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import logging
 import warnings
@@ -88,6 +89,22 @@ def test_answers_are_json_or_told(capsys: pytest.CaptureFixture[str]) -> None:
     answer(lambda: "[1]", lambda: typer.echo("told"), json_=True)
     answer(lambda: {}, lambda: typer.echo("told"), json_=False)
     assert capsys.readouterr().out == '{"α": null}\n[1]\ntold\n'
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_signs_that_cannot_be_shown_are_replaced(
+    encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = CliRunner(charset=encoding)
+    run = runner.invoke(app, [*BUILD, "-a", "depth=60", "-a", "gain=0.3"])
+    assert run.exit_code == 3, run.output
+    assert "?" in run.output
+    assert runner.invoke(app, ["info"]).exit_code == 0
+    shown = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr("sys.stdout", shown)
+    answer(lambda: {"α": "→"}, lambda: None, json_=True)
+    shown.flush()
+    assert json.loads(shown.buffer.getvalue()) == {"α": "→"}
 
 
 BUILD = ["probe", "tests.cli.factories:build", "--data", "digits"]
