@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recent_prune.cli import app
+from recent_prune.rules.profile_numbers import trainability_model
 from tests.markdown import CONTINUES, blocks, run_page
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,6 +35,12 @@ def test_pages_with_code_are_known() -> None:
     assert {"start_model", "start_optuna"} <= CONTINUED
     shown = [block for page in PAGES.values() for block in blocks(page) if block.shown]
     assert len(shown) > 8
+
+
+def test_the_default_rule_looks_at_as_many_numbers_as_pages_say() -> None:
+    assert len(trainability_model().curves) == 5
+    assert "looks at five numbers" in PAGES["how_it_works"]
+    assert "from five numbers" in PAGES["choosing_a_rule"]
 
 
 def test_all_commands_are_in_the_reference() -> None:
