@@ -58,7 +58,8 @@ def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
                 hoverinfo="skip",
             )
     return figure.update_layout(
-        title="Where it trains: share of the input's variance at the deepest layer",
+        # In two lines, for narrow screens.
+        title="Where it trains<br><sup>Share of the input's variance at the deepest layer</sup>",
         xaxis={"title": named[0], **axis_scale(table, x)},
         yaxis={"title": named[1], **axis_scale(table, y)},
         legend=BELOW,

@@ -31,6 +31,11 @@ def test_cells_and_crosses() -> None:
     assert figure.layout.xaxis.title.text == "gain"
 
 
+def test_the_title_fits_a_narrow_screen() -> None:
+    title = plot_trainability_map(table()).layout.title.text
+    assert max(len(line) for line in title.split("<br>")) < 64  # the second in small letters
+
+
 def test_nothing_was_probed() -> None:
     with pytest.warns(UserWarning, match="The table is empty"):
         assert len(plot_trainability_map(pd.DataFrame()).data) == 0
