@@ -127,6 +127,7 @@ def run_page(path: Path, folder: Path) -> dict[str, Any]:
     for part in ran(whole(path), folder):
         if part.block.shown is not None:
             assert gist(part.printed) == gist(part.block.shown), part.block.text
+            assert counted(part.printed) == pytest.approx(counted(part.block.shown), abs=4)
         names = part.names
     if names is None:
         raise ValueError(f"{path.name} has no code.")
@@ -138,6 +139,11 @@ def gist(text: str) -> str:
     text = re.sub(r"\d[\d.,]*(e[+-]?\d+)?", "#", text)
     text = re.sub(r"[█▉▊▋▌▍▎▏▐▕]", " ", text)
     return re.sub(r"([━─])\1*", r"\1", " ".join(text.split()))
+
+
+def counted(text: str) -> list[int]:
+    """Networks that will not train, of a map: nearly the same on all machines."""
+    return [int(count) for count in re.findall(r"(\d+) of \d+ networks will", text)]
 
 
 def _output(arguments: list[str]) -> str:
