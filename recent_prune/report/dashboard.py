@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from recent_prune.optuna import attributes
 from recent_prune.report.figures import plot_entropy_profile, plot_verdicts
-from recent_prune.report.study_report import telling_parameters
+from recent_prune.report.telling import telling_parameters
 from recent_prune.report.trials import losses, trials_table
 
 HEADING = "**recent_prune:"

@@ -96,7 +96,8 @@ def plot_verdicts(
     Args:
         study: A study whose objective called ``probe_trial``.
         params: Names of the parameters on the x and y axes; an axis is logarithmic if its
-            parameter is positive and spans more than a factor of 20.
+            parameter is positive and spans more than a factor of 20. Trials without one of them
+            are counted, and not drawn.
         reference: The same trials run to their end without the pruner, with parameters equal
             to those of ``study``; gives pruned trials their value. Without it they are hollow.
         value_name: Title of the colour bar.
@@ -113,6 +114,11 @@ def plot_verdicts(
             known = [c.removeprefix(PARAMETER) for c in _parameters(table)]
             raise ValueError(f"`params` must name parameters of {known}, but got {name!r}.")
     probed = _probed(table)
+    count = len(probed)
+    if count:
+        # Without those that lack a parameter, which may be drawn under a condition.
+        probed = probed.dropna(subset=columns)
+    lacking = f"{count - len(probed)} more have not both of these parameters"
     values = probed["value"]
     if reference is not None and len(probed):
         values = values.where(probed["trainable"] == True, _values_of(reference, probed))  # noqa: E712
@@ -144,7 +150,9 @@ def plot_verdicts(
         title = {"title": escape(name), **axis_scale(probed, column)}
         figure.update_layout({f"{axis}axis": title})
     return figure.update_layout(
-        title="Verdict and result of every trial",
+        title="Verdict and result of every trial"
+        if count == len(probed)
+        else f"Verdict and result of {len(probed)} trials<br><sup>{lacking}</sup>",
         coloraxis={"colorscale": "Viridis", "colorbar": {"title": escape(value_name)}},
         legend=BELOW,
     )

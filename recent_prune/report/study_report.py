@@ -17,6 +17,7 @@ from recent_prune.report.images import plot_reconstructions
 from recent_prune.report.memory import memory_figures, memory_lines, ran_out
 from recent_prune.report.page import html_page
 from recent_prune.report.rung_zero import ranked, stopped
+from recent_prune.report.telling import telling_parameters
 from recent_prune.report.trials import PARAMETER, losses, trials_table
 
 if TYPE_CHECKING:  # an extra
@@ -242,31 +243,6 @@ def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
     if unprobed:
         told.append(f"{unprobed} of {len(table)} trials were not probed.")
     return told
-
-
-def telling_parameters(probed: pd.DataFrame) -> tuple[str, str] | None:
-    """The two numeric parameters that the violation depends on most, by rank.
-
-    Where the violation is unknown, or the same for all, the retained share stands for it.
-    """
-    judged = probed["violation"].astype(float)
-    if judged.nunique() < 2:
-        judged = probed["retained"].astype(float)
-    found = {}
-    for column in _parameters(probed):
-        values = pd.to_numeric(probed[column], errors="coerce")
-        if values.nunique() > 2:
-            found[column] = _rank_correlation(values, judged)
-    best = sorted(found, key=lambda column: -found[column])[:2]
-    return (_plain(best[0]), _plain(best[1])) if len(best) == 2 else None
-
-
-def _rank_correlation(first: pd.Series, second: pd.Series) -> float:
-    """Spearman's, without its sign; 0 where one side is constant and it is not defined."""
-    both = pd.DataFrame({"first": first, "second": second}).dropna()
-    if (both.nunique() < 2).any():
-        return 0.0
-    return abs(float(both["first"].corr(both["second"], method="spearman")))
 
 
 def _readable(pruned: pd.DataFrame) -> pd.DataFrame:

@@ -59,6 +59,27 @@ def test_verdicts_show_every_trial_once(study: Study) -> None:
     assert figure.layout.xaxis.type == "log"
 
 
+def test_trials_without_a_parameter_are_counted_and_not_drawn() -> None:
+    study = optuna.create_study()
+
+    def objective(trial: optuna.Trial) -> float:
+        for name, value in {
+            attributes.TRAINABLE: trial.number % 2 == 0,
+            attributes.TRIAL: trial.number,
+        }.items():
+            trial.set_user_attr(name, value)
+        deep = trial.number < 4
+        return trial.suggest_float("x", 1, 2) + (trial.suggest_float("y", 1, 2) if deep else 0)
+
+    study.optimize(objective, n_trials=9)
+    figure = plot_verdicts(study, ("x", "y"))
+    assert [trace.name for trace in figure.data] == ["kept (2)", "pruned (2)"]
+    assert [len(trace.x) for trace in figure.data] == [2, 2]
+    assert "of 4 trials" in figure.layout.title.text
+    assert "5 more have not both" in figure.layout.title.text
+    assert plot_verdicts(study, ("x", "x")).layout.title.text.endswith("of every trial")
+
+
 def test_the_pointer_shows_cause_advice_and_losses() -> None:
     study = optuna.create_study()
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
