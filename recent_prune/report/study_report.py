@@ -18,7 +18,7 @@ from recent_prune.report.memory import memory_figures, memory_lines, ran_out
 from recent_prune.report.page import html_page
 from recent_prune.report.rung_zero import ranked, stopped
 from recent_prune.report.telling import telling_parameters
-from recent_prune.report.trials import PARAMETER, losses, trials_table
+from recent_prune.report.trials import PARAMETER, losses, trials_table, unfinished
 
 if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
@@ -107,7 +107,13 @@ class StudyReport:
         return cls(
             title=title or (study.study_name if isinstance(study, Study) else "Ray Tune"),
             steps=bool(probed[LOSSES].notna().any(axis=None)),
-            summary=_summary(table, probed, _objectives(study) > 1, _is_minimized(study)),
+            summary=_summary(
+                table,
+                probed,
+                unfinished(study, table),
+                several=_objectives(study) > 1,
+                minimized=_is_minimized(study),
+            ),
             warnings=_warnings(table, probed),
             figures=figures,
             pruned=_unprefixed(pruned[columns].convert_dtypes()),
@@ -172,7 +178,12 @@ def _ran(table: pd.DataFrame, probed: pd.DataFrame) -> pd.DataFrame:
 
 
 def _summary(
-    table: pd.DataFrame, probed: pd.DataFrame, several: bool = False, minimized: bool = False
+    table: pd.DataFrame,
+    probed: pd.DataFrame,
+    others: dict[str, int],
+    *,
+    several: bool,
+    minimized: bool,
 ) -> pd.DataFrame:
     condemned = probed["trainable"] == False  # noqa: E712
     pruned = int(condemned.sum())
@@ -184,7 +195,8 @@ def _summary(
     epochs = int(table["epochs"].astype(float).sum())
     values = complete["value"].astype(float)
     lines = {
-        "finished trials": f"{len(table)}",
+        "finished trials": f"{(table['state'] != 'FAIL').sum()}",
+        **{name: f"{count}" for name, count in others.items()},
         "probed": f"{len(probed)}",
         "pruned by the probe": f"{pruned} ({_share(pruned, len(probed))})",
         **{f"of these, {cause}": f"{count}" for cause, count in causes.items()},
@@ -215,6 +227,8 @@ def _summary(
 
 
 def _warnings(table: pd.DataFrame, probed: pd.DataFrame) -> list[str]:
+    if table.empty:
+        return ["The study has no finished trial yet."]
     told = []
     faults = table["fault"].dropna()
     if len(faults):

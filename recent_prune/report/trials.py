@@ -46,6 +46,23 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
     return _table([_row(trial) for trial in finished])
 
 
+def unfinished(study: Study | ResultGrid, table: pd.DataFrame) -> dict[str, int]:
+    """How many trials ``failed`` and how many are ``running``, as far as there are any.
+
+    Args:
+        study: Of Optuna, or of Tune, of which no running trials are known.
+        table: Its :func:`trials_table`, with the failed trials of Tune.
+    """
+    failed, running = int((table["state"] == "FAIL").sum()), 0
+    if isinstance(study, Study):
+        known = study.get_trials(deepcopy=False, states=(TrialState.FAIL, TrialState.RUNNING))
+        running = sum(trial.state == TrialState.RUNNING for trial in known)
+        # Of a certified rule a trial may only hold what was fitted.
+        carriers = sum(map(attributes.carries_fit, known))
+        failed = len(known) - running - carriers
+    return {name: n for name, n in (("failed", failed), ("running", running)) if n}
+
+
 OF_PROBE = SUMMARY[:-1]
 """What is called so in a trial's attributes, in Tune's metrics and here."""
 

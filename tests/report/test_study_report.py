@@ -10,6 +10,7 @@ from optuna.study import Study
 from optuna.trial import TrialState, create_trial
 
 from recent_prune.optuna import ReconstructionEntropyPruner, attributes, probe_trial
+from recent_prune.optuna.certified import agreed
 from recent_prune.report import StudyReport
 from tests.browser import needs_chromium, opened
 from tests.optuna.certified_study import create, objective
@@ -217,13 +218,27 @@ def test_trials_that_were_not_probed() -> None:
     assert StudyReport.of(study).warnings == ["1 of 31 trials were not probed."]
 
 
-def test_an_empty_study_says_so() -> None:
+def test_a_study_without_finished_trials_says_so() -> None:
     report = StudyReport.of(optuna.create_study())
-    assert report.warnings == [
+    assert report.warnings == ["The study has no finished trial yet."]
+    assert report.figures == []
+    assert "no finished trial yet" in report.page()
+    unprobed = optuna.create_study()
+    unprobed.add_trial(create_trial(value=0.3))
+    assert StudyReport.of(unprobed).warnings == [
         "No finished trial was probed: the objective did not call probe_trial, or failed."
     ]
-    assert report.figures == []
-    assert "No finished trial was probed" in report.page()
+
+
+def test_failed_and_running_trials_have_their_lines() -> None:
+    study = made_up(6, 2)
+    assert not {"failed", "running"} & set(StudyReport.of(study).summary.index)
+    for _ in range(2):
+        study.tell(study.ask(), state=TrialState.FAIL)
+    study.ask()
+    agreed(study, {"threshold": 0.5})  # such a trial has failed and never ran
+    told = StudyReport.of(study).summary["value"]
+    assert told.iloc[:3].to_dict() == {"finished trials": "6", "failed": "2", "running": "1"}
 
 
 def test_a_certified_study_shows_its_bound() -> None:
