@@ -66,7 +66,10 @@ BatchSizeOption = Annotated[
 ]
 StorageArgument = Annotated[
     str,
-    typer.Argument(help="Optuna storage, e.g. sqlite:///study.db, or the folder of a Tune run."),
+    typer.Argument(
+        help="Optuna storage, e.g. sqlite:///study.db, the file of a journal, or the folder of a "
+        "Tune run."
+    ),
 ]
 StudyArgument = Annotated[
     str | None, typer.Argument(help="Name of the study; may be left out where there is but one.")

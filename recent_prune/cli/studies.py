@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import optuna
+from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 from recent_prune.cli.console import without_password
 
@@ -15,6 +18,9 @@ if TYPE_CHECKING:  # an extra
     from ray.tune import ResultGrid
 
 logger = logging.getLogger(__name__)
+FORMS = (
+    "STORAGE is a URL such as sqlite:///study.db, the file of a journal or the folder of a Tune run"
+)
 
 
 def load(
@@ -23,7 +29,7 @@ def load(
     """A study of a storage, or a Tune run in its folder, with its name.
 
     Args:
-        storage: Of Optuna, or a folder.
+        storage: A URL of Optuna's, the file of a journal, or a folder.
         name: Of the study; None where the storage has but one, and of a Tune run.
         metric: Of a Tune run: what its trials report, shown as their value.
 
@@ -47,10 +53,12 @@ def _study(storage: str, name: str | None) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shown = without_password(storage)
     try:
-        _check_file(storage)
-        names = optuna.get_all_study_names(storage)
+        opened = _opened(storage)
+        names = optuna.get_all_study_names(opened)
     except Exception as error:
         reason = [*str(error).strip().splitlines(), type(error).__name__][0]
+        if isinstance(error, ArgumentError):  # no URL, or one of no database that is known
+            reason = f"{reason}. {FORMS}"
         raise ValueError(
             f"STORAGE {shown} cannot be read: {without_password(storage, reason)}"
         ) from error
@@ -59,14 +67,29 @@ def _study(storage: str, name: str | None) -> optuna.Study:
         raise ValueError(f"STUDY must be named; {shown} has: {known}")
     if name is not None and name not in names:
         raise ValueError(f"STUDY {name} is not in {shown}, which has: {known}")
-    return optuna.load_study(study_name=name or names[0], storage=storage)
+    return optuna.load_study(study_name=name or names[0], storage=opened)
 
 
-def _check_file(storage: str) -> None:
-    """SQLite would make an empty database of a misspelt one."""
+def _opened(storage: str) -> str | BaseStorage:
+    """What Optuna reads; SQLite would make an empty database of a misspelt one."""
+    if "://" not in storage:
+        return _journal(Path(storage))
     url = make_url(storage)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).is_file():
         raise FileNotFoundError(f"there is no file {url.database}")
+    return storage
+
+
+def _journal(path: Path) -> BaseStorage:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no such file. {FORMS}")
+    with path.open("rb") as file:
+        begin = file.read(6)
+    if begin.startswith(b"{"):
+        return JournalStorage(JournalFileBackend(str(path)))
+    if begin == b"SQLite":
+        raise ValueError(f"did you mean sqlite:///{path}?")
+    raise ValueError(f"that file is no journal. {FORMS}")
 
 
 def _tune_run(folder: Path, metric: str | None) -> ResultGrid:
