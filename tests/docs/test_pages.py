@@ -43,6 +43,10 @@ def test_the_default_rule_looks_at_as_many_numbers_as_pages_say() -> None:
     assert "from five numbers" in PAGES["choosing_a_rule"]
 
 
+def test_lightning_is_found_where_it_is_told_of() -> None:
+    assert "[Lightning](how_to_optuna.md#in-lightning)" in PAGES["any_model"]
+
+
 def test_all_commands_are_in_the_reference() -> None:
     commands = [c.name or c.callback.__name__ for c in app.registered_commands if c.callback]
     assert len(commands) > 3
