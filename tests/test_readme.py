@@ -23,7 +23,15 @@ def test_code_runs(tmp_path: Path) -> None:
     study = found[-1].names["study"]
     assert isinstance(study, optuna.Study)
     assert len(study.trials) == 20
+    storage = str(found[-1].names["storage"])
+    assert f"recent-prune report {storage}" in README
+    assert optuna.get_all_study_names(f"sqlite:///{tmp_path / 'study.db'}") == [study.study_name]
     assert any(trial.user_attrs[TRAINABLE] is False for trial in study.trials)
+
+
+def test_says_what_budget_and_rung_zero_are() -> None:
+    assert README.index("budget=") + 80 > README.index("# steps of the full training")
+    assert "Rung zero, `keep=1/8`, ranks" in README
 
 
 def test_is_read_in_a_minute() -> None:
