@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ def test_the_default_rule_looks_at_as_many_numbers_as_pages_say() -> None:
 
 def test_lightning_is_found_where_it_is_told_of() -> None:
     assert "[Lightning](how_to_optuna.md#in-lightning)" in PAGES["any_model"]
+
+
+def test_extras_and_packages_are_told() -> None:
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = project["project"]["optional-dependencies"]
+    assert [name for name in extras if f"| `{name}` " not in PAGES["index"]] == []
+    assert "`accelerate`" in PAGES["any_model"]
+    assert "package `tensorboardX`" in PAGES["how_to_optuna"]
 
 
 def test_all_commands_are_in_the_reference() -> None:
