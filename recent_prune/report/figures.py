@@ -28,6 +28,8 @@ LOW = {**BELOW, "y": -0.13}
 """Below a figure that is higher than others."""
 MOST_LINES = 100
 """Profiles of either kind that are drawn: of more, every second, third, …"""
+LONGEST = 40
+"""Letters of a name at an axis; a longer one would fill it."""
 KEPT, PRUNED = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
 
 
@@ -141,13 +143,21 @@ def plot_verdicts(
                 "line": {"width": 1, "color": "#333"},
             },
             text=[
-                _told(trial, f"{value_name}: {'unknown' if math.isnan(value) else f'{value:.3g}'}")
+                _told(
+                    trial,
+                    f"{value_name}: {'unknown' if math.isnan(value) else f'{value:.3g}'}",
+                    *(
+                        f"{name}: {trial[PARAMETER + name]}"
+                        for name in params
+                        if short(name) != name
+                    ),
+                )
                 for trial, value in zip(trials.to_dict("records"), shown, strict=True)
             ],
             hovertemplate="%{text}<extra></extra>",
         )
     for axis, name, column in zip("xy", params, columns, strict=True):
-        title = {"title": escape(name), **axis_scale(probed, column)}
+        title = {"title": escape(short(name)), **axis_scale(probed, column)}
         figure.update_layout({f"{axis}axis": title})
     return figure.update_layout(
         title="Verdict and result of every trial"
@@ -202,7 +212,7 @@ def _probed(table: pd.DataFrame) -> pd.DataFrame:
     return probed
 
 
-def _told(trial: Mapping[Hashable, Any], value: str) -> str:
+def _told(trial: Mapping[Hashable, Any], *values: str) -> str:
     """What is shown of a trial where the pointer is."""
     loss = losses(trial["loss_before"], trial["loss_after"], trial["constant_loss"])
     lines = (
@@ -210,7 +220,7 @@ def _told(trial: Mapping[Hashable, Any], value: str) -> str:
         f"cause: {trial['cause']}" if isinstance(trial["cause"], str) else None,
         trial["advice"],
         loss and f"loss in the first steps: {loss}",
-        value,
+        *values,
     )
     # Long lines would reach beyond the page.
     parts = [part for line in lines if isinstance(line, str) for part in wrap(line, 90)]
@@ -248,6 +258,11 @@ def _keys(table: pd.DataFrame, parameters: list[str]) -> list[tuple[object, ...]
 
 def _parameters(table: pd.DataFrame) -> list[str]:
     return [str(column) for column in table if str(column).startswith(PARAMETER)]
+
+
+def short(name: str) -> str:
+    """A parameter's name at an axis; where the pointer is, it is whole."""
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
 
 
 def shown_values(values: Iterable[object]) -> list[object]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import warnings
 from html import escape
+from textwrap import wrap
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from recent_prune.report.figures import BELOW, PRUNED, axis_scale, shown_values
+from recent_prune.report.figures import BELOW, PRUNED, axis_scale, short, shown_values
 
 
 def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
@@ -31,7 +32,7 @@ def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
     x, y = map(str, table.columns[:2])
     grid = table.pivot(index=y, columns=x, values="retained")
     reasons = table.pivot(index=y, columns=x, values="reason")
-    named = escape(x), escape(y)
+    named = ["<br>".join(map(escape, wrap(name, 90))) for name in (x, y)]
     figure.add_heatmap(
         x=shown_values(grid.columns),
         y=shown_values(grid.index),
@@ -60,7 +61,7 @@ def plot_trainability_map(table: pd.DataFrame) -> go.Figure:
     return figure.update_layout(
         # In two lines, for narrow screens.
         title="Where it trains<br><sup>Share of the input's variance at the deepest layer</sup>",
-        xaxis={"title": named[0], **axis_scale(table, x)},
-        yaxis={"title": named[1], **axis_scale(table, y)},
+        xaxis={"title": escape(short(x)), **axis_scale(table, x)},
+        yaxis={"title": escape(short(y)), **axis_scale(table, y)},
         legend=BELOW,
     )

@@ -80,6 +80,23 @@ def test_trials_without_a_parameter_are_counted_and_not_drawn() -> None:
     assert plot_verdicts(study, ("x", "x")).layout.title.text.endswith("of every trial")
 
 
+def test_long_names_are_short_at_the_axis_and_whole_at_the_pointer() -> None:
+    study, long = optuna.create_study(), "w" * 170
+
+    def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr(attributes.TRAINABLE, True)
+        trial.set_user_attr(attributes.TRIAL, trial.number)
+        return trial.suggest_float(long, 1, 2) + trial.suggest_float("x", 1, 2)
+
+    study.optimize(objective, n_trials=1)
+    figure = plot_verdicts(study, (long, "x"))
+    assert figure.layout.xaxis.title.text == "w" * 39 + "…"
+    assert figure.layout.yaxis.title.text == "x"
+    (text,) = figure.data[0].text
+    assert f"{long}:{study.trials[0].params[long]}" in text.replace("<br>", "").replace(" ", "")
+    assert "x: " not in text
+
+
 def test_the_pointer_shows_cause_advice_and_losses() -> None:
     study = optuna.create_study()
     study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from html import escape
+
 import pandas as pd
 import pytest
 
@@ -34,6 +36,13 @@ def test_cells_and_crosses() -> None:
 def test_the_title_fits_a_narrow_screen() -> None:
     title = plot_trainability_map(table()).layout.title.text
     assert max(len(line) for line in title.split("<br>")) < 64  # the second in small letters
+
+
+def test_long_names_are_short_at_the_axis_and_whole_at_the_pointer() -> None:
+    long = "<gain>_" * 20
+    figure = plot_trainability_map(table().rename(columns={"gain": long}))
+    assert figure.layout.xaxis.title.text == escape(long[:39]) + "…"
+    assert escape(long) in figure.data[0].hovertemplate.replace("<br>", "")
 
 
 def test_nothing_was_probed() -> None:

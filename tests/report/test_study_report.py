@@ -278,6 +278,7 @@ def test_page_in_a_browser(study: Study, tmp_path: Path, width: int) -> None:
     path.write_text(StudyReport.of(study).page(), encoding="utf-8")
     with opened(path, width, 900) as (page, errors):
         page.wait_for_function("document.querySelectorAll('.js-plotly-plot').length == 2")
+        page.evaluate("document.querySelector('h1').textContent += ' ' + 'x'.repeat(300)")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         point = page.locator(".scatterlayer .point").first
         point.hover(force=True)
