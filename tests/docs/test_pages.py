@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 
 import pytest
 
 from recent_prune.cli import app
+from recent_prune.cli.console import UNTRAINABLE
 from recent_prune.rules.profile_numbers import trainability_model
 from tests.markdown import CONTINUES, blocks, run_page
 
@@ -54,6 +56,12 @@ def test_extras_and_packages_are_told() -> None:
     assert [name for name in extras if f"| `{name}` " not in PAGES["index"]] == []
     assert "`accelerate`" in PAGES["any_model"]
     assert "package `tensorboardX`" in PAGES["how_to_optuna"]
+
+
+def test_the_reference_has_every_exit_status() -> None:
+    told = PAGES["api"][PAGES["api"].index("Exit status: ") :].split("\n\n")[0]
+    assert all(f"`{name}`" in told for name in ("probe", "preflight"))
+    assert {"0", "1", "2", str(UNTRAINABLE), "130"} == set(re.findall(r"\d+", told))
 
 
 def test_all_commands_are_in_the_reference() -> None:
