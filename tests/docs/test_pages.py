@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
 from recent_prune.cli import app
@@ -62,6 +64,14 @@ def test_the_reference_has_every_exit_status() -> None:
     told = PAGES["api"][PAGES["api"].index("Exit status: ") :].split("\n\n")[0]
     assert all(f"`{name}`" in told for name in ("probe", "preflight"))
     assert {"0", "1", "2", str(UNTRAINABLE), "130"} == set(re.findall(r"\d+", told))
+
+
+@pytest.mark.parametrize("name", ["how_to_optuna", "start_ray"])
+def test_a_printed_summary_is_whole(name: str) -> None:
+    (line,) = re.findall(r"^print\((report\.summary.*)\)$", PAGES[name], flags=re.MULTILINE)
+    long = "saved, " * 30
+    report = SimpleNamespace(summary=pd.DataFrame({"value": {"saved": long}}))
+    assert long.strip() in eval(line, {"report": report})
 
 
 def test_all_commands_are_in_the_reference() -> None:
