@@ -35,8 +35,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.manual_seed(0)
     layers = {"num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
-    config = BertConfig(vocab_size=WORDS, hidden_size=64, **layers)
-    model = BertForSequenceClassification(config)
+    model = BertForSequenceClassification(BertConfig(vocab_size=WORDS, hidden_size=64, **layers))
     with tempfile.TemporaryDirectory() as folder:
         settings = {"per_device_train_batch_size": 16, "report_to": [], "use_cpu": True}
         steps = {"max_steps": given.steps, "learning_rate": given.learning_rate}
@@ -45,7 +44,12 @@ def main() -> None:
 
         trainer.create_optimizer_and_scheduler(given.steps)  # added
         training = rp.Training(  # added
-            None, trainer.optimizer, scheduler=trainer.lr_scheduler, budget=given.steps
+            None,
+            trainer.optimizer,
+            scheduler=trainer.lr_scheduler,
+            budget=given.steps,
+            clip_norm=arguments.max_grad_norm or None,  # 0 is no clipping
+            accumulate=arguments.gradient_accumulation_steps,
         )
         result = rp.probe(model, trainer.get_train_dataloader(), training=training)  # added
         verdict = rp.TrainabilityRule()(result)

@@ -79,6 +79,13 @@ def test_adds_three_lines_at_most(script: Path) -> None:
     assert set(used) <= set(marked)
 
 
+def test_the_trainer_is_probed_with_the_clipping_and_batches_of_its_own() -> None:
+    shown = [FOLDER / "text_classification.py", FOLDER.parent / "docs" / "any_model.md"]
+    for text in (path.read_text(encoding="utf-8") for path in shown):
+        assert "clip_norm=arguments.max_grad_norm or None," in text
+        assert "accumulate=arguments.gradient_accumulation_steps," in text
+
+
 def test_the_readme_names_them_all() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     assert all(f"[{script.name}]({script.name})" in readme for script in SCRIPTS)
