@@ -12,6 +12,7 @@ import pytest
 
 from recent_prune.cli import app
 from recent_prune.cli.console import UNTRAINABLE
+from recent_prune.data import load_digits
 from recent_prune.rules.profile_numbers import trainability_model
 from tests.markdown import CONTINUES, blocks, run_page
 
@@ -72,6 +73,12 @@ def test_a_printed_summary_is_whole(name: str) -> None:
     long = "saved, " * 30
     report = SimpleNamespace(summary=pd.DataFrame({"value": {"saved": long}}))
     assert long.strip() in eval(line, {"report": report})
+
+
+def test_the_number_of_batches_in_the_ray_page_is_explained() -> None:
+    assert -(-len(load_digits().train) // 64) == 23
+    assert "# 23 of 64 images" in PAGES[WITH_RAY]
+    assert "budget=EPOCHS * 23)" in PAGES[WITH_RAY]
 
 
 def test_all_commands_are_in_the_reference() -> None:
