@@ -22,9 +22,10 @@ used                                why
                                     would be back after a restore
 ``Trial.init_local_path``           neither reporters nor a ResultGrid can do with a trial that has
                                     no folder
-``Trial.error_file``                whether it ran out of memory
+``Trial.run_metadata``              ``error_filename``: whether it ran out of memory; ``start_time``
+                                    tells a restored trial that ran from one that never did
+``Trial.local_path``                where that file is before it is in the storage
 ``Trial.update_last_result``        how a trial gets its metrics
-``Trial.run_metadata.start_time``   tells a restored trial that ran from one that never did
 ``Trial.storage``                   where the experiment is kept
 ``OptunaSearch._ot_trials``         the Optuna trial to which the graded violation is told
 ``OptunaSearch._ot_study``,         where a trial of several objectives is pruned: Tune would tell
@@ -39,11 +40,13 @@ used                                why
 from __future__ import annotations
 
 import logging
+import posixpath
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
+import pyarrow.fs
+import ray
 from ray.tune import ResultGrid
 from ray.tune.experiment import Trial
 from ray.tune.logger import LoggerCallback
@@ -179,12 +182,20 @@ def storage_of(trial: Trial) -> tuple[Any, str]:
 
 def ran_out_of_memory(trial: Trial) -> bool:
     """Whether the last error of a trial is that."""
-    if trial.error_file is None:
+    name = trial.run_metadata.error_filename
+    if name is None:
         return False
-    try:
-        return tells_of_memory(Path(trial.error_file).read_text(errors="replace"))
-    except OSError:
-        return False
+    storage: Any = trial.storage
+    places = [(storage.storage_filesystem, storage.trial_fs_path)]
+    if ray.is_initialized():  # the storage may not have it yet; without Ray there is no local path
+        places.insert(0, (pyarrow.fs.LocalFileSystem(), trial.local_path))
+    for filesystem, folder in places:
+        try:
+            with filesystem.open_input_stream(posixpath.join(folder, name)) as stream:
+                return tells_of_memory(stream.readall().decode(errors="replace"))
+        except OSError:
+            continue
+    return False
 
 
 def ran_out_alone(trial: Trial) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -27,6 +30,15 @@ def invoked(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+def reported_without_ray(folder: Path, metric: str) -> dict[str, Any]:
+    """The summary as the command gives it in a process of its own, where no Ray runs."""
+    command = [sys.executable, "-m", "recent_prune", "report", str(folder), "--metric", metric]
+    run = subprocess.run([*command, "--json"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    summary: dict[str, Any] = json.loads(run.stdout)["summary"]
+    return summary
+
+
 def test_report(folder: Path, tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     run = invoked("report", str(folder), "--metric", "score", "--page", str(page))
@@ -38,6 +50,10 @@ def test_report(folder: Path, tmp_path: Path) -> None:
     assert known["summary"]["pruned by the probe"].startswith("4 ")
     assert known["summary"]["values"] != "–"
     assert len(known["pruned"]) == 4
+
+
+def test_report_where_no_ray_runs(folder: Path) -> None:
+    assert reported_without_ray(folder, "score")["finished trials"] == "16"
 
 
 def test_report_without_a_metric_knows_no_values(folder: Path) -> None:

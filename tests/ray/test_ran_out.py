@@ -6,7 +6,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pyarrow.fs
 import pytest
+import ray
 import torch
 from ray import tune
 
@@ -16,6 +18,7 @@ from recent_prune.ray.judging.memory import RanOut
 from recent_prune.ray.judging.outcome import Outcome
 from recent_prune.ray.tune_controller import ran_out_alone, ran_out_of_memory
 from recent_prune.report import StudyReport, trials_table
+from tests.ray.test_command_line import reported_without_ray
 from tests.ray.test_preflight import BATCHES, build, outcome, training
 
 MIB = 2**20
@@ -56,14 +59,23 @@ class TestRanOut:
         assert ran_out.corrected(other) is other
 
 
+def failed(stored: Path, local: Path, **resources: float) -> Any:
+    """A trial that left ``error.txt``."""
+    return SimpleNamespace(
+        run_metadata=SimpleNamespace(error_filename="error.txt"),
+        local_path=str(local),
+        storage=SimpleNamespace(
+            storage_filesystem=pyarrow.fs.LocalFileSystem(), trial_fs_path=str(stored)
+        ),
+        placement_group_factory=SimpleNamespace(required_resources=resources),
+    )
+
+
 class TestErrors:
     @staticmethod
     def said(folder: Path, text: str, **resources: float) -> bool:
         (folder / "error.txt").write_text(text)
-        of_trial = SimpleNamespace(required_resources=resources)
-        trial: Any = SimpleNamespace(
-            error_file=str(folder / "error.txt"), placement_group_factory=of_trial
-        )
+        trial = failed(folder, folder / "not there", **resources)
         assert ran_out_alone(trial) is (ran_out_of_memory(trial) and resources.get("GPU", 1) >= 1)
         return ran_out_alone(trial)
 
@@ -84,8 +96,26 @@ class TestErrors:
 
     def test_others(self, tmp_path: Path) -> None:
         assert not self.said(tmp_path, "ValueError: of memory nothing is said")
-        gone: Any = SimpleNamespace(error_file=None, placement_group_factory=None)
-        assert not ran_out_of_memory(gone)
+        trial = failed(tmp_path, tmp_path)
+        trial.run_metadata.error_filename = None
+        assert not ran_out_of_memory(trial)
+
+    def test_the_local_file_is_the_newer_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        local, stored = tmp_path / "local", tmp_path / "stored"
+        for folder in (local, stored):
+            folder.mkdir()
+        trial = failed(stored, local)
+        assert not ran_out_of_memory(trial)  # neither is there
+        (stored / "error.txt").write_text("MemoryError")
+        monkeypatch.setattr(ray, "is_initialized", lambda: True)
+        assert ran_out_of_memory(trial)  # as in a new session
+        (local / "error.txt").write_text("ValueError: no")
+        assert not ran_out_of_memory(trial)
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        del trial.local_path  # Tune raises
+        assert ran_out_of_memory(trial)
 
 
 def test_an_actor_tells_what_a_trial_takes_and_has_for_itself() -> None:
@@ -128,3 +158,5 @@ def test_a_sweep_learns_from_it(tmp_path: Path) -> None:
     assert table["out_of_memory"].tolist() == [True, False, False]
     told = StudyReport.of(results).summary["value"]
     assert told["ran out of memory all the same"] == "1"
+    found = reported_without_ray(tmp_path / "run", "score")
+    assert found["ran out of memory all the same"] == "1"

@@ -284,8 +284,7 @@ def _trial(trial_id: str) -> Any:
         status="PENDING",
         config={},
         storage=storage,
-        run_metadata=SimpleNamespace(start_time=None),
-        error_file=None,
+        run_metadata=SimpleNamespace(start_time=None, error_filename=None),
         placement_group_factory=None,
         init_local_path=lambda: None,
     )
