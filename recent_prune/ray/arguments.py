@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
 from torch import nn
 
 from recent_prune.preflight import Limits
 from recent_prune.probe import Training
+from recent_prune.probe.probing import calling_of, resolved
+from recent_prune.probe.quantities.cutoff import check_tolerance
+from recent_prune.probe.watching.checks import check_layers
 from recent_prune.ray.batches import takes_configuration
 from recent_prune.ray.schedulers import innermost
 from recent_prune.rules.certified import CertifiedRule
@@ -28,6 +34,7 @@ def check_types(
             "`build_model` must be a function from a trial's configuration to a model, but got "
             f"{build_model!r}."
         )
+    _check_takes("build_model", build_model, "configuration")
     if (build_model is None) != (inputs is None):
         raise TypeError(
             "`build_model` and `inputs` must be given together, or neither where trials call "
@@ -38,11 +45,28 @@ def check_types(
     if isinstance(rule, CertifiedRule):
         _check_certified(build_model, wrapped)
     check_rule(rule)
+    _check_takes("rule", rule, "result")
     if wrapped is not None and not isinstance(wrapped, TrialScheduler):
         raise TypeError(
             "`wrapped` must be a Tune scheduler (an instance, not a class) or None, but got "
             f"{wrapped!r}."
         )
+
+
+def check_probe(estimator: Any, layers: Any, rtol: Any, call: Any) -> None:
+    """Refuse what the probe would refuse for every trial.
+
+    Raises:
+        TypeError: If an argument is of the wrong type.
+        ValueError: If one is out of its range.
+    """
+    resolved(estimator)
+    check_layers(layers)
+    if layers is not None and not len(layers):
+        raise ValueError(f"`layers` must name modules of the model, but got {layers!r}.")
+    check_tolerance(rtol)
+    calling_of(None, call)
+    _check_takes("call", call, "model", "batch")
 
 
 def check_wrapped(wrapped: TrialScheduler | None, own: type[TrialScheduler], on_fault: str) -> None:
@@ -108,6 +132,7 @@ def _check_training(training: object, build_model: object) -> None:
             "`training` must be a function from a trial's model and configuration to a Training or "
             f"None, but got {training!r}{hint}."
         )
+    _check_takes("training", training, "model", "configuration")
     if build_model is None:
         raise TypeError(
             "`training` needs `build_model` and `inputs`: where trials call probe_and_report, give "
@@ -125,3 +150,21 @@ def _check_certified(build_model: object, wrapped: object) -> None:
             "CertifiedRule cannot be used with population based training: what a trial comes to "
             f"there is not its own merit, but got wrapped={wrapped!r}."
         )
+
+
+def _check_takes(name: str, function: Any, *arguments: str) -> None:
+    """Refuse a function that cannot be called with so many arguments."""
+    if not callable(function):  # None, or a CertifiedRule
+        return
+    try:
+        # A decorator that adds an argument of its own leaves the inner one's signature behind.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):  # some that are written in C do not tell
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError as error:
+        raise TypeError(
+            f"`{name}` must be a function of {' and '.join(arguments)}, but got {function!r}, "
+            f"which takes {signature.replace(return_annotation=signature.empty)}."
+        ) from error

@@ -13,8 +13,7 @@ from recent_prune.preflight import Limits
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.probing import Estimator
-from recent_prune.ray import schedulers, tune_controller
-from recent_prune.ray.arguments import check_limits, check_rung, check_types, check_wrapped
+from recent_prune.ray import arguments, schedulers, tune_controller
 from recent_prune.ray.batches import LoadInputs
 from recent_prune.ray.gate import Gate, OnFault, Pool
 from recent_prune.ray.in_trial import CONDEMNED, METRICS, say_what_is_not_seen
@@ -162,10 +161,11 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
         preflight: Limits | None = None,
     ) -> None:
         super().__init__(wrapped)
-        check_types(build_model, inputs, training, rule, wrapped)
-        check_rung(keep, explore, deadline_s, training, rule)
-        check_limits(preflight, training)
-        check_wrapped(wrapped, type(self), on_fault)
+        arguments.check_types(build_model, inputs, training, rule, wrapped)
+        arguments.check_probe(estimator, layers, rtol, call)
+        arguments.check_rung(keep, explore, deadline_s, training, rule)
+        arguments.check_limits(preflight, training)
+        arguments.check_wrapped(wrapped, type(self), on_fault)
         self._limits = PoolLimits(
             actors=probe_actors,
             resources={"CPU": 0.0} if probe_resources is None else dict(probe_resources),

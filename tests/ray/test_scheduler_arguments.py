@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from typing import Any
 
@@ -66,6 +67,10 @@ class TestArguments:
             ({"rule": dict}, "`rule` must be a rule .an instance, not a class., but got <class"),
             ({"inputs": None}, "`build_model` and `inputs` must be given together"),
             ({"build_model": 3}, "`build_model` must be a function .* but got 3"),
+            ({"call": 5}, "`call` must be a function of model and batch, but got 5"),
+            ({"layers": 5}, "`layers` must be a sequence of names, but got 5"),
+            ({"layers": "0"}, "`layers` must be a sequence of names, but got the string '0'"),
+            ({"layers": [1]}, "`layers` must hold names, but got a int"),
         ],
     )
     def test_types(self, options: dict[str, Any], message: str) -> None:
@@ -86,11 +91,62 @@ class TestArguments:
             ({"probe_resources": {"num_cpus": 1}}, "has 'num_cpus'; Ray calls it 'CPU'"),
             ({"probe_resources": {"GPU": 1.5}}, "above 1 must be whole numbers, but got GPU=1.5"),
             ({"estimator": "none"}, "`estimator` must be 'ridge', 'cascade'"),
+            ({"estimator": 5, "inputs": inputs.clone}, "`estimator` must be .* but got 5"),
+            ({"rtol": -1}, "`rtol` must be positive, but got -1"),
+            ({"rtol": float("nan")}, "`rtol` must be positive, but got nan"),
+            ({"rtol": "x"}, "`rtol` must be positive, but got 'x'"),
+            ({"rtol": None}, "`rtol` must be positive, but got None"),
+            ({"layers": []}, r"`layers` must name modules of the model, but got \[\]"),
         ],
     )
     def test_ranges(self, options: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
-            ReconstructionEntropyScheduler(build, self.inputs, **options)
+            ReconstructionEntropyScheduler(
+                **{"build_model": build, "inputs": self.inputs, **options}
+            )
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"build_model": lambda: None}, r"of configuration, but got .*, which takes \(\)"),
+            ({"build_model": nn.Linear}, r"of configuration, but got .*takes \(in_features: int,"),
+            ({"training": lambda model: None}, r"of model and configuration, .* takes \(model\)"),
+            ({"training": build}, r"of model and configuration, .* takes \(config:"),
+            ({"call": lambda model: None}, r"of model and batch, but got .* takes \(model\)"),
+            ({"rule": lambda model, config: None}, r"of result, .* takes \(model, config\)"),
+        ],
+    )
+    def test_functions_that_cannot_be_called_so(self, options: Any, message: str) -> None:
+        [name] = options
+        with pytest.raises(TypeError, match=f"`{name}` must be a function {message}"):
+            ReconstructionEntropyScheduler(
+                **{"build_model": build, "inputs": self.inputs, **options}
+            )
+
+    def test_functions_that_can(self) -> None:
+        def adds(function: Any) -> Any:
+            @functools.wraps(function)
+            def called(config: dict[str, Any]) -> nn.Module:
+                return function(config, 3)  # type: ignore[no-any-return]
+
+            return called
+
+        @adds
+        def wrapped(config: dict[str, Any], width: int) -> nn.Module:
+            return nn.Linear(width, 2)
+
+        class Net(nn.Linear):
+            def __init__(self, config: dict[str, Any], width: int = 2) -> None:
+                super().__init__(4, width)
+
+        for build_model in (
+            wrapped,
+            Net,
+            dict,
+            lambda *given: None,
+            functools.partial(Net, width=3),
+        ):
+            ReconstructionEntropyScheduler(build_model, self.inputs)  # type: ignore[arg-type]
 
     def test_repr(self) -> None:
         assert repr(ReconstructionEntropyScheduler(build, self.inputs)) == (

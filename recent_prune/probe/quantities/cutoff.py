@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Real
 
 
 def saturation_cutoff(profile: Sequence[float], rtol: float = 0.005) -> int:
@@ -51,5 +52,5 @@ def check_tolerance(rtol: float) -> None:
     Raises:
         ValueError: If it is not.
     """
-    if not rtol > 0:
-        raise ValueError(f"`rtol` must be positive, but got {rtol}.")
+    if not isinstance(rtol, Real) or not rtol > 0:
+        raise ValueError(f"`rtol` must be positive, but got {rtol!r}.")

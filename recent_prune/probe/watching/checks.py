@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import nn
@@ -58,10 +58,12 @@ def check_layers(layers: Sequence[str] | None) -> None:
     """Refuse what are no names.
 
     Raises:
-        TypeError: If ``layers`` is a string, or holds something else than strings.
+        TypeError: If ``layers`` is a string or no sequence, or holds something else than strings.
     """
     if isinstance(layers, str):
         raise TypeError(f"`layers` must be a sequence of names, but got the string {layers!r}.")
+    if layers is not None and not isinstance(layers, Collection):
+        raise TypeError(f"`layers` must be a sequence of names, but got {layers!r}.")
     for name in layers or ():
         if not isinstance(name, str):
             raise TypeError(f"`layers` must hold names, but got a {type(name).__name__}.")
