@@ -15,7 +15,7 @@ from recent_prune.probe import ProbeResult, Training, probe, probe_many
 from recent_prune.probe.batches.calling import Call
 from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.batches.walk import untrained
-from recent_prune.probe.probing import Estimator, resolved
+from recent_prune.probe.probing import Estimator, calling_of, resolved
 from recent_prune.probe.restoring.isolation import forked_random_states
 from recent_prune.probe.restoring.tracebacks import light
 from recent_prune.ray.batches import LoadInputs, repeatable, sendable, takes_configuration
@@ -165,6 +165,9 @@ def _probed_alone(
     try:
         model = _built(settings.build_model, candidate, device)
         training = _training(settings.training, model, candidate)
+        # For trials without a training, unless it was forgotten in this one's.
+        call = settings.call if training is None or training.call is None else None
+        calling_of(training, call)
         batches = _loaded(settings.inputs, candidate) if inputs is None else inputs
         if settings.limits is not None and training is not None:
             fits = fit(model, batches, training, settings.limits)
@@ -178,7 +181,7 @@ def _probed_alone(
             estimator=settings.estimator,
             layers=settings.layers,
             training=training,
-            call=settings.call if training is None else None,
+            call=call,
             rtol=settings.rtol,
         )
     except Exception as error:  # light, or its model would be held until the batch is done

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader, TensorDataset
 
+from recent_prune.preflight import Limits
 from recent_prune.probe import Training
 from recent_prune.ray import ReconstructionEntropyScheduler
 from recent_prune.ray.in_trial import say_what_is_not_seen
@@ -91,6 +93,26 @@ class TestArguments:
         inputs: Any = lambda config, split: None  # noqa: E731
         with pytest.raises(TypeError, match="`inputs` must be a function without arguments, or"):
             ReconstructionEntropyScheduler(build, inputs, training=training)
+
+    @pytest.mark.parametrize("limits", [None, Limits()])
+    def test_a_call_that_the_training_lacks_is_its_fault(
+        self, limits: Limits | None, batches: Batches
+    ) -> None:
+        def some(model: nn.Module, config: dict[str, Any]) -> Training | None:
+            made = training(model, config)
+            return made and replace(made, call=config.get("call"))
+
+        def call(model: nn.Module, batch: Any) -> Any:
+            return model(batch[0] if isinstance(batch, (tuple, list)) else batch)
+
+        known = settings(batches, training=some, call=call, limits=limits)
+        forgotten, own, untrained = outcomes(
+            known, {"lr": 0.01}, {"lr": 0.01, "call": call}, {"unjudged": True}
+        )
+        assert forgotten.fault == (
+            "ValueError: `call` must be None where `training` is given: Training(…, call=…)."
+        )
+        assert own.fault is untrained.fault is None
 
     def test_inputs_are_checked_at_once(self) -> None:
         few = (torch.rand(3, 64), torch.zeros(3))
