@@ -16,6 +16,7 @@ from recent_prune.ray.in_trial import METRICS
 from recent_prune.ray.judging.ending import Ending
 from recent_prune.ray.judging.memory import RanOut
 from recent_prune.ray.judging.outcome import Candidate, Outcome
+from recent_prune.ray.judging.rung_zero import RungZero
 from recent_prune.ray.judging.situation import Decisions, Situation
 from recent_prune.ray.ledger import Ledger
 
@@ -281,12 +282,15 @@ class Gate:
 
     def _warn(self, trial: Trial, fault: str) -> None:
         if not self._warned:
+            runs = self._on_fault == "run"
+            ranked = runs and isinstance(self._decisions, RungZero)
             logger.warning(
-                "recent_prune: %s could not be probed (%s) and %s, as on_fault=%r says. Further "
+                "recent_prune: %s could not be probed (%s) and %s, as on_fault=%r says%s. Further "
                 "ones are only counted, in the scheduler's debug_string() and at the end.",
                 trial,
                 fault,
-                "runs unprobed" if self._on_fault == "run" else "is rejected",
+                "runs unprobed" if runs else "is rejected",
                 self._on_fault,
+                "; `keep` does not hold for such trials" if ranked else "",
             )
         self._warned = True

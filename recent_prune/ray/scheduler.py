@@ -117,10 +117,10 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
             best of those that wait is started, as long as the started ones stay within the share;
             the others end without having started. Under HyperBand and synchronous PBT the best
             share of those that were sampled together. Searchers are asked for 2 / ``keep`` trials
-            ahead, unless a limit on concurrent trials keeps them from it. Where trials with better
-            scores do not end better the share rises by itself
-            (:func:`recent_prune.rules.rung_zero.turned_down`). Default 1: only condemned trials are
-            not started.
+            ahead, unless a limit on concurrent trials keeps them from it. Where better scores do
+            not end better the share rises (:func:`recent_prune.rules.rung_zero.turned_down`). A
+            trial that cannot be probed is no candidate, and runs in full (``on_fault``). Default 1:
+            only condemned trials are not started.
         explore: Share of those that start, in [0, 1), that is drawn at random from those that
             ranked lower, so that :func:`recent_prune.ray.audit` can say what the ranking was worth.
             Default 0.05; see :func:`recent_prune.rules.rung_zero.chance`.

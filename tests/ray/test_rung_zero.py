@@ -167,13 +167,18 @@ class TestSweeps:
         assert found.over_time["keep"].iloc[0] == 1 / 8
         assert found.over_time["keep"].iloc[-1] > 1 / 4
 
-    def test_what_cannot_be_probed_runs_and_is_no_candidate(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("on_fault", "trained"), [("run", 9), ("reject", 1)])
+    def test_what_cannot_be_probed_is_no_candidate(
+        self, on_fault: Any, trained: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         faults = space(16, fault=tune.sample_from(lambda config: config["index"] < 8))
-        with simulated():
-            gate = RankedGate(keep=1 / 8, explore=0.0)
+        with simulated(), caplog.at_level("WARNING", logger="recent_prune"):
+            gate = RankedGate(keep=1 / 8, explore=0.0, on_fault=on_fault)
             results = tuner(tmp_path, gate, faults, 1).fit()
-        assert len(started(results)) == 9
+        assert len(started(results)) == trained
         assert "8 could not be probed" in gate.debug_string()
+        said = caplog.messages[0]
+        assert ("`keep` does not hold for such trials" in said) is (on_fault == "run")
 
     def test_one_is_started_of_a_few(self, tmp_path: Path) -> None:
         with simulated():

@@ -216,7 +216,7 @@ class TestFaults:
         assert len(warnings) == 2  # the first, and how many at the end
         assert "could not be probed (RuntimeError: as told)" in warnings[0]
         assert "4 could not be probed" in warnings[1]
-        assert f"on_fault='{on_fault}'" in warnings[0]
+        assert f"on_fault='{on_fault}' says. Further" in warnings[0]
         assert len(rejected(results)) == 8 - started
 
     def test_reason_of_a_fault_is_a_metric(self, tmp_path: Path) -> None:
