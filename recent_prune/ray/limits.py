@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 ACCELERATORS = ("GPU", "NPU", "HPU", "TPU")
@@ -24,7 +27,7 @@ class PoolLimits:
     """
 
     actors: int
-    resources: dict[str, float]
+    resources: Mapping[str, float]
     batch_size: int
     timeout_s: float
     start_timeout_s: float
@@ -37,18 +40,24 @@ class PoolLimits:
                     f"`{argument}` must be a whole number of at least 1, but got {count!r}."
                 )
         for argument in ("timeout_s", "start_timeout_s", "idle_s"):
-            if not getattr(self, argument) > 0:
-                raise ValueError(
-                    f"`{argument}` must be positive seconds, but got {getattr(self, argument)!r}."
-                )
+            seconds = getattr(self, argument)
+            if not isinstance(seconds, Real) or not float(seconds) > 0:
+                raise ValueError(f"`{argument}` must be positive seconds, but got {seconds!r}.")
+        if not isinstance(self.resources, Mapping):
+            raise TypeError(
+                f'`probe_resources` must be as {{"CPU": 1}} or None, but got {self.resources!r}.'
+            )
+        object.__setattr__(self, "resources", dict(self.resources))  # the user's own may change
         for name, amount in self.resources.items():
+            known = isinstance(name, str) and isinstance(amount, Real)
+            if not known or not 0 <= float(amount) < math.inf:
+                raise ValueError(
+                    "`probe_resources` must be from names to numbers of at least 0, but got "
+                    f"{name!r}: {amount!r}."
+                )
             meant = name.removeprefix("num_").removesuffix("s").upper()
             if meant in ("CPU", "GPU") and name != meant:
                 raise ValueError(f"`probe_resources` has {name!r}; Ray calls it {meant!r}.")
-            if not amount >= 0:
-                raise ValueError(
-                    f"`probe_resources` must not be negative, but got {name}={amount!r}."
-                )
             if amount > 1 and amount != int(amount):
                 raise ValueError(
                     f"`probe_resources` above 1 must be whole numbers, but got {name}={amount!r}."

@@ -168,7 +168,7 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
         arguments.check_wrapped(wrapped, type(self), on_fault)
         self._limits = PoolLimits(
             actors=probe_actors,
-            resources={"CPU": 0.0} if probe_resources is None else dict(probe_resources),
+            resources={"CPU": 0.0} if probe_resources is None else probe_resources,
             batch_size=batch_size,
             timeout_s=timeout_s,
             start_timeout_s=start_timeout_s,

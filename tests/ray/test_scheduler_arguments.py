@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from typing import Any
 
@@ -68,6 +69,8 @@ class TestArguments:
             ({"inputs": None}, "`build_model` and `inputs` must be given together"),
             ({"build_model": 3}, "`build_model` must be a function .* but got 3"),
             ({"call": 5}, "`call` must be a function of model and batch, but got 5"),
+            ({"probe_resources": "CPU"}, "`probe_resources` must be as .* but got 'CPU'"),
+            ({"probe_resources": 5}, "`probe_resources` must be as .* or None, but got 5"),
             ({"layers": 5}, "`layers` must be a sequence of names, but got 5"),
             ({"layers": "0"}, "`layers` must be a sequence of names, but got the string '0'"),
             ({"layers": [1]}, "`layers` must hold names, but got a int"),
@@ -86,7 +89,14 @@ class TestArguments:
             ({"probe_actors": 1.5}, "`probe_actors` must be a whole number of at least 1, but"),
             ({"timeout_s": 0}, "`timeout_s` must be positive seconds, but got 0"),
             ({"idle_s": float("nan")}, "`idle_s` must be positive seconds, but got nan"),
-            ({"probe_resources": {"GPU": -1}}, "must not be negative, but got GPU=-1"),
+            ({"timeout_s": "60"}, "`timeout_s` must be positive seconds, but got '60'"),
+            ({"start_timeout_s": None}, "`start_timeout_s` must be positive seconds, but got None"),
+            ({"probe_resources": {"GPU": -1}}, "`probe_resources` must .* but got 'GPU': -1"),
+            ({"probe_resources": {"CPU": "1"}}, "`probe_resources` must .* but got 'CPU': '1'"),
+            ({"probe_resources": {"CPU": None}}, "`probe_resources` must .* but got 'CPU': None"),
+            ({"probe_resources": {"CPU": math.nan}}, "`probe_resources` must .* got 'CPU': nan"),
+            ({"probe_resources": {"CPU": math.inf}}, "`probe_resources` must .* got 'CPU': inf"),
+            ({"probe_resources": {1: 1}}, "`probe_resources` must .* but got 1: 1"),
             ({"probe_resources": {"gpu": 0.5}}, "has 'gpu'; Ray calls it 'GPU'"),
             ({"probe_resources": {"num_cpus": 1}}, "has 'num_cpus'; Ray calls it 'CPU'"),
             ({"probe_resources": {"GPU": 1.5}}, "above 1 must be whole numbers, but got GPU=1.5"),
