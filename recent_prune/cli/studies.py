@@ -94,19 +94,13 @@ def _journal(path: Path) -> BaseStorage:
 
 def _tune_run(folder: Path, metric: str | None) -> ResultGrid:
     try:
-        from ray.tune import ExperimentAnalysis, ResultGrid
+        from recent_prune.ray.experiments import loaded
     except ImportError as error:
         raise ImportError(
             f"{folder} is a folder, so a Tune run, and needs Ray: pip install 'recent-prune[ray]'"
         ) from error
     # It warns of each trial that was never started, of which this package makes many.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
-    mode = None if metric is None else "max"
-    try:
-        found = ExperimentAnalysis(str(folder.resolve()), default_metric=metric, default_mode=mode)
-    except Exception as error:  # whatever Ray raises over a folder that is no run
-        raise ValueError(
-            f"{folder} is not the folder of a Tune run (with experiment_state-….json): {error}"
-        ) from error
-    logger.info("%s: %d trials", folder, len(found.trials))
-    return ResultGrid(found)
+    found = loaded(folder, metric)
+    logger.info("%s: %d trials", folder, len(found))
+    return found

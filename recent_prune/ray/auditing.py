@@ -17,6 +17,7 @@ from recent_prune.audit import (
     rule_of,
 )
 from recent_prune.ray import tune_controller
+from recent_prune.ray.experiments import Experiment, grid_of
 from recent_prune.ray.judging.certified import past_trials
 from recent_prune.ray.judging.ending import Ending
 from recent_prune.ray.judging.outcome import Outcome
@@ -37,31 +38,33 @@ class _Recorded:
     probe_seconds: list[float]
 
 
-def audit(experiment: ResultGrid) -> Audit | RankingAudit:
+def audit(experiment: Experiment) -> Audit | RankingAudit:
     """Audit a Tune run that rung zero or a :class:`CertifiedRule` has pruned.
 
     Args:
-        experiment: What ``Tuner.fit()`` returned, under a scheduler with ``keep`` below 1 or with a
-            :class:`CertifiedRule`.
+        experiment: What ``Tuner.fit()`` or ``tune.run()`` returned, or the run's folder, under a
+            scheduler with ``keep`` below 1 or with a :class:`CertifiedRule`.
 
     Returns:
         As :func:`recent_prune.optuna.audit`. Trials are numbered in the order of their verdicts; a
         trial's seconds are those of its trainable (``time_total_s``), without its worker's start.
 
     Raises:
-        ValueError: If there is neither.
+        TypeError: If ``experiment`` is something else.
+        ValueError: If there is neither, or no run in the folder.
     """
-    study, outcomes = recorded_study(experiment)
+    run = grid_of(experiment)
+    study, outcomes = recorded_study(run)
     if "rule" in study:
-        return _certified(experiment)
-    ended = _endings(experiment, study["metric"])
+        return _certified(run)
+    ended = _endings(run, study["metric"])
     ranked = [
         (place, outcome, ended[trial_id])
         for trial_id, outcome in outcomes.items()
         if (place := outcome.rung) is not None and trial_id in ended
     ]
     if not ranked:
-        raise ValueError(f"No trials were ranked in {experiment.experiment_path}.")
+        raise ValueError(f"No trials were ranked in {run.experiment_path}.")
     maximize = study["mode"] == "max"
     trials = [_ranked(number, *known, maximize) for number, known in enumerate(ranked)]
     return audited_ranking(trials, maximize=maximize)
@@ -103,20 +106,22 @@ def _endings(experiment: ResultGrid, metric: str | None) -> dict[str, Ending]:
     return {trial.trial_id: Ending.of(trial, metric or "") for trial in trials}
 
 
-def calibrated(rule: CertifiedRule, *experiments: ResultGrid) -> CertifiedRule:
+def calibrated(rule: CertifiedRule, *experiments: Experiment) -> CertifiedRule:
     """The rule, calibrated by earlier Tune runs.
 
     Args:
         rule: Its criterion of a good trial counts.
-        experiments: What ``Tuner.fit()`` returned under a :class:`CertifiedRule`: runs of the same
-            kind as the new one, with its metric and mode. Those trials take part that would have
-            run in any case: all of a run whose rule was not fitted, since such a rule only watches.
+        experiments: What ``Tuner.fit()`` or ``tune.run()`` returned under a :class:`CertifiedRule`,
+            or such runs' folders: of the same kind as the new one, with its metric and mode. Those
+            trials take part that would have run in any case: all of a run whose rule was not
+            fitted, since such a rule only watches.
 
     Raises:
+        TypeError: If one is something else.
         ValueError: If there are too few good trials, metrics or directions differ, or a run was
             not judged by such a rule.
     """
-    read = [_read(experiment) for experiment in experiments]
+    read = [_read(grid_of(experiment, "experiments")) for experiment in experiments]
     meant = sorted({(found.metric, found.rule.direction) for found in read})
     if len(meant) != 1:
         raise ValueError(

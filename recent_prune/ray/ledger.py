@@ -15,8 +15,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from os import PathLike, fspath
-from pathlib import Path
+from os import PathLike
 from typing import Any
 
 import pandas as pd
@@ -24,6 +23,7 @@ import pyarrow.fs
 from ray.tune import ResultGrid
 
 from recent_prune.ray import tune_controller
+from recent_prune.ray.experiments import Experiment, grid_of, located
 from recent_prune.ray.initialization import Config
 from recent_prune.ray.judging.outcome import RANKED, Outcome
 from recent_prune.rules import SUMMARY
@@ -115,12 +115,12 @@ class Ledger:
         return True
 
 
-def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
+def probed_trials(experiment: Experiment) -> pd.DataFrame:
     """All probes of an experiment, those of trials that then ran included.
 
     Args:
-        experiment: What ``Tuner.fit()`` returned, or the experiment's folder (a path or a URI),
-            with all runs that were kept there.
+        experiment: What ``Tuner.fit()`` or ``tune.run()`` returned, or the experiment's folder (a
+            path or a URI), with all runs that were kept there.
 
     Returns:
         One row a probed trial in the order of their verdicts, with ``trial_id``, the columns of
@@ -135,10 +135,12 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
             probes = probed_trials(results)
             runs = results.get_dataframe().merge(probes, on="trial_id")
     """
-    if isinstance(experiment, ResultGrid):
-        filesystem, path = experiment.filesystem, experiment.experiment_path
+    run = None
+    if isinstance(experiment, (str, PathLike)):
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(located(experiment))
     else:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(_uri(fspath(experiment)))
+        run = grid_of(experiment)
+        filesystem, path = run.filesystem, run.experiment_path
     rows = {}
     for entry in _entries(filesystem, posixpath.join(path, FOLDER)):
         outcome = Outcome.from_dict(entry["outcome"])
@@ -149,9 +151,9 @@ def probed_trials(experiment: ResultGrid | str | PathLike[str]) -> pd.DataFrame:
             "memory_limit": outcome.memory.get("limit"),
             "fault": outcome.fault,
         }
-    if isinstance(experiment, ResultGrid):  # an earlier run may have had the same name
+    if run is not None:  # an earlier run may have had the same name
         # Not from the metrics: PBT copies those of another trial, its id included.
-        known = {trial.trial_id for trial in tune_controller.trials_of(experiment)}
+        known = {trial.trial_id for trial in tune_controller.trials_of(run)}
         rows = {trial_id: row for trial_id, row in rows.items() if trial_id in known}
     return pd.DataFrame(rows.values(), columns=COLUMNS)
 
@@ -199,7 +201,3 @@ def _described(value: Any) -> str:
     """A function by its name, all else without its address in memory."""
     name = getattr(value, "__qualname__", None)
     return f"{value.__module__}.{name}" if name else re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-def _uri(path: str) -> str:
-    return path if "://" in path else Path(path).expanduser().resolve().as_uri()

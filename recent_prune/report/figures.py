@@ -21,7 +21,7 @@ from plotly.subplots import make_subplots
 from recent_prune.report.trials import PARAMETER, losses, trials_table
 
 if TYPE_CHECKING:  # an extra
-    from ray.tune import ResultGrid
+    from recent_prune.ray.experiments import TuneRun
 
 BELOW = {"orientation": "h", "y": -0.2, "yanchor": "top"}  # beside, it crowds narrow screens
 LOW = {**BELOW, "y": -0.13}
@@ -33,7 +33,7 @@ LONGEST = 40
 KEPT, PRUNED = "#0072b2", "#d55e00"  # told apart by colour-blind readers too (Okabe and Ito)
 
 
-def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
+def plot_entropy_profile(study: Study | TuneRun) -> go.Figure:
     """Relative entropy and retained share of variance over depth, a line a probed trial.
 
     Args:
@@ -87,10 +87,10 @@ def plot_entropy_profile(study: Study | ResultGrid) -> go.Figure:
 
 
 def plot_verdicts(
-    study: Study | ResultGrid,
+    study: Study | TuneRun,
     params: tuple[str, str],
     *,
-    reference: Study | ResultGrid | None = None,
+    reference: Study | TuneRun | None = None,
     value_name: str = "objective value",
 ) -> go.Figure:
     """Trials over two parameters: crosses pruned, discs kept, coloured by their final value.
@@ -168,7 +168,7 @@ def plot_verdicts(
     )
 
 
-def plot_saved_compute(study: Study | ResultGrid, reference: Study | ResultGrid) -> go.Figure:
+def plot_saved_compute(study: Study | TuneRun, reference: Study | TuneRun) -> go.Figure:
     """Cumulative wall clock over trials, with the pruner and without, both really run.
 
     Args:
@@ -242,7 +242,7 @@ def _lines(
     return x, y, text
 
 
-def _values_of(reference: Study | ResultGrid, probed: pd.DataFrame) -> pd.Series[float]:
+def _values_of(reference: Study | TuneRun, probed: pd.DataFrame) -> pd.Series[float]:
     """The reference's value of the trial with the same parameters, for each probed trial."""
     full = trials_table(reference)
     parameters = _parameters(probed)

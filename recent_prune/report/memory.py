@@ -15,13 +15,13 @@ from recent_prune.report.trials import trials_table
 from recent_prune.rules.preflight import size
 
 if TYPE_CHECKING:  # an extra
-    from ray.tune import ResultGrid
+    from recent_prune.ray.experiments import TuneRun
 
 MIB = 2**20
 RAN_OUT = "#000000"
 
 
-def plot_memory(study: Study | ResultGrid) -> go.Figure:
+def plot_memory(study: Study | TuneRun) -> go.Figure:
     """Estimated memory of a training step over the trials' numbers, and the limit as a line.
 
     Args:

@@ -21,7 +21,7 @@ from recent_prune.report.telling import telling_parameters
 from recent_prune.report.trials import PARAMETER, losses, trials_table, unfinished
 
 if TYPE_CHECKING:  # an extra
-    from ray.tune import ResultGrid
+    from recent_prune.ray.experiments import TuneRun
 
 FEWEST = 20
 """Probed trials from which the share of condemned ones says something."""
@@ -68,7 +68,7 @@ class StudyReport:
     @classmethod
     def of(
         cls,
-        study: Study | ResultGrid,
+        study: Study | TuneRun,
         *,
         params: tuple[str, str] | None = None,
         title: str | None = None,
@@ -76,12 +76,13 @@ class StudyReport:
         """Report on a study.
 
         Args:
-            study: Whose objective called ``probe_trial``, or what ``Tuner.fit()`` returned.
+            study: Whose objective called ``probe_trial``, or as of ``Tuner.fit`` or ``tune.run``.
             params: The parameters over which verdicts are drawn. Default: the two that the verdict
                 depends on most.
             title: Default: the study's name.
 
         Raises:
+            TypeError: If ``study`` is something else.
             ValueError: If no trial has one of ``params``.
         """
         table = trials_table(study)
@@ -163,11 +164,11 @@ def _reconstructions(study: Study) -> list[tuple[go.Figure, str]]:
     return figures
 
 
-def _objectives(study: Study | ResultGrid) -> int:
+def _objectives(study: Study | TuneRun) -> int:
     return len(study.directions) if isinstance(study, Study) else 1
 
 
-def _is_minimized(study: Study | ResultGrid) -> bool:
+def _is_minimized(study: Study | TuneRun) -> bool:
     return isinstance(study, Study) and study.directions[0] == StudyDirection.MINIMIZE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -13,19 +14,19 @@ from recent_prune.optuna import attributes
 from recent_prune.rules.summary import SUMMARY
 
 if TYPE_CHECKING:  # an extra
-    from ray.tune import ResultGrid
+    from recent_prune.ray.experiments import TuneRun
 
 PARAMETER = "param:"
 """Prefix of the columns that hold a trial's parameters."""
 
 
-def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
+def trials_table(study: Study | TuneRun) -> pd.DataFrame:
     """One row a finished trial.
 
     Args:
-        study: Of Optuna, or what ``Tuner.fit()`` returned. Of Tune's trials, ``value`` is the last
-            one of the tuner's metric, and no profile is known; numbers are in the order of
-            sampling.
+        study: Of Optuna, or what ``Tuner.fit()`` or ``tune.run()`` returned. Of Tune's trials,
+            ``value`` is the last one of the tuner's metric, and no profile is known; numbers are in
+            the order of sampling.
 
     Returns:
         Columns ``number``, ``state``, ``value`` (NaN if pruned without a report), ``seconds``
@@ -39,6 +40,9 @@ def trials_table(study: Study | ResultGrid) -> pd.DataFrame:
         where a preflight was made, and ``out_of_memory``, whether the trial ran out of it all the
         same; and ``param:NAME`` for each parameter. Rows in the order of their
         numbers.
+
+    Raises:
+        TypeError: If ``study`` is something else.
     """
     if not isinstance(study, Study):
         return _tune_table(study)
@@ -145,13 +149,21 @@ def _table(rows: list[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=None if rows else COLUMNS)
 
 
-def _tune_table(results: ResultGrid) -> pd.DataFrame:
+def _tune_table(run: TuneRun) -> pd.DataFrame:
+    tune = sys.modules.get("ray.tune")  # whoever has a run of it has loaded it
+    if tune is None or not isinstance(run, (tune.ResultGrid, tune.ExperimentAnalysis)):
+        raise TypeError(
+            "`study` must be a Study of Optuna, what Tuner.fit() returned (a ResultGrid) or an "
+            f"ExperimentAnalysis, but got {run!r}."
+        )
     from ray.tune.utils import flatten_dict
 
     from recent_prune.ray import probed_trials
+    from recent_prune.ray.experiments import grid_of
     from recent_prune.ray.in_trial import METRICS
     from recent_prune.ray.tune_controller import metric_of, ran_out_of_memory, trials_of
 
+    results = grid_of(run)
     probes = probed_trials(results).set_index("trial_id")
     metric = metric_of(results)
     names = (*OF_PROBE, "seconds", "fault")
