@@ -129,6 +129,10 @@ def probed_trials(experiment: Experiment) -> pd.DataFrame:
         ``memory_limit``, bytes (missing without ``preflight``), and ``fault``, why it could not be
         probed (or None).
 
+    Raises:
+        TypeError: If ``experiment`` is something else.
+        FileNotFoundError: If there is no such folder.
+
     Example:
         .. code-block:: python
 
@@ -138,6 +142,8 @@ def probed_trials(experiment: Experiment) -> pd.DataFrame:
     run = None
     if isinstance(experiment, (str, PathLike)):
         filesystem, path = pyarrow.fs.FileSystem.from_uri(located(experiment))
+        if filesystem.get_file_info(path).type != pyarrow.fs.FileType.Directory:
+            raise FileNotFoundError(f"`experiment` must be a folder, but there is no {experiment}.")
     else:
         run = grid_of(experiment)
         filesystem, path = run.filesystem, run.experiment_path

@@ -49,7 +49,9 @@ def test_a_folder_calibrates_as_its_run_does(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere is not the folder of a Tune run .with experim"):
+    with pytest.raises(
+        ValueError, match=r"nowhere is not the folder of a Tune run .with experiment"
+    ):
         audit(tmp_path / "nowhere")
 
 

@@ -96,6 +96,14 @@ def test_table_of_probes(tmp_path: Path) -> None:
     assert table["fault"].isna().tolist() == [True, False]
 
 
+def test_a_misspelt_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("nowhere", "file"):
+        for given in (tmp_path / name, (tmp_path / name).as_uri()):
+            with pytest.raises(FileNotFoundError, match=f"there is no .*{tmp_path.name}/{name}"):
+                probed_trials(given)
+
+
 def test_what_an_earlier_version_recorded_is_read(tmp_path: Path) -> None:
     # Before first steps: without cause, advice and losses.
     outcome = {

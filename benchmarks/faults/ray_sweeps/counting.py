@@ -63,8 +63,10 @@ def counted(ran: Ran) -> Row:
     hung, raised = ran.hung or not ended, "error" in ended
     states = ended.get("trials")
     well = list(states.values()).count("TERMINATED") if isinstance(states, dict) else 0
-    verdicts = probed_trials(ran.folder / "run").set_index("trial_id")
-    condemned = set(verdicts.index[verdicts["trainable"].eq(False) & verdicts["fault"].isna()])
+    condemned: set[str] = set()
+    if (ran.folder / "run").is_dir():  # not where the driver was killed before
+        verdicts = probed_trials(ran.folder / "run").set_index("trial_id")
+        condemned = set(verdicts.index[verdicts["trainable"].eq(False) & verdicts["fault"].isna()])
     again = finished_again(marks)
     restored = any(kill.victim == "driver" for kill, *_ in ran.killed)
     return Row(
