@@ -147,7 +147,7 @@ def ask_best(
                 _Tried(Asked(*one, _verdict(judge, result)), result)
                 for one, result in zip(built, results, strict=True)
             ]
-            chosen = _chosen(study, tried, judge, explore)
+            chosen = _chosen(study, tried, judge, float(explore))
         if chosen is not None:
             return chosen
     if not tried:

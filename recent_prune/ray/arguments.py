@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from numbers import Real
 from typing import Any
 
 from ray.tune.schedulers import PopulationBasedTraining, TrialScheduler
@@ -92,7 +93,7 @@ def check_rung(
         ValueError: If an argument is out of its range, or ``keep`` is below 1 for a CertifiedRule.
     """
     check_shares(keep, explore)
-    if not isinstance(deadline_s, (int, float)) or not deadline_s > 0:
+    if not isinstance(deadline_s, Real) or not float(deadline_s) > 0:
         raise ValueError(f"`deadline_s` must be positive seconds, but got {deadline_s!r}.")
     if keep == 1:
         return

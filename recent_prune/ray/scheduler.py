@@ -182,7 +182,7 @@ class ReconstructionEntropyScheduler(schedulers.Wrapping):
             self._settings = pickled(settings_of(build_model, inputs, *how))
         self._certified = rule if isinstance(rule, CertifiedRule) else None
         self._on_fault: OnFault = on_fault
-        self._keep, self._explore, self._deadline_s = keep, explore, deadline_s
+        self._keep, self._explore, self._deadline_s = float(keep), float(explore), deadline_s
         self._run = Run()
 
     def __getstate__(self) -> dict[str, Any]:

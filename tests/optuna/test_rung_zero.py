@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -290,10 +291,14 @@ def test_a_trial_without_a_study_is_not_ranked() -> None:
         assert probe_trial(FixedTrial({}), nn.Identity(), []).trainable
 
 
-@pytest.mark.parametrize("keep", [0, -0.5, 1.5, "half", float("nan")])
+@pytest.mark.parametrize("keep", [0, -0.5, 1.5, "half", float("nan"), True])
 def test_shares_out_of_range(keep: Any) -> None:
     with pytest.raises(ValueError, match=r"`keep` must be in \(0, 1\], but got"):
         ReconstructionEntropyPruner(keep=keep)
+
+
+def test_a_share_may_be_a_fraction() -> None:
+    assert ReconstructionEntropyPruner(keep=Fraction(1, 4)).keep == 0.25  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("explore", [-0.1, 1.0, "some"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 from recent_prune.ray import ReconstructionEntropyScheduler
@@ -138,6 +140,8 @@ class TestRungZero:
     [
         ({"keep": 0}, ValueError, r"`keep` must be in \(0, 1\], but got 0"),
         ({"keep": math.nan}, ValueError, r"`keep` must be in \(0, 1\], but got nan"),
+        ({"keep": True}, ValueError, r"`keep` must be in \(0, 1\], but got True"),
+        ({"keep": "1/4"}, ValueError, r"`keep` must be in \(0, 1\], but got '1/4'"),
         ({"explore": 1}, ValueError, r"`explore` must be in \[0, 1\), but got 1"),
         ({"deadline_s": 0}, ValueError, "`deadline_s` must be positive seconds, but got 0"),
         ({"keep": 0.5}, TypeError, r"`keep` is 0\.5, and candidates are ranked .* give `training`"),
@@ -146,3 +150,12 @@ class TestRungZero:
 def test_bad_arguments(options: dict[str, Any], error: type[Exception], match: str) -> None:
     with pytest.raises(error, match=match):
         ReconstructionEntropyScheduler(never, never_loaded, **options)
+
+
+@pytest.mark.parametrize("number", [Fraction(1, 4), np.float32(0.25)])
+def test_numbers_of_any_kind(number: Any) -> None:
+    gate = ReconstructionEntropyScheduler(
+        never, never_loaded, training=never, keep=number, explore=number, deadline_s=number
+    )
+    assert gate._keep == gate._explore == 0.25
+    assert type(gate._keep) is type(gate._explore) is float  # they are written as JSON

@@ -13,7 +13,8 @@ import zlib
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from numbers import Real
+from typing import TYPE_CHECKING, NotRequired, TypedDict, TypeGuard
 
 import numpy as np
 
@@ -29,7 +30,6 @@ Key = tuple[float, float]
 ROUNDING = 1e-9
 """0.3 · 10 is 3, whatever floats make of it."""
 
-
 FEWEST = 4
 """At least one in so many of those that stand too low is taken to be trainable: the share of the
 condemned ones is not known well in the beginning."""
@@ -41,10 +41,14 @@ def check_shares(keep: object, explore: object) -> None:
     Raises:
         ValueError: If ``keep`` is not in (0, 1], or ``explore`` not in [0, 1).
     """
-    if not isinstance(keep, (int, float)) or not 0 < keep <= 1:
+    if not _is_number(keep) or not 0 < keep <= 1:
         raise ValueError(f"`keep` must be in (0, 1], but got {keep!r}.")
-    if not isinstance(explore, (int, float)) or not 0 <= explore < 1:
+    if not _is_number(explore) or not 0 <= explore < 1:
         raise ValueError(f"`explore` must be in [0, 1), but got {explore!r}.")
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)
