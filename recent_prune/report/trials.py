@@ -50,7 +50,7 @@ def trials_table(study: Study | TuneRun) -> pd.DataFrame:
     return _table([_row(trial) for trial in finished])
 
 
-def unfinished(study: Study | ResultGrid, table: pd.DataFrame) -> dict[str, int]:
+def unfinished(study: Study | TuneRun, table: pd.DataFrame) -> dict[str, int]:
     """How many trials ``failed`` and how many are ``running``, as far as there are any.
 
     Args:
