@@ -6,8 +6,9 @@ from recent_prune.optuna.audit import audit
 from recent_prune.optuna.certified import calibrated
 from recent_prune.optuna.metrics import MetricsCallback, probe_metrics
 from recent_prune.optuna.objective import probe_trial
-from recent_prune.optuna.preflight import out_of_memory, preflight_trial
+from recent_prune.optuna.preflight import preflight_trial
 from recent_prune.optuna.pruner import ReconstructionEntropyPruner
+from recent_prune.optuna.ran_out import out_of_memory
 
 __all__ = [
     "Asked",

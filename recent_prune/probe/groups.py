@@ -17,7 +17,7 @@ from recent_prune.probe.gathering import to_result
 from recent_prune.probe.probing import probe_samples
 from recent_prune.probe.profiling import input_rms
 from recent_prune.probe.quantities.gram import LayerGram
-from recent_prune.probe.quantities.measures import LayerMeasures, Measured
+from recent_prune.probe.quantities.measures import LayerMeasures
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.reconstructing.targets import Targets
@@ -155,20 +155,11 @@ class Stacked:
             measures = self._measures(observed, own)
             floor = self._ridge.relative_floor
             redundancy = {id(known): known.redundancy(floor) for known in own}
-        stochastic = observed[0].stochastic
         seconds = (time.perf_counter() - start) / len(part)
         results = {
             index: to_result(
                 self._ridge.name,
-                Measured(
-                    layer_measures,
-                    redundancy[id(known)],
-                    stochastic,
-                    bool(seen.constant_output),
-                    float(seen.nonfinite_outputs),
-                    bool(seen.normalizes),
-                    unseen=observed[0].unseen,
-                ),
+                seen.measured(layer_measures, redundancy[id(known)]),
                 batch.samples[:0],
                 input_rms=batch.rms,
                 normalized=has_normalization(model) or bool(seen.normalizes),

@@ -125,37 +125,9 @@ def plot_verdicts(
     if reference is not None and len(probed):
         values = values.where(probed["trainable"] == True, _values_of(reference, probed))  # noqa: E712
     figure = go.Figure()
-    for trainable, name, symbol in ((True, "kept", "circle"), (False, "pruned", "x")):
+    for trainable in (True, False):
         mask = probed["trainable"] == trainable
-        trials = probed[mask]
-        shown = values[mask]
-        valued = bool(shown.notna().any())
-        figure.add_scatter(
-            x=shown_values(trials[columns[0]]) if len(trials) else [],
-            y=shown_values(trials[columns[1]]) if len(trials) else [],
-            mode="markers",
-            name=f"{name} ({len(trials)})",
-            marker={
-                "symbol": symbol if valued or trainable else f"{symbol}-open",
-                "size": 10,
-                "color": shown if valued else PRUNED,
-                "coloraxis": "coloraxis" if valued else None,
-                "line": {"width": 1, "color": "#333"},
-            },
-            text=[
-                _told(
-                    trial,
-                    f"{value_name}: {'unknown' if math.isnan(value) else f'{value:.3g}'}",
-                    *(
-                        f"{name}: {trial[PARAMETER + name]}"
-                        for name in params
-                        if short(name) != name
-                    ),
-                )
-                for trial, value in zip(trials.to_dict("records"), shown, strict=True)
-            ],
-            hovertemplate="%{text}<extra></extra>",
-        )
+        _add_trials(figure, probed[mask], values[mask], params, value_name, kept=trainable)
     for axis, name, column in zip("xy", params, columns, strict=True):
         title = {"title": escape(short(name)), **axis_scale(probed, column)}
         figure.update_layout({f"{axis}axis": title})
@@ -165,6 +137,44 @@ def plot_verdicts(
         else f"Verdict and result of {len(probed)} trials<br><sup>{lacking}</sup>",
         coloraxis={"colorscale": "Viridis", "colorbar": {"title": escape(value_name)}},
         legend=BELOW,
+    )
+
+
+def _add_trials(
+    figure: go.Figure,
+    trials: pd.DataFrame,
+    values: pd.Series,
+    params: tuple[str, str],
+    value_name: str,
+    *,
+    kept: bool,
+) -> None:
+    """A marker for each, in the colour of its value."""
+    valued = bool(values.notna().any())
+    symbol = "circle" if kept else "x"
+    at_axes = [shown_values(trials[PARAMETER + name]) if len(trials) else [] for name in params]
+    long = [name for name in params if short(name) != name]
+    figure.add_scatter(
+        x=at_axes[0],
+        y=at_axes[1],
+        mode="markers",
+        name=f"{'kept' if kept else 'pruned'} ({len(trials)})",
+        marker={
+            "symbol": symbol if valued or kept else f"{symbol}-open",
+            "size": 10,
+            "color": values if valued else PRUNED,
+            "coloraxis": "coloraxis" if valued else None,
+            "line": {"width": 1, "color": "#333"},
+        },
+        text=[
+            _told(
+                trial,
+                f"{value_name}: {'unknown' if math.isnan(value) else f'{value:.3g}'}",
+                *(f"{name}: {trial[PARAMETER + name]}" for name in long),
+            )
+            for trial, value in zip(trials.to_dict("records"), values, strict=True)
+        ],
+        hovertemplate="%{text}<extra></extra>",
     )
 
 

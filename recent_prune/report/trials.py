@@ -14,6 +14,8 @@ from recent_prune.optuna import attributes
 from recent_prune.rules.summary import SUMMARY
 
 if TYPE_CHECKING:  # an extra
+    from ray.tune.experiment import Trial as TuneTrial
+
     from recent_prune.ray.experiments import TuneRun
 
 PARAMETER = "param:"
@@ -156,49 +158,56 @@ def _tune_table(run: TuneRun) -> pd.DataFrame:
             "`study` must be a Study of Optuna, what Tuner.fit() returned (a ResultGrid) or an "
             f"ExperimentAnalysis, but got {run!r}."
         )
-    from ray.tune.utils import flatten_dict
-
     from recent_prune.ray import probed_trials
     from recent_prune.ray.experiments import grid_of
-    from recent_prune.ray.in_trial import METRICS
-    from recent_prune.ray.tune_controller import metric_of, ran_out_of_memory, trials_of
+    from recent_prune.ray.tune_controller import metric_of, trials_of
 
     results = grid_of(run)
     probes = probed_trials(results).set_index("trial_id")
     metric = metric_of(results)
+    return _table(
+        [
+            _tune_row(number, trial, probes, metric)
+            for number, trial in enumerate(trials_of(results))
+            if trial.status in ("TERMINATED", "ERROR")
+        ]
+    )
+
+
+def _tune_row(
+    number: int, trial: TuneTrial, probes: pd.DataFrame, metric: str | None
+) -> dict[str, object]:
+    from ray.tune.utils import flatten_dict
+
+    from recent_prune.ray.in_trial import METRICS
+    from recent_prune.ray.tune_controller import ran_out_of_memory
+
+    last: dict[str, Any] = flatten_dict(trial.last_result or {})
+    # Of the gate, or of a trial that judged itself (`probe_and_report`).
     names = (*OF_PROBE, "seconds", "fault")
-    rows = []
-    for number, trial in enumerate(trials_of(results)):
-        if trial.status not in ("TERMINATED", "ERROR"):
-            continue
-        last: dict[str, Any] = flatten_dict(trial.last_result or {})
-        # Of the gate, or of a trial that judged itself (`probe_and_report`).
-        own = {name: last[f"{METRICS}/{name}"] for name in names if f"{METRICS}/{name}" in last}
-        probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else own
-        fault = probed.get("fault") if isinstance(probed.get("fault"), str) else None
-        gated = probed["seconds"] if probed and probed is not own else 0.0
-        stopped = None if fault else probed.get("stopped")
-        unstarted = probed.get("trainable") is False or stopped is True
-        state = "PRUNED" if unstarted else "COMPLETE"
-        rows.append(
-            {
-                "number": number,
-                "state": "FAIL" if trial.status == "ERROR" else state,
-                "value": math.nan if metric is None else last.get(metric, math.nan),
-                # Tune's clock starts after the gate's probe.
-                "seconds": last.get("time_total_s", 0.0) + (0.0 if pd.isna(gated) else gated),
-                "epochs": 0 if unstarted else last.get("training_iteration", 0),
-                **{name: None if fault else probed.get(name) for name in OF_PROBE},
-                "probe_seconds": probed.get("seconds"),
-                "profile": None,
-                "fault": fault,
-                "rank_score": None if fault else probed.get("rank_score"),
-                "rank_error": None if fault else probed.get("rank_error"),
-                "stopped": stopped,
-                "memory": probed.get("memory"),
-                "memory_limit": probed.get("memory_limit"),
-                "out_of_memory": ran_out_of_memory(trial),
-                **{PARAMETER + name: v for name, v in flatten_dict(trial.config).items()},
-            }
-        )
-    return _table(rows)
+    own = {name: last[f"{METRICS}/{name}"] for name in names if f"{METRICS}/{name}" in last}
+    probed = probes.loc[trial.trial_id].to_dict() if trial.trial_id in probes.index else own
+    fault = probed.get("fault") if isinstance(probed.get("fault"), str) else None
+    gated = probed["seconds"] if probed and probed is not own else 0.0
+    stopped = None if fault else probed.get("stopped")
+    unstarted = probed.get("trainable") is False or stopped is True
+    state = "PRUNED" if unstarted else "COMPLETE"
+    return {
+        "number": number,
+        "state": "FAIL" if trial.status == "ERROR" else state,
+        "value": math.nan if metric is None else last.get(metric, math.nan),
+        # Tune's clock starts after the gate's probe.
+        "seconds": last.get("time_total_s", 0.0) + (0.0 if pd.isna(gated) else gated),
+        "epochs": 0 if unstarted else last.get("training_iteration", 0),
+        **{name: None if fault else probed.get(name) for name in OF_PROBE},
+        "probe_seconds": probed.get("seconds"),
+        "profile": None,
+        "fault": fault,
+        "rank_score": None if fault else probed.get("rank_score"),
+        "rank_error": None if fault else probed.get("rank_error"),
+        "stopped": stopped,
+        "memory": probed.get("memory"),
+        "memory_limit": probed.get("memory_limit"),
+        "out_of_memory": ran_out_of_memory(trial),
+        **{PARAMETER + name: value for name, value in flatten_dict(trial.config).items()},
+    }

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from recent_prune.rules.certain import NOWHERE, advice_on, certain_verdict, condemned
 from recent_prune.rules.first_steps_forests import asked
 from recent_prune.rules.profile_numbers import (
     is_dead,
@@ -17,7 +18,6 @@ from recent_prune.rules.profile_numbers import (
 )
 from recent_prune.rules.step_numbers import step_numbers
 from recent_prune.rules.verdict import (
-    MAX_VIOLATION,
     Cause,
     Verdict,
     nonfinite_outputs,
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 GUARDED = ("start", "elasticity", "straightness")
 """Numbers that tell whether the forest has seen such a network and optimizer. Of the others what is
 beyond all that was seen is only better, or only worse."""
-
-NOWHERE = 0.02
-"""Size of the logarithm of the loss after over that before, up to which the steps led nowhere."""
 
 STILL = 1e-6
 """Relative change of a loss that is rounding in single precision."""
@@ -55,24 +52,6 @@ PROMISED = -3.0
 """Logarithm of the share of the loss that the first gradient promises within the budget. Momentum
 makes it ten times as much, and depth more, later on."""
 
-HOPELESS = 1e10
-"""Loss over that of a constant prediction, or over that before where the former is not known, from
-which no trial of the benchmark came back; from a millionth of it RMSprop still did."""
-
-TORN = 100.0
-"""Norm of all updates over that of the weights from which none of the benchmark came back whose
-loss had risen above that of a constant prediction (beyond 55: none of 14 to half of the best)."""
-
-UNREACHED = 0.5
-"""Share of the parameters without a gradient, from which outputs that are all the same stay so."""
-
-MOVING = 1e-3
-"""Median change of the layers' weights, over them: less, and outputs that are all the same stay so.
-Spiking networks that are silent at first move more, and wake up."""
-
-NEGLIGIBLE = 1e-7
-"""Of the weights' norm, that a whole training moves them: rounding in single precision."""
-
 
 def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
     """Judge a trial by its first steps.
@@ -93,29 +72,17 @@ def judge_steps(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict
 
 
 def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
-    if not steps.repeatable:
-        return _kept("The model does not say the same twice, so that its first steps say nothing.")
-    if not math.isfinite(steps.constant_loss):
-        return _kept(
-            "The best constant prediction is not known for this loss, so that only what is not "
-            "finite or dead is condemned."
-        )
+    told = _why_not_asked(steps)
+    if told is not None:
+        return _kept(told)
     # Without a budget, as if there were time enough.
-    numbers = step_numbers(steps)
-    if steps.slow_start and not _has_risen(numbers):
-        return _kept(
-            "The optimizer begins slowly of its own accord, so that its first steps do not tell "
-            "how fast it will be: only what gets worse is condemned."
-        )
     answer = asked("reach", result, steps, steps.budget)
     unseen = [name for name in answer.outside if name in GUARDED]
     if unseen and _is_dead_and_still(result, steps):
-        return Verdict(
-            False,
-            MAX_VIOLATION,
+        return condemned(
+            Cause.DEAD,
             f"Nothing of the input arrives, and in {steps.made} steps the loss did not move from "
             f"{steps.loss_before:.4g}.",
-            cause=Cause.DEAD,
         )
     if unseen:
         return _kept(
@@ -128,7 +95,7 @@ def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
             "move, as in spiking networks that are silent at first."
         )
     probability = profile_probability(result)
-    reach = required_reach(numbers, probability, least)
+    reach = required_reach(step_numbers(steps), probability, least)
     gist = (
         f"After {steps.made} steps the loss went from {steps.loss_before:.4g} to "
         f"{steps.loss_after:.4g} ({steps.constant_loss:.4g} by a constant prediction)"
@@ -138,7 +105,7 @@ def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
             True,
             0.0 - (answer.mean - reach) / (1 - reach),
             f"{gist}; a reach of {answer.mean:.0%} is predicted.",
-            advice=_advice(steps),
+            advice=advice_on(steps),
         )
     cause = _cause(result, steps, probability)
     return Verdict(
@@ -147,8 +114,25 @@ def _by_forest(result: ProbeResult, steps: FirstSteps, least: float) -> Verdict:
         f"{gist}; a reach of {answer.mean:.0%} is predicted (at least {reach:.0%} needed): it "
         f"{_ABOUT[cause]}.",
         cause=cause,
-        advice=_advice(steps),
+        advice=advice_on(steps),
     )
+
+
+def _why_not_asked(steps: FirstSteps) -> str | None:
+    """Why the steps say nothing to a forest, or None."""
+    if not steps.repeatable:
+        return "The model does not say the same twice, so that its first steps say nothing."
+    if not math.isfinite(steps.constant_loss):
+        return (
+            "The best constant prediction is not known for this loss, so that only what is not "
+            "finite or dead is condemned."
+        )
+    if steps.slow_start and not _has_risen(step_numbers(steps)):
+        return (
+            "The optimizer begins slowly of its own accord, so that its first steps do not tell "
+            "how fast it will be: only what gets worse is condemned."
+        )
+    return None
 
 
 _ABOUT = {
@@ -174,82 +158,6 @@ def _is_dead_and_still(result: ProbeResult, steps: FirstSteps) -> bool:
 
 def _kept(reason: str) -> Verdict:
     return Verdict(True, 0.0, reason)
-
-
-def certain_verdict(result: ProbeResult, steps: FirstSteps) -> Verdict | None:
-    """The verdict on what needs no forest, or None."""
-    if steps.nonfinite_step is not None:
-        return Verdict(
-            False,
-            MAX_VIOLATION,
-            f"Loss or gradient are not finite in first step {steps.nonfinite_step} of "
-            f"{steps.made}, at learning rate {steps.learning_rate:.3g}.",
-            cause=Cause.NONFINITE,
-            advice=_advice(steps),
-        )
-    known, moved = math.isfinite(steps.constant_loss), steps.update / max(steps.weight_norm, 1e-30)
-    if _diverged(steps):
-        return Verdict(
-            False,
-            MAX_VIOLATION,
-            f"After {steps.made} steps the loss is {steps.loss_after:.3g}"
-            + (f", by a constant prediction {steps.constant_loss:.3g}" if known else "")
-            + f", and the weights were moved by {moved:.2g} times their norm: it diverges.",
-            cause=Cause.DIVERGES,
-            advice=_advice(steps),
-        )
-    # A loss of zero has no gradient either.
-    if steps.unreached == 1 and steps.gradient_norms[-1] == 0 and any(steps.losses):
-        return Verdict(
-            False,
-            MAX_VIOLATION,
-            f"No gradient arrives at any parameter that trains, in {steps.made} steps.",
-            cause=Cause.DEAD,
-        )
-    if result.constant_output and _stays_dead(steps):
-        return Verdict(
-            False,
-            MAX_VIOLATION,
-            f"After {steps.made} steps the output is still the same for all inputs, to the last "
-            "bit.",
-            cause=Cause.DEAD,
-        )
-    if (steps.learning_rate == 0 and moved == 0) or _is_negligible(steps, moved):
-        return Verdict(
-            False,
-            MAX_VIOLATION,
-            f"At learning rate {steps.learning_rate:.3g} {steps.made} steps moved the weights by "
-            f"{moved:.2g} times their norm: it stalls.",
-            cause=Cause.STALLS,
-            advice="Where the training loop sets the rate itself, say so by `learning_rate`.",
-        )
-    return None
-
-
-def _diverged(steps: FirstSteps) -> bool:
-    """Whether the loss has gone where no trial of the benchmark came back from."""
-    constant, reference = steps.constant_loss, max(steps.loss_before, steps.constant_loss)
-    torn = steps.update > TORN * steps.weight_norm > 0
-    if torn and steps.loss_after > reference + NOWHERE * abs(reference):
-        return True
-    # What has no error by a constant prediction (zeros as targets) is measured by its own.
-    scale = abs(constant) if math.isfinite(constant) and constant != 0 else abs(steps.loss_before)
-    rises = not steps.loss_after <= steps.loss_before
-    return rises and scale > 0 and steps.loss_after > HOPELESS * scale
-
-
-def _stays_dead(steps: FirstSteps) -> bool:
-    """Whether too little arrives in front for outputs that are all the same to come to differ."""
-    ratios = sorted(steps.update_ratios)
-    median = ratios[len(ratios) // 2] if ratios else 0.0
-    return steps.unreached >= UNREACHED or not median > MOVING
-
-
-def _is_negligible(steps: FirstSteps, moved: float) -> bool:
-    """Whether the budget, known, is too short for any parameter to go anywhere."""
-    if steps.budget is None or steps.slow_start or not any(steps.gradient_norms):
-        return False
-    return moved / steps.made * steps.budget < NEGLIGIBLE
 
 
 def required_reach(numbers: Mapping[str, float], probability: float, least: float) -> float:
@@ -296,22 +204,3 @@ def _cause(result: ProbeResult, steps: FirstSteps, probability: float) -> Cause:
         large = worst_number(numbers) == "size" and numbers["size"] > 0
         return Cause.EXPLODED if large else Cause.LOST
     return Cause.STALLS if change > -NOWHERE else Cause.UNLIKELY
-
-
-def _advice(steps: FirstSteps) -> str | None:
-    """Compare the rate with the critical one, where that is known."""
-    critical = steps.critical_rate
-    if critical is None or not critical > 0:
-        return None
-    ratio = steps.learning_rate / critical
-    if ratio > 1:
-        return (
-            f"Learning rate {steps.learning_rate:.3g} is {ratio:.2g} times the critical "
-            f"{critical:.3g}, from which the first step raises the loss."
-        )
-    if ratio < 0.1:
-        return (
-            f"Learning rate {steps.learning_rate:.3g} is {1 / ratio:.2g} times below the critical "
-            f"{critical:.3g}: there is room for a larger one."
-        )
-    return None

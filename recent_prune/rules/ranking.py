@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from recent_prune.rules.first_steps import certain_verdict
+from recent_prune.rules.certain import certain_verdict
 from recent_prune.rules.first_steps_forests import asked
 
 if TYPE_CHECKING:

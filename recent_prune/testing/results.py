@@ -71,8 +71,13 @@ def example_steps(**fields: Any) -> FirstSteps:
 
 def example_results() -> dict[str, ProbeResult]:
     """One of each kind that a probe may return, by what it is."""
+    with_steps = {name: example_result(steps=made) for name, made in _kinds_of_steps().items()}
+    return _kinds_of_profiles() | with_steps
+
+
+def _kinds_of_profiles() -> dict[str, ProbeResult]:
     nan = (math.nan,) * 3
-    of_profile = {
+    return {
         "a healthy network": example_result((0.7, 0.6, 0.5)),
         "one layer": example_result((0.5,), cutoff=0),
         "a deep network that loses its input": example_result(
@@ -111,8 +116,11 @@ def example_results() -> dict[str, ProbeResult]:
         "the trained cascade": example_result(estimator="cascade", jacobian_norm=(math.nan,) * 2),
         "noise floors": example_result(retained_by_floor=((0.7, 0.6, 0.5), (0.6, 0.5, 0.4))),
     }
+
+
+def _kinds_of_steps() -> dict[str, FirstSteps]:
     nowhere = {"loss_after": 2.5, "accuracy_after": 0.12}
-    steps = {
+    return {
         "first steps that help": example_steps(),
         "first steps that lead nowhere": example_steps(**nowhere),
         "first steps without a budget": example_steps(budget=None, **nowhere),
@@ -128,4 +136,3 @@ def example_results() -> dict[str, ProbeResult]:
         "a model that does not say the same twice": example_steps(repeatable=False),
         "a rate above the critical one": example_steps(loss_after=40.0, critical_rate=1e-4),
     }
-    return of_profile | {name: example_result(steps=made) for name, made in steps.items()}

@@ -1,22 +1,17 @@
 from __future__ import annotations
 
-import gc
 import json
-import weakref
 from typing import Any
 
 import optuna
 import pytest
 import torch
-from optuna.trial import Trial, TrialState
+from optuna.trial import Trial
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 import recent_prune as rp
 from recent_prune.optuna import (
-    ReconstructionEntropyPruner,
     attributes,
-    out_of_memory,
     preflight_trial,
     probe_trial,
 )
@@ -25,22 +20,8 @@ from recent_prune.preflight import Estimate
 from recent_prune.report import StudyReport, trials_table
 from recent_prune.rules import Cause, Verdict
 from tests.networks import mlp
+from tests.optuna.limited_study import BATCHES, judged, new_study, training
 from tests.optuna.studies import DIGITS
-
-BATCHES = (DIGITS.train, DIGITS.train_labels)
-MIB = 2**20
-
-
-def new_study(**given: Any) -> optuna.Study:
-    return optuna.create_study(pruner=ReconstructionEntropyPruner(), **given)
-
-
-def training(model: nn.Module | None = None, **given: Any) -> rp.Training:
-    return rp.Training(cross_entropy, lambda p: torch.optim.Adam(p, 1e-3), **given)
-
-
-def judged(trial: Trial, model: nn.Module, limits: rp.Limits, **given: Any) -> Verdict:
-    return probe_trial(trial, model, BATCHES, training=training(**given), preflight=limits)
 
 
 def test_what_does_not_fit_is_condemned_and_not_probed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,124 +149,6 @@ def test_another_pruner_warns() -> None:
     trial = optuna.create_study().ask()
     with pytest.warns(UserWarning, match="should_prune.. will not say so"):
         judged(trial, mlp(depth=2), rp.Limits(memory=1000))
-
-
-class TestOutOfMemory:
-    def test_prunes_records_and_goes_on(self) -> None:
-        held: list[weakref.ref[nn.Module]] = []
-
-        @out_of_memory
-        def objective(trial: Trial) -> float:
-            model = mlp(depth=2)
-            held.append(weakref.ref(model))
-            judged(trial, model, rp.Limits(memory=1e9))
-            if trial.number == 0:
-                torch.empty(10**15)
-            return 1.0
-
-        study = new_study()
-        study.optimize(objective, n_trials=2)
-        first, second = study.trials
-        assert (first.state, second.state) == (TrialState.PRUNED, TrialState.COMPLETE)
-        told = first.user_attrs[attributes.OUT_OF_MEMORY]
-        assert told["told"].startswith("Out of memory: [enforce fail at alloc_cpu")
-        assert told["estimate"] == first.user_attrs[attributes.PREFLIGHT]["memory"]
-        assert told["available"] == 10**9
-        assert first.constraints[attributes.CONSTRAINT] > 0
-        assert attributes.OUT_OF_MEMORY not in second.user_attrs
-        gc.collect()
-        assert held[0]() is None
-
-    def test_other_errors_are_raised_as_they_were(self) -> None:
-        @out_of_memory
-        def objective(trial: Trial) -> float:
-            raise RuntimeError("shapes")
-
-        study = new_study()
-        with pytest.raises(RuntimeError, match=r"^shapes$"):
-            study.optimize(objective, n_trials=1)
-        assert study.trials[0].state == TrialState.FAIL
-        assert attributes.OUT_OF_MEMORY not in study.trials[0].user_attrs
-
-    def test_an_unjudged_trial_is_recorded_as_well(self) -> None:
-        @out_of_memory
-        def objective(trial: Trial) -> float:
-            raise MemoryError
-
-        study = new_study()
-        study.optimize(objective, n_trials=1)
-        told = study.trials[0].user_attrs[attributes.OUT_OF_MEMORY]
-        assert (told["estimate"], told["available"]) == (None, None)
-
-    def test_keeps_the_name_of_the_objective(self) -> None:
-        def objective(trial: Trial) -> float:
-            return 1.0
-
-        assert out_of_memory(objective).__name__ == "objective"
-
-    def test_a_like_trial_is_condemned_afterwards(self) -> None:
-        """The limit says 10 % more than the estimate, but memory ran out all the same."""
-        study = new_study()
-        memory = rp.preflight(mlp(depth=3), BATCHES, training()).memory.value
-        limits = rp.Limits(memory=1.1 * memory)
-
-        @out_of_memory
-        def objective(trial: Trial) -> float:
-            if not judged(trial, mlp(depth=3), limits).trainable:
-                raise optuna.TrialPruned
-            raise MemoryError
-
-        study.optimize(objective, n_trials=2)
-        first, second = study.trials
-        assert attributes.OUT_OF_MEMORY in first.user_attrs
-        assert second.user_attrs[attributes.CAUSE] == "too_large"
-        assert preflight_.learnt(study) == pytest.approx(1.1, rel=1e-3)
-        smaller = study.ask()
-        assert judged(smaller, mlp(depth=1), limits).trainable
-
-    @pytest.mark.parametrize("told", ["another ran", "one as large completed"])
-    def test_nothing_is_learnt_where_the_estimate_need_not_be_wrong(self, told: str) -> None:
-        study = new_study()
-        memory = rp.preflight(mlp(depth=3), BATCHES, training()).memory.value
-        limits = rp.Limits(memory=1.1 * memory)
-        if told == "another ran":
-            study.ask()
-        else:
-            fine = study.ask()
-            judged(fine, mlp(depth=3), limits)
-            study.tell(fine, 1.0)
-
-        @out_of_memory
-        def objective(trial: Trial) -> float:
-            judged(trial, mlp(depth=3), limits)
-            raise MemoryError
-
-        study.optimize(objective, n_trials=1)
-        assert attributes.OUT_OF_MEMORY in study.trials[-1].user_attrs
-        assert preflight_.learnt(study) is None
-        assert judged(study.ask(), mlp(depth=3), limits).trainable
-
-    def test_an_objective_may_be_a_method(self) -> None:
-        class Objective:
-            @out_of_memory
-            def __call__(self, trial: Trial) -> float:
-                raise MemoryError
-
-        study = new_study()
-        study.optimize(Objective(), n_trials=1)
-        assert study.trials[0].state == TrialState.PRUNED
-
-    def test_nothing_is_learnt_from_what_no_estimate_explains(self) -> None:
-        study = new_study()
-
-        @out_of_memory
-        def objective(trial: Trial) -> float:
-            judged(trial, mlp(depth=2), rp.Limits(memory=1e9))
-            raise MemoryError
-
-        study.optimize(objective, n_trials=1)
-        assert preflight_.learnt(study) is None
-        assert preflight_.learnt(None) is None
 
 
 def test_corrected_estimates_are_above_what_was_not_enough() -> None:

@@ -111,16 +111,7 @@ class Ridge:
         targets = Targets(batch if seen.embedding is None else seen.embedding, shown, size)
         measures = self.solve(seen.names, seen.grams, targets)
         redundancy = targets.redundancy(self.relative_floor)
-        return Measured(
-            measures,
-            redundancy,
-            seen.stochastic,
-            bool(seen.constant_output),
-            float(seen.nonfinite_outputs),
-            bool(seen.normalizes),
-            seen.merged,
-            unseen=seen.unseen,
-        )
+        return seen.measured(measures, redundancy)
 
     def measure_called(
         self,
@@ -159,14 +150,9 @@ class Ridge:
             # A layer that sees tokens alone does not answer to what else was perturbed.
             best = [replace(layer, jacobian_norm=math.nan) for layer in best]
         best, found = _one_way(best, found)
-        measured = Measured(
+        measured = seen.measured(
             best,
             max(redundancies),
-            seen.stochastic,
-            bool(seen.constant_output),
-            float(seen.nonfinite_outputs),
-            bool(seen.normalizes),
-            unseen=seen.unseen,
             inputs=tuple(inputs.rows),
             retained_by_input=tuple(tuple(m.retained for m in way) for way in found),
             notes=inputs.notes,

@@ -92,22 +92,21 @@ def observe_called(
         there[0], given[0].view.count, plain, perturbed, given[0].view.masks
     )
     before = random_states(device)
-    collected = []
-    passes = []
-    longer = _given(model, there[0], calling)
-    for number, (batch, one) in enumerate(zip(there, [longer, *given[1:]], strict=True)):
-        seen = _Collector(one, pooled=pooled)
-        tensors = [v.data if isinstance(v, PackedSequence) else v for v in one.floating.values()]
-        passed = run_called(
+    given_now = [_given(model, there[0], calling), *given[1:]]
+    collected = [_Collector(one, pooled=pooled) for one in given_now]
+    passes = [
+        run_called(
             model,
             partial(_called, model, batch, calling, number),
             one.view,
-            seen,
+            collector,
             layers,
-            [tensor for tensor in tensors if isinstance(tensor, Tensor)],
+            _tensors(one),
         )
-        passes.append(passed)
-        collected.append(seen)
+        for number, (batch, one, collector) in enumerate(
+            zip(there, given_now, collected, strict=True)
+        )
+    ]
     unseen = [name for passed in passes for name in passed.unseen]
     drawn = not all(map(torch.equal, before, random_states(device)))
     most = count if samples is None else min(samples, count)
@@ -280,6 +279,12 @@ def _mean(shares: Sequence[Tensor]) -> Tensor:
 def _ragged(given: Sequence[Given]) -> bool:
     """Whether any input has another shape in another batch."""
     return any(len({one.shapes.get(name) for one in given}) > 1 for name in given[0].shapes)
+
+
+def _tensors(given: Given) -> list[Tensor]:
+    """What goes in and is no activation."""
+    values = [v.data if isinstance(v, PackedSequence) else v for v in given.floating.values()]
+    return [value for value in values if isinstance(value, Tensor)]
 
 
 def _check_layers(model: nn.Module, layers: Sequence[str] | None, names: Sequence[str]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from recent_prune.probe.batches.view import View
 from recent_prune.probe.quantities.gram import MAX_FEATURES, LayerGram, Seen, layer_grams, seen
+from recent_prune.probe.quantities.measures import LayerMeasures, Measured
 from recent_prune.probe.restoring.devices import has_random_state, random_state
 from recent_prune.probe.watching.activations import run_observed
 
@@ -45,6 +47,20 @@ class Observation:
     unseen: tuple[str, ...] = ()
     merged: bool = False
     normalizes: Tensor = field(default_factory=lambda: torch.tensor(False))
+
+    def measured(self, layers: list[LayerMeasures], redundancy: float, **further: Any) -> Measured:
+        """What an estimator says of the model, see :class:`Measured`."""
+        return Measured(
+            layers,
+            redundancy,
+            self.stochastic,
+            bool(self.constant_output),
+            float(self.nonfinite_outputs),
+            bool(self.normalizes),
+            self.merged,
+            unseen=self.unseen,
+            **further,
+        )
 
 
 def observe(
