@@ -19,7 +19,6 @@ from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.parameter import is_lazy
 
 from recent_prune.probe.restoring.interrupts import putting_back
-from recent_prune.probe.restoring.isolation import put_where_it_was
 from recent_prune.probe.restoring.reaching import (
     CACHE,
     CONTAINERS,
@@ -28,6 +27,7 @@ from recent_prune.probe.restoring.reaching import (
     names_in,
     reached,
 )
+from recent_prune.probe.restoring.tensors import put_where_it_was
 from recent_prune.probe.restoring.training_state import contents_restored
 
 LONGEST = 100_000

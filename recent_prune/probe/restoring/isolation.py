@@ -20,6 +20,7 @@ from recent_prune.probe.restoring.devices import (
     set_random_state,
 )
 from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
+from recent_prune.probe.restoring.tensors import held, put_back
 
 _NEEDS_AUTOGRAD = (
     "does not require grad and does not have a grad_fn",
@@ -164,8 +165,7 @@ def modules_restored(model: nn.Module) -> Iterator[None]:
     scaled = [p for m in model.modules() if getattr(m, "max_norm", None) for p in m.parameters()]
     everything = (*model.buffers(), *scaled)
     dense = [t for t in everything if t.layout == torch.strided and not t.is_meta]
-    memories = [(tensor, tensor.detach()) for tensor in dense]
-    values = [(tensor, memory.clone()) for tensor, memory in memories]
+    values = [held(tensor) for tensor in dense]
     try:
         yield
     finally:
@@ -174,51 +174,12 @@ def modules_restored(model: nn.Module) -> Iterator[None]:
         for own, named in owned:
             own.clear()
             own.update(named)
-        for tensor, memory in memories:
-            put_where_it_was(tensor, memory)
-        with torch.no_grad():
-            # A graph that the user holds forbids writing where nothing changed.
-            for (tensor, value), changed in zip(values, changed_bits(values), strict=True):
-                if changed:
-                    tensor.copy_(value)
-
-
-def put_where_it_was(tensor: Tensor, memory: Tensor) -> None:
-    """Undo an assignment to ``tensor.data``; ``memory`` is what it was detached."""
-    plain = type(memory) is Tensor and memory.layout == torch.strided
-    if plain and (
-        (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
-        != (memory.data_ptr(), memory.dtype, memory.shape, memory.stride())
-    ):
-        tensor.data = memory
+        put_back(values)
 
 
 def eager_modules(model: nn.Module) -> list[nn.Module]:
     """All modules but scripted ones, whose parameters and buffers cannot be exchanged."""
     return [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
-
-
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Of as many bytes."""
-
-
-def changed_bits(values: Sequence[tuple[Tensor, Tensor]]) -> list[bool]:
-    """Which tensors differ from their former values, to the last bit: −0 is not 0, NaN is NaN."""
-    # On an accelerator all are compared before the first answer is waited for.
-    differ = [_differs(tensor.detach(), value) for tensor, value in values]
-    if not differ:
-        return []
-    found: list[bool] = torch.stack([flag.to(differ[0].device) for flag in differ]).tolist()
-    return found
-
-
-def _differs(tensor: Tensor, value: Tensor) -> Tensor:
-    if tensor.layout != torch.strided or tensor.is_quantized:  # which have no bits to look at
-        return torch.ones((), dtype=torch.bool, device=tensor.device)
-    pair = (torch.view_as_real(t.resolve_conj()) if t.is_complex() else t for t in (tensor, value))
-    kind = _INTEGERS[tensor.real.element_size()]
-    one, other = (t.resolve_neg().view(kind) for t in pair)
-    return (one != other.to(one.device)).any()
 
 
 @putting_back

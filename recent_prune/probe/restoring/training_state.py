@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from recent_prune.probe.restoring import generators
 from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
 from recent_prune.probe.restoring.isolation import (
     ONE_AT_A_TIME,
-    changed_bits,
     eager_modules,
     modules_restored,
+)
+from recent_prune.probe.restoring.tensors import (
+    Held,
+    all_of,
+    changed,
+    held,
+    put_back,
     put_where_it_was,
+    write,
 )
 from recent_prune.probe.restoring.writes import Writes
 
@@ -62,15 +69,12 @@ def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Value
 @putting_back
 def contents_restored(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put back which attributes modules have, and what is in dictionaries and lists of them."""
-    owned = (own for module in modules for own in _containers(vars(module)))
-    kept = [(own, own.copy()) for own in owned]
+    kept = [_content(own) for module in modules for own in _containers(vars(module))]
     try:
         yield
     finally:
         for own, content in kept:
-            if _identities(own) != _identities(content):
-                own.clear()
-                (own.update if isinstance(own, dict) else own.extend)(content)
+            _refill(own, content)
 
 
 def _containers(attributes: dict[str, Any]) -> list[Any]:
@@ -79,9 +83,26 @@ def _containers(attributes: dict[str, Any]) -> list[Any]:
     return [attributes, *inside]
 
 
-def _identities(value: Any) -> list[tuple[int, ...]]:
-    pairs = value.items() if isinstance(value, dict) else zip(value)
-    return [tuple(map(id, pair)) for pair in pairs]
+def _content(own: Any) -> tuple[Any, list[Any]]:
+    """A container, and what is in it."""
+    return own, list(own.items() if isinstance(own, dict) else own)
+
+
+def _refill(own: Any, content: list[Any]) -> None:
+    """Give a container back what was in it, if anything else is."""
+    pairs = isinstance(own, dict)
+    if _identities(_content(own)[1], pairs) == _identities(content, pairs):
+        return
+    own.clear()
+    if pairs:
+        for key, item in content:
+            own[key] = item
+    else:
+        own.extend(content)
+
+
+def _identities(content: list[Any], pairs: bool) -> list[Any]:
+    return [(id(key), id(item)) for key, item in content] if pairs else list(map(id, content))
 
 
 @putting_back
@@ -118,11 +139,10 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
             if parameter.requires_grad != flag:  # nor may one of inference mode be asked to
                 parameter.requires_grad_(flag)
             parameter.grad = gradient
-        with torch.no_grad():
-            for parameter, memory in zip(parameters, memories, strict=True):
-                put_where_it_was(parameter, memory)
-            for tensor, value in _changed(parameters, values, writes, trained):
-                _write(tensor, value)
+        for parameter, memory in zip(parameters, memories, strict=True):
+            put_where_it_was(parameter, memory)
+        former = _changed(parameters, values, writes, trained)
+        write((tensor, value) for tensor, value in former if not tensor.is_inference())
 
 
 @putting_back
@@ -136,51 +156,39 @@ def attributes_restored(owner: Any) -> Iterator[None]:
     Args:
         owner: Any object with attributes. Parameters are left alone, see `parameters_restored`.
     """
-    kept = _kept(vars(owner), set())
+    contents, tensors, random = _kept(vars(owner))
     try:
         yield
     finally:
-        _put_back(vars(owner), kept)
+        for own, content in contents:
+            _refill(own, content)
+        all_of([*random, lambda: put_back(tensors)])
 
 
-def _kept(value: Any, seen: set[int]) -> Any:
-    """What is needed to put a value back."""
-    if isinstance(value, nn.Parameter) or id(value) in seen:
-        return None
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
+def _kept(root: Any) -> tuple[list[tuple[Any, list[Any]]], list[Held], list[Callable[[], None]]]:
+    """Containers with their contents, tensors, and what puts generators back."""
+    contents: list[tuple[Any, list[Any]]] = []
+    tensors: list[Held] = []
+    random: list[Callable[[], None]] = []
+    waiting, seen = deque([root]), set[int]()
+    while waiting:
+        value = waiting.popleft()
+        if isinstance(value, nn.Parameter) or id(value) in seen:
+            continue
         seen.add(id(value))
-        return [(key, item, _kept(item, seen)) for key, item in value.items()]
-    if isinstance(value, (list, tuple)):
-        seen.add(id(value))
-        return [(item, _kept(item, seen)) for item in value]
-    if isinstance(value, Optimizer):
-        seen.add(id(value))
-        return _kept(vars(value), seen)
-    return generators.kept(value)
-
-
-def _put_back(value: Any, kept: Any) -> None:
-    if kept is None:
-        return
-    if callable(kept):
-        kept()
-    elif isinstance(value, Tensor):
-        with torch.no_grad():
-            _write(value, kept)
-    elif isinstance(value, dict):
-        value.clear()
-        for key, item, inner in kept:
-            value[key] = item
-            _put_back(item, inner)
-    elif isinstance(value, Optimizer):
-        _put_back(vars(value), kept)
-    else:
-        if isinstance(value, list):
-            value[:] = [item for item, _ in kept]
-        for item, inner in kept:
-            _put_back(item, inner)
+        if isinstance(value, Tensor):
+            if not is_lazy(value):
+                tensors.append(held(value))
+        elif isinstance(value, (dict, list)):
+            contents.append(_content(value))
+            waiting.extend(value.values() if isinstance(value, dict) else value)
+        elif isinstance(value, tuple):
+            waiting.extend(value)
+        elif isinstance(value, Optimizer):
+            waiting.append(vars(value))
+        elif (put := generators.kept(value)) is not None:
+            random.append(put)
+    return contents, tensors, random
 
 
 def _changed(
@@ -190,9 +198,9 @@ def _changed(
     if writes is not None:
         return writes.former
     former: list[tuple[Tensor, Tensor]] = [(p, values[id(p)]) for p in parameters]
-    if trained:
-        return former
-    return [pair for pair, is_other in zip(former, changed_bits(former), strict=True) if is_other]
+    # What trains is not compared: it has changed, and memory may have run out.
+    trains = [pair for pair in former if trained and pair[0].requires_grad]
+    return trains + changed([pair for pair in former if not (trained and pair[0].requires_grad)])
 
 
 def _copied(parameters: list[nn.Parameter], size: int) -> Values:
@@ -200,9 +208,3 @@ def _copied(parameters: list[nn.Parameter], size: int) -> Values:
     if size > LARGEST_ON_DEVICE:
         return {key: v.clone() if v.device.type == "cpu" else v.cpu() for key, v in values.items()}
     return {key: value.clone() for key, value in values.items()}
-
-
-def _write(tensor: Tensor, value: Tensor) -> None:
-    # Not compared with what it was: −0 is 0, and comparing needs memory, which may have run out.
-    if not tensor.is_inference():  # nothing here could write to one
-        tensor.copy_(value)

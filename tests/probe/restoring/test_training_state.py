@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import math
+import warnings
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -262,3 +265,62 @@ def test_what_holds_itself_comes_back() -> None:
         del owner.held["self"]
     assert owner.held["self"] is owner.held
     assert owner.held["a"].tolist() == [1, 1]
+
+
+class ReadOnly(nn.Module):
+    """Holds what nobody may write to: copies of one row, a file that was opened to be read."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        np.save(path, np.eye(64, dtype=np.float32))
+        with warnings.catch_warnings(action="ignore"):  # PyTorch warns of what is not written to
+            self.table = torch.from_numpy(np.load(path, mmap_mode="r"))
+        self.row = torch.ones(1, 10)
+        self.mask = self.row.expand(64, 10)
+        self.register_buffer("rows", torch.ones(1, 10).expand(64, 10))
+        self.scale = nn.Parameter(torch.ones(1).expand(10), requires_grad=False)
+        self.head = nn.Linear(64, 10)
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.row += 1
+        rows = self.rows
+        assert isinstance(rows, Tensor)
+        return self.head(x.flatten(1) @ self.table) * self.mask[0] * rows[0] * self.scale  # type: ignore[no-any-return]
+
+
+def test_what_cannot_be_written_to_is_left_alone(tmp_path: Path, digits: Tensor) -> None:
+    model = ReadOnly(tmp_path / "table.npy")
+    before = snapshot(vars(model))
+    training = rp.Training(nn.functional.cross_entropy, lambda p: torch.optim.SGD(p, 0.1))
+    with attributes_restored(model):
+        rp.probe(model, (digits[:128], torch.arange(128) % 10), training=training)
+    assert snapshot(vars(model)) == before
+
+
+class Sealed(Tensor):
+    """Refuses to be copied to."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is Tensor.copy_:
+            raise RuntimeError("it is sealed")
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+def test_a_tensor_that_fails_stops_no_other() -> None:
+    sealed, other = torch.ones(3).as_subclass(Sealed), torch.ones(3)
+    owner = Owner({"sealed": sealed, "other": other, "count": 0})
+
+    def disturbed() -> None:
+        with attributes_restored(owner):
+            owner.held.update(count=1, new=2)
+            sealed.zero_()
+            other.zero_()
+
+    with pytest.raises(RuntimeError, match="it is sealed"):
+        disturbed()
+    assert list(owner.held) == ["sealed", "other", "count"]
+    assert owner.held["count"] == 0
+    assert other.tolist() == [1, 1, 1]
