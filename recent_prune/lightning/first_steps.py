@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -105,14 +105,15 @@ def trained_as_by(
 
 @contextmanager
 def without_trace(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Inside, nothing is logged; on leaving, the plain attributes of all modules are as before.
+    """Inside, nothing is logged; on leaving, all plain attributes are as before.
 
-    The states of metrics are such, and the lists that a module collects its outputs in.
+    Those of the modules, of the trainer and of its data module. The states of metrics are such, and
+    the lists that a module collects its outputs in.
     """
     loggers = trainer.loggers
-    with ExitStack() as stack:
+    beside = [trainer.datamodule] if trainer.datamodule is not None else []  # type: ignore[attr-defined]
+    with attributes_restored(*module.modules(), trainer, *beside):
         for part in module.modules():
-            stack.enter_context(attributes_restored(part))
             if isinstance(part, LightningModule):
                 # Where `log` would look for the hook that it is called from.
                 vars(part).update(log=_nothing, log_dict=_nothing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,49 @@ def test_nothing_stays_after_an_error() -> None:
         trainer.fit(module, loader())
     assert callback.result is not None
     assert callback.result.steps is None
+
+
+class Stopping(Classifier):
+    """Ends the training, and leaves word with the trainer, where its loss is low."""
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        loss = super().training_step(batch, index)
+        trainer: Any = self.trainer
+        trainer.lowest = min(loss.item(), getattr(trainer, "lowest", math.inf))
+        trainer.should_stop = len(self.steps) >= 6
+        return loss
+
+
+def test_what_a_module_tells_its_trainer_is_forgotten() -> None:
+    callback = ReconstructionEntropyCallback(rule=judge)
+    trainer = new_trainer(callback, max_epochs=3, min_epochs=0)
+    module = Stopping(mlp())
+    module.steps = steps = []
+    trainer.fit(module, loader())
+    assert callback.result is not None
+    assert callback.result.steps is not None
+    assert len(steps) == trainer.global_step == 6
+
+
+class Curriculum(pl.LightningDataModule):
+    """Its hook counts batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def train_dataloader(self) -> Any:
+        return loader()
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        self.count += 1
+        return batch
+
+
+def test_hooks_of_a_data_module_leave_no_trace() -> None:
+    data = Curriculum()
+    callback = ReconstructionEntropyCallback(rule=judge)
+    new_trainer(callback).fit(Classifier(mlp()), datamodule=data)
+    assert callback.result is not None
+    assert callback.result.steps is not None
+    assert data.count == 4

@@ -146,7 +146,7 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
 
 
 @putting_back
-def attributes_restored(owner: Any) -> Iterator[None]:
+def attributes_restored(*owners: Any) -> Iterator[None]:
     """Put back an optimizer, or a gradient scaler, with all the tensors that it holds.
 
     Its attributes, dictionaries and lists come back as the objects that they were, with what they
@@ -154,9 +154,9 @@ def attributes_restored(owner: Any) -> Iterator[None]:
     again. So do optimizers that it is wrapped around.
 
     Args:
-        owner: Any object with attributes. Parameters are left alone, see `parameters_restored`.
+        owners: Any objects with attributes. Parameters are left alone, see `parameters_restored`.
     """
-    contents, tensors, random = _kept(vars(owner))
+    contents, tensors, random = _kept(map(vars, owners))
     try:
         yield
     finally:
@@ -165,12 +165,14 @@ def attributes_restored(owner: Any) -> Iterator[None]:
         all_of([*random, lambda: put_back(tensors)])
 
 
-def _kept(root: Any) -> tuple[list[tuple[Any, list[Any]]], list[Held], list[Callable[[], None]]]:
+def _kept(
+    roots: Iterable[Any],
+) -> tuple[list[tuple[Any, list[Any]]], list[Held], list[Callable[[], None]]]:
     """Containers with their contents, tensors, and what puts generators back."""
     contents: list[tuple[Any, list[Any]]] = []
     tensors: list[Held] = []
     random: list[Callable[[], None]] = []
-    waiting, seen = deque([root]), set[int]()
+    waiting, seen = deque(roots), set[int]()
     while waiting:
         value = waiting.popleft()
         if isinstance(value, nn.Parameter) or id(value) in seen:

@@ -306,7 +306,7 @@ class Sealed(Tensor):
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.copy_:
             raise RuntimeError("it is sealed")
-        return super().__torch_function__(func, types, args, kwargs)
+        return super().__torch_function__(func, types, args, kwargs)  # type: ignore[no-untyped-call]
 
 
 def test_a_tensor_that_fails_stops_no_other() -> None:
