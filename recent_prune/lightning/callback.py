@@ -19,9 +19,10 @@ from recent_prune.lightning.arguments import (
     check_steps,
 )
 from recent_prune.lightning.batches import TrainingBatches, without_workers
-from recent_prune.lightning.first_steps import trained_as_by, why_not, without_trace
+from recent_prune.lightning.first_steps import trained_as_by, why_not
 from recent_prune.lightning.fitting import Early, early_verdict, timed
 from recent_prune.lightning.outcome import Action, Outcome
+from recent_prune.lightning.silence import without_trace
 from recent_prune.optuna import attributes, objective, probe_metrics
 from recent_prune.optuna.attributes import fault_of
 from recent_prune.optuna.metrics import as_metrics

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
@@ -23,7 +22,6 @@ from recent_prune.probe import Training
 from recent_prune.probe.first_steps.objective import Answer
 from recent_prune.probe.first_steps.optimizers import MOST_SCHEDULED, reached
 from recent_prune.probe.first_steps.training import STEPS, Loss
-from recent_prune.probe.restoring.training_state import attributes_restored
 
 LOSSES = (
     F.cross_entropy,
@@ -101,31 +99,6 @@ def trained_as_by(
         yield training
     finally:
         hook.remove()
-
-
-@contextmanager
-def without_trace(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Inside, nothing is logged; on leaving, all plain attributes are as before.
-
-    Those of the modules, of the trainer and of its data module. The states of metrics are such, and
-    the lists that a module collects its outputs in.
-    """
-    loggers = trainer.loggers
-    beside = [trainer.datamodule] if trainer.datamodule is not None else []  # type: ignore[attr-defined]
-    with attributes_restored(*module.modules(), trainer, *beside):
-        for part in module.modules():
-            if isinstance(part, LightningModule):
-                # Where `log` would look for the hook that it is called from.
-                vars(part).update(log=_nothing, log_dict=_nothing)
-        trainer.loggers = [DummyLogger() for _ in loggers]
-        try:
-            yield
-        finally:
-            trainer.loggers = loggers
-
-
-def _nothing(*_: Any, **__: Any) -> None:
-    pass
 
 
 def _budget(trainer: Trainer) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ def test_what_a_module_tells_its_trainer_is_forgotten() -> None:
     callback = ReconstructionEntropyCallback(rule=judge)
     trainer = new_trainer(callback, max_epochs=3, min_epochs=0)
     module = Stopping(mlp())
-    module.steps = steps = []
+    steps = module.steps
     trainer.fit(module, loader())
     assert callback.result is not None
     assert callback.result.steps is not None
@@ -160,3 +161,28 @@ def test_hooks_of_a_data_module_leave_no_trace() -> None:
     assert callback.result is not None
     assert callback.result.steps is not None
     assert data.count == 4
+
+
+class Saving(Classifier):
+    """Names files after its logger."""
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        logger: Any = self.logger
+        told = (self.trainer.log_dir, logger.log_dir, logger.root_dir, logger.save_dir)
+        assert isinstance(logger, CSVLogger)
+        assert [*told, logger.name, logger.version] == self.trainer.expected  # type: ignore[attr-defined]
+        logger.log_metrics({"loss": 0.0})
+        return super().training_step(batch, index)
+
+
+def test_a_silent_logger_says_where_the_real_one_is(tmp_path: Path) -> None:
+    callback = ReconstructionEntropyCallback(rule=judge)
+    real = CSVLogger(tmp_path, name="mine", version="first")
+    trainer: Any = new_trainer(callback, logger=real, max_steps=1, log_every_n_steps=1)
+    trainer.expected = [real.log_dir, real.log_dir, real.root_dir, real.save_dir, "mine", "first"]
+    trainer.fit(Saving(mlp()), loader())
+    assert callback.result is not None
+    assert callback.result.steps is not None
+    lines = (Path(real.log_dir) / "metrics.csv").read_text().splitlines()
+    rows = list(csv.DictReader(lines))
+    assert [row["loss"] for row in rows if row.get("loss")] == ["0.0"]
