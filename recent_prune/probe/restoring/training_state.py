@@ -12,6 +12,7 @@ from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from recent_prune.probe.restoring import generators
+from recent_prune.probe.restoring.contents import kept_content
 from recent_prune.probe.restoring.interrupts import interrupts_waiting, putting_back
 from recent_prune.probe.restoring.isolation import (
     ONE_AT_A_TIME,
@@ -69,40 +70,17 @@ def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Value
 @putting_back
 def contents_restored(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put back which attributes modules have, and what is in dictionaries and lists of them."""
-    kept = [_content(own) for module in modules for own in _containers(vars(module))]
+    kept = [kept_content(own) for module in modules for own in _containers(vars(module))]
     try:
         yield
     finally:
-        for own, content in kept:
-            _refill(own, content)
+        all_of(put for put in kept if put is not None)
 
 
 def _containers(attributes: dict[str, Any]) -> list[Any]:
     """These, and the dictionaries and lists among them."""
     inside = [value for value in attributes.values() if type(value) in (dict, OrderedDict, list)]
     return [attributes, *inside]
-
-
-def _content(own: Any) -> tuple[Any, list[Any]]:
-    """A container, and what is in it."""
-    return own, list(own.items() if isinstance(own, dict) else own)
-
-
-def _refill(own: Any, content: list[Any]) -> None:
-    """Give a container back what was in it, if anything else is."""
-    pairs = isinstance(own, dict)
-    if _identities(_content(own)[1], pairs) == _identities(content, pairs):
-        return
-    own.clear()
-    if pairs:
-        for key, item in content:
-            own[key] = item
-    else:
-        own.extend(content)
-
-
-def _identities(content: list[Any], pairs: bool) -> list[Any]:
-    return [(id(key), id(item)) for key, item in content] if pairs else list(map(id, content))
 
 
 @putting_back
@@ -156,22 +134,17 @@ def attributes_restored(*owners: Any) -> Iterator[None]:
     Args:
         owners: Any objects with attributes. Parameters are left alone, see `parameters_restored`.
     """
-    contents, tensors, random = _kept(map(vars, owners))
+    tensors, puts = _kept(map(vars, owners))
     try:
         yield
     finally:
-        for own, content in contents:
-            _refill(own, content)
-        all_of([*random, lambda: put_back(tensors)])
+        all_of([*puts, lambda: put_back(tensors)])
 
 
-def _kept(
-    roots: Iterable[Any],
-) -> tuple[list[tuple[Any, list[Any]]], list[Held], list[Callable[[], None]]]:
-    """Containers with their contents, tensors, and what puts generators back."""
-    contents: list[tuple[Any, list[Any]]] = []
+def _kept(roots: Iterable[Any]) -> tuple[list[Held], list[Callable[[], None]]]:
+    """Tensors, and what puts back containers and generators."""
     tensors: list[Held] = []
-    random: list[Callable[[], None]] = []
+    puts: list[Callable[[], None]] = []
     waiting, seen = deque(roots), set[int]()
     while waiting:
         value = waiting.popleft()
@@ -181,16 +154,17 @@ def _kept(
         if isinstance(value, Tensor):
             if not is_lazy(value):
                 tensors.append(held(value))
-        elif isinstance(value, (dict, list)):
-            contents.append(_content(value))
-            waiting.extend(value.values() if isinstance(value, dict) else value)
-        elif isinstance(value, tuple):
+            continue
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple)):
             waiting.extend(value)
         elif isinstance(value, Optimizer):
             waiting.append(vars(value))
-        elif (put := generators.kept(value)) is not None:
-            random.append(put)
-    return contents, tensors, random
+        put = generators.kept(value) or kept_content(value)
+        if put is not None:
+            puts.append(put)
+    return tensors, puts
 
 
 def _changed(
