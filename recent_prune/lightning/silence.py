@@ -14,14 +14,14 @@ from recent_prune.probe.restoring.training_state import attributes_restored
 
 @contextmanager
 def without_trace(trainer: Trainer, module: LightningModule) -> Iterator[None]:
-    """Inside, nothing is logged; on leaving, all plain attributes are as before.
+    """Inside, nothing is logged; on leaving, modules, trainer and data module are as before.
 
-    Those of the modules, of the trainer and of its data module. The states of metrics are such, and
-    the lists that a module collects its outputs in.
+    So are the states of metrics, the lists that a module collects its outputs in, a teacher that
+    it hides in one, and objects of the user's own that any of them holds.
     """
     loggers = trainer.loggers
     beside = [trainer.datamodule] if trainer.datamodule is not None else []  # type: ignore[attr-defined]
-    with attributes_restored(*module.modules(), trainer, *beside):
+    with attributes_restored(*module.modules(), trainer, *beside, model=module):
         for part in module.modules():
             if isinstance(part, LightningModule):
                 # Where `log` would look for the hook that it is called from.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import math
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
 import torchmetrics
@@ -186,3 +189,66 @@ def test_a_silent_logger_says_where_the_real_one_is(tmp_path: Path) -> None:
     lines = (Path(real.log_dir) / "metrics.csv").read_text().splitlines()
     rows = list(csv.DictReader(lines))
     assert [row["loss"] for row in rows if row.get("loss")] == ["0.0"]
+
+
+class Mean:
+    """Of weights, as an object of the user's own keeps it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.values = [parameter.detach().clone() for parameter in network.parameters()]
+        self.updates = 0
+
+    def update(self, network: nn.Module) -> None:
+        self.updates += 1
+        for value, parameter in zip(self.values, network.parameters(), strict=True):
+            value.lerp_(parameter.detach(), 0.1)
+
+
+class Hiding(Classifier):
+    """Keeps what it learns where no module is looked for."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(network)
+        self.teacher = [copy.deepcopy(network)]
+        self.mean = Mean(network)
+        self.metrics = {"right": torchmetrics.Accuracy("multiclass", num_classes=10)}
+        self.recent: deque[float] = deque(maxlen=3)
+        self.known: set[int] = set()
+        self.sums = np.zeros(2)
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        (teacher,) = self.teacher
+        with torch.no_grad():
+            for own, parameter in zip(teacher.parameters(), self.parameters(), strict=True):
+                own.lerp_(parameter, 0.5)
+        logits, told = self(batch[0]), teacher(batch[0])
+        self.mean.update(self.network)
+        self.metrics["right"].update(logits, batch[1])
+        loss: Tensor = cross_entropy(logits, batch[1]) + (logits - told).square().mean()
+        self.recent.append(float(loss.detach()))
+        self.known.add(len(self.known))
+        self.sums += self.recent[-1]
+        return loss
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "teacher": [*self.teacher[0].parameters()],
+            "gradients": [p.grad for p in self.teacher[0].parameters()],
+            "mean": (self.mean.values, self.mean.updates),
+            "right": self.metrics["right"].metric_state,
+            "rest": (self.recent, self.known, self.sums),
+        }
+
+
+def test_what_a_module_hides_comes_back() -> None:
+    states = []
+    for callback in (None, ReconstructionEntropyCallback(rule=judge)):
+        pl.seed_everything(0, verbose=False)
+        module = Hiding(mlp())
+        new_trainer(callback).fit(module, loader())
+        states.append({name: str(value) for name, value in module.state().items()})
+    assert callback is not None
+    assert callback.result is not None
+    assert callback.result.steps is not None
+    for name, value in states[0].items():
+        assert value == states[1][name], name

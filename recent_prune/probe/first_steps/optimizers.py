@@ -39,7 +39,7 @@ def prepared(model: nn.Module, training: Training, factor: float = 1.0) -> Itera
     with raising("the function `optimizer`"):
         made = given if isinstance(given, Optimizer) else given(model.parameters())
     optimizer = checked(made, model)
-    with attributes_restored(optimizer):
+    with attributes_restored(optimizer, model=model):
         if callable(begin := getattr(optimizer, "train", None)):  # schedule-free ones have modes
             begin()
         rates = [factor * rate for rate in _largest(optimizer, training)]

@@ -21,15 +21,16 @@ def kept_content(own: Any) -> Callable[[], None] | None:
 
     What has not changed is not written to. Objects in a container come back, not their content.
     """
+    if isinstance(own, dict):
+        return partial(_refill, own, list(own.items()))
+    if isinstance(own, (list, set, deque)):
+        return partial(_refill, own, list(own))
     if isinstance(own, Tensor):
         known = held(own)
         return lambda: put_back([known])
-    if isinstance(own, np.ndarray):
-        small = own.flags.writeable and own.nbytes <= LARGEST_ARRAY
-        return partial(_rewrite, own, own.copy()) if small else None
-    if isinstance(own, dict):
-        return partial(_refill, own, list(own.items()))
-    return partial(_refill, own, list(own)) if isinstance(own, (list, set, deque)) else None
+    if isinstance(own, np.ndarray) and own.flags.writeable and own.nbytes <= LARGEST_ARRAY:
+        return partial(_rewrite, own, own.copy())
+    return None
 
 
 def _rewrite(own: np.ndarray[Any, Any], content: np.ndarray[Any, Any]) -> None:

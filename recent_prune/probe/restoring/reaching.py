@@ -19,7 +19,7 @@ LONGEST = 1_000
 
 CACHE = functools._lru_cache_wrapper
 CONTAINERS = (dict, list, set, tuple, deque)
-_ATOMS = frozenset((str, bytes, int, float, complex, bool, type(None)))
+ATOMS = frozenset((str, bytes, int, float, complex, bool, type(None)))
 
 
 def reached(roots: Iterable[Any]) -> Iterator[Any]:
@@ -27,7 +27,7 @@ def reached(roots: Iterable[Any]) -> Iterator[Any]:
     waiting, seen = deque(roots), dict[int, Any]()
     while waiting and len(seen) < MOST:
         found = waiting.popleft()
-        if type(found) not in _ATOMS and id(found) not in seen:
+        if type(found) not in ATOMS and id(found) not in seen:
             seen[id(found)] = found
             yield found
             waiting.extend(_next_to(found))

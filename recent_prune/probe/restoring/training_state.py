@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from itertools import islice
+from types import MethodType
 from typing import Any
+from weakref import ProxyTypes
 
+import numpy as np
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
+from torch.utils.data import Dataset, Sampler
 
 from recent_prune.probe.restoring import generators
 from recent_prune.probe.restoring.contents import kept_content
@@ -18,6 +23,14 @@ from recent_prune.probe.restoring.isolation import (
     ONE_AT_A_TIME,
     eager_modules,
     modules_restored,
+)
+from recent_prune.probe.restoring.reaching import (
+    ATOMS,
+    CONTAINERS,
+    LONGEST,
+    MOST,
+    attributes_of,
+    is_own,
 )
 from recent_prune.probe.restoring.tensors import (
     Held,
@@ -45,7 +58,7 @@ Values = dict[int, Tensor]
 def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Values]:
     """Put back all of a model that it may write to as it runs, also after an error.
 
-    Attributes of all modules (identity, and what is in dictionaries and lists), so their parts,
+    Attributes of all modules (identity, and what is in containers and arrays), so their parts,
     hooks, modes, parameters and buffers, and what :func:`parameters_restored` puts back. Models
     write to their parameters as they are evaluated where they bound their norms, and to attributes
     where they count, cache, or build a part when they first see its input.
@@ -69,7 +82,7 @@ def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Value
 
 @putting_back
 def contents_restored(modules: Iterable[nn.Module]) -> Iterator[None]:
-    """Put back which attributes modules have, and what is in dictionaries and lists of them."""
+    """Put back which attributes modules have, and what is in containers and arrays of them."""
     kept = [kept_content(own) for module in modules for own in _containers(vars(module))]
     try:
         yield
@@ -77,10 +90,12 @@ def contents_restored(modules: Iterable[nn.Module]) -> Iterator[None]:
         all_of(put for put in kept if put is not None)
 
 
+_CHANGING = (dict, OrderedDict, list, deque, set, np.ndarray)
+
+
 def _containers(attributes: dict[str, Any]) -> list[Any]:
-    """These, and the dictionaries and lists among them."""
-    inside = [value for value in attributes.values() if type(value) in (dict, OrderedDict, list)]
-    return [attributes, *inside]
+    """These, and the containers and arrays among them."""
+    return [attributes, *(value for value in attributes.values() if type(value) in _CHANGING)]
 
 
 @putting_back
@@ -124,47 +139,95 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
 
 
 @putting_back
-def attributes_restored(*owners: Any) -> Iterator[None]:
-    """Put back an optimizer, or a gradient scaler, with all the tensors that it holds.
+def attributes_restored(*owners: Any, model: nn.Module | None = None) -> Iterator[None]:
+    """Put back an optimizer, a gradient scaler or modules, with all that they hold.
 
-    Its attributes, dictionaries and lists come back as the objects that they were, with what they
-    held, and the tensors and generators among them with their values: an empty state is empty
-    again. So do optimizers that it is wrapped around.
+    Attributes and containers come back as the objects that they were, with what they held, and the
+    tensors, arrays and generators among them with their values: an empty state is empty again. So
+    do optimizers, modules and objects of the user's own that are held, but for data sets and
+    samplers; of what those objects hold in turn, the nearest `MOST`, no tensors of more than
+    `LARGEST_COPIED` bytes, and of modules no parameters of more than `LARGEST_ON_DEVICE`.
 
     Args:
-        owners: Any objects with attributes. Parameters are left alone, see `parameters_restored`.
+        owners: Any objects with attributes.
+        model: Whose parameters are looked after elsewhere; without it that holds of all parameters.
     """
-    tensors, puts = _kept(map(vars, owners))
+    tensors, puts = _kept(owners, model)
     try:
         yield
     finally:
         all_of([*puts, lambda: put_back(tensors)])
 
 
-def _kept(roots: Iterable[Any]) -> tuple[list[Held], list[Callable[[], None]]]:
-    """Tensors, and what puts back containers and generators."""
+def _kept(
+    owners: Iterable[Any], model: nn.Module | None
+) -> tuple[list[Held], list[Callable[[], None]]]:
+    """Tensors, and what puts back all else."""
     tensors: list[Held] = []
     puts: list[Callable[[], None]] = []
-    waiting, seen = deque(roots), set[int]()
+    apart = {id(parameter) for parameter in model.parameters()} if model is not None else set()
+    # What modules and optimizers hold themselves is few, or needed.
+    waiting = deque((vars(o), not isinstance(o, (nn.Module, Optimizer))) for o in owners)
+    seen, foreign = set[int](), 0
     while waiting:
-        value = waiting.popleft()
-        if isinstance(value, nn.Parameter) or id(value) in seen:
+        value, is_foreign = waiting.popleft()
+        if id(value) in seen or (is_foreign and foreign >= MOST):
+            continue
+        if type(value) in ProxyTypes:  # whose object may be gone
             continue
         seen.add(id(value))
-        if isinstance(value, Tensor):
-            if not is_lazy(value):
+        foreign += is_foreign
+        put = None
+        if isinstance(value, CONTAINERS):  # first, since most are
+            put = kept_content(value)
+        elif isinstance(value, nn.Parameter):
+            if model is not None and id(value) not in apart:
+                put = _parameter_kept(value)
+                waiting.append((value.grad, is_foreign))
+        elif isinstance(value, Tensor):
+            if not (is_lazy(value) or (is_foreign and _bytes([value]) > LARGEST_COPIED)):
                 tensors.append(held(value))
-            continue
-        if isinstance(value, dict):
-            waiting.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            waiting.extend(value)
-        elif isinstance(value, Optimizer):
-            waiting.append(vars(value))
-        put = generators.kept(value) or kept_content(value)
+        elif isinstance(value, nn.Module):
+            if _bytes(value.parameters()) > LARGEST_ON_DEVICE:
+                apart.update(map(id, value.parameters()))
+        else:
+            put = generators.kept(value) or kept_content(value)
         if put is not None:
             puts.append(put)
+        inside, is_foreign = _inside(value, is_foreign)
+        waiting.extend((each, is_foreign) for each in inside if type(each) not in ATOMS)
     return tensors, puts
+
+
+def _bytes(tensors: Iterable[Tensor]) -> int:
+    return sum(t.numel() * t.element_size() for t in tensors if not is_lazy(t))
+
+
+def _inside(value: Any, is_foreign: bool) -> tuple[Iterable[Any], bool]:
+    """What a value holds, and whether that is no longer a module's or an optimizer's own."""
+    if isinstance(value, CONTAINERS):
+        inside = value.values() if isinstance(value, dict) else value
+        return islice(inside, LONGEST if is_foreign else None), is_foreign
+    if isinstance(value, (nn.Module, Optimizer)):
+        return (vars(value),), False
+    if isinstance(value, MethodType):
+        return (value.__self__,), is_foreign
+    if isinstance(value, (Tensor, Dataset, Sampler)) or not is_own(type(value)):
+        return (), is_foreign
+    return (attributes_of(value),), True
+
+
+def _parameter_kept(parameter: nn.Parameter) -> Callable[[], None]:
+    gradient, flag = parameter.grad, parameter.requires_grad
+    values = [] if is_lazy(parameter) else [held(parameter)]
+
+    def put() -> None:
+        if parameter.requires_grad != flag:
+            parameter.requires_grad_(flag)
+        parameter.grad = gradient
+        put_back(values)
+
+    return put
 
 
 def _changed(

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import math
 import warnings
+import weakref
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 import recent_prune as rp
 from recent_prune.probe.restoring import training_state
@@ -213,6 +216,10 @@ def test_optimizers_around_others_come_back_with_them(resumed: bool) -> None:
 class Owner:
     def __init__(self, held: dict[str, Any]) -> None:
         self.held = held
+        self.count = 0
+
+    def report(self) -> None:
+        self.count += 1
 
 
 leaves = st.one_of(
@@ -324,3 +331,63 @@ def test_a_tensor_that_fails_stops_no_other() -> None:
     assert list(owner.held) == ["sealed", "other", "count"]
     assert owner.held["count"] == 0
     assert other.tolist() == [1, 1, 1]
+
+
+class Table(Dataset[int]):
+    """Data sets are for their loader to put back."""
+
+    rows = 0
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+def test_what_an_owner_leads_to_comes_back() -> None:
+    part, table, gone = Owner({"n": 0}), Table(), Owner({})
+    teacher = nn.Linear(2, 2)
+    loss = teacher(torch.ones(2)).sum()
+    loss.backward()
+    gradient = teacher.weight.grad
+    held: dict[str, Any] = {"set": {1}, "deque": deque([1]), "array": np.array([math.nan, 1])}
+    held |= {"table": table, "gone": weakref.proxy(gone), "hook": part.report, "self": part}
+    owner = Owner({**held, "modules": (teacher,)})
+    del gone
+    before = model_state(teacher), snapshot(gradient)
+    with attributes_restored(owner, model=nn.Linear(1, 1)):
+        owner.held["set"].add(2)
+        owner.held["deque"].append(2)
+        owner.held["array"][:] = 0
+        part.held["n"], part.count = 1, 1
+        table.rows = 3
+        overwrite(teacher)
+    assert owner.held["set"] == {1}
+    assert list(owner.held["deque"]) == [1]
+    assert str(owner.held["array"]) == "[nan  1.]"
+    assert (part.held, part.count, table.rows) == ({"n": 0}, 0, 3)
+    assert (model_state(teacher), snapshot(gradient)) == before
+
+
+def test_what_is_large_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_state, "LARGEST_COPIED", 4)
+    monkeypatch.setattr(training_state, "LARGEST_ON_DEVICE", 4)
+    teacher, own = nn.Linear(2, 1), nn.Linear(2, 1)
+    own.large = large = torch.zeros(2)
+    owner = Owner({"large": torch.zeros(2), "small": torch.zeros(1), "teacher": teacher})
+    teacher.count = count = torch.zeros(1)
+    with attributes_restored(owner, own, model=nn.Linear(1, 1)), torch.no_grad():
+        for tensor in (owner.held["large"], owner.held["small"], large, count):
+            tensor += 1
+        teacher.weight.fill_(7)
+    assert (owner.held["large"].tolist(), owner.held["small"].tolist()) == ([1, 1], [0])
+    assert (large.tolist(), count.tolist()) == ([0, 0], [0])
+    assert teacher.weight.tolist() == [[7, 7]]
+
+
+def test_far_objects_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_state, "MOST", 30)
+    parts = [Owner({}) for _ in range(20)]
+    with attributes_restored(Owner({"parts": parts})):
+        for part in parts:
+            part.count = 1
+    assert parts[0].count == 0
+    assert parts[-1].count == 1
