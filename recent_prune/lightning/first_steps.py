@@ -108,16 +108,20 @@ def _budget(trainer: Trainer) -> int | None:
 
 
 def _schedule(trainer: Trainer, budget: int | None) -> tuple[LRScheduler | None, float | None]:
-    """A schedule that is stepped with the optimizer, or the largest rate of one that is not."""
-    (config,) = trainer.lr_scheduler_configs or (None,)
+    """A schedule that is stepped with the optimizer, or the largest rate of those that are not.
+
+    Of several the one that reaches the largest rate counts.
+    """
     # Of others, such as timm's, the optimizer knows the rate that they are built around.
-    if config is None or not isinstance(config.scheduler, LRScheduler):
-        return None, None
-    if config.interval == "step" and config.frequency == 1:
-        return config.scheduler, None
+    configs = [c for c in trainer.lr_scheduler_configs if isinstance(c.scheduler, LRScheduler)]
+    if len(configs) == 1 and (configs[0].interval, configs[0].frequency) == ("step", 1):
+        return configs[0].scheduler, None
     epochs = trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else None
-    times = (epochs if config.interval == "epoch" else budget) or MOST_SCHEDULED
-    most = max(reached(config.scheduler, min(times // config.frequency, MOST_SCHEDULED)))
+    most = 0.0
+    for config in configs:
+        times = (epochs if config.interval == "epoch" else budget) or MOST_SCHEDULED
+        rates = reached(config.scheduler, min(times // config.frequency, MOST_SCHEDULED))
+        most = max(most, *rates)
     return None, most if most > 0 else None
 
 

@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
-from torch.optim.lr_scheduler import LambdaLR, LinearLR, LRScheduler
+from torch.optim.lr_scheduler import (
+    ConstantLR,
+    LambdaLR,
+    LinearLR,
+    LRScheduler,
+    ReduceLROnPlateau,
+    SequentialLR,
+)
 from torch.utils.data import DataLoader
 
 from recent_prune.probe import Training
@@ -90,6 +98,33 @@ class TestAsTheTrainerTrains:
         epochs = 3 if interval == "epoch" else 4
         steps = made(Scheduled(mlp()), max_epochs=epochs)
         assert steps.learning_rate == pytest.approx(rate)
+
+    @pytest.mark.parametrize("interval", ["step", "epoch"])
+    @pytest.mark.parametrize("in_sequence", [False, True])
+    def test_at_a_rate_that_a_method_says(self, interval: str, in_sequence: bool) -> None:
+        class Asking(Classifier):
+            def rate_after(self, most: float, step: int) -> float:
+                return min((step + 1) / int(self.trainer.estimated_stepping_batches) * 4, most)
+
+            def configure_optimizers(self) -> Any:
+                optimizer = torch.optim.Adam(self.parameters(), 1e-2)
+                chosen: LRScheduler = LambdaLR(optimizer, partial(self.rate_after, 0.5))
+                if in_sequence:
+                    chosen = SequentialLR(optimizer, [chosen, ConstantLR(optimizer, 0.1)], [9])
+                known = {"scheduler": chosen, "interval": interval}
+                return {"optimizer": optimizer, "lr_scheduler": known}
+
+        assert made(Asking(mlp()), max_epochs=3).learning_rate == pytest.approx(5e-3)
+
+    def test_at_the_largest_rate_of_several_schedules(self) -> None:
+        class Several(Classifier):
+            def configure_optimizers(self) -> Any:
+                optimizer = torch.optim.Adam(self.parameters(), 1e-2)
+                rising = LambdaLR(optimizer, lambda step: min((step + 1) / 4, 1))
+                plateau = {"scheduler": ReduceLROnPlateau(optimizer), "monitor": "accuracy"}
+                return [optimizer], [{"scheduler": rising, "interval": "step"}, plateau]
+
+        assert made(Several(mlp()), max_epochs=2).learning_rate == pytest.approx(1e-2)
 
     def test_in_its_precision(self) -> None:
         types = []

@@ -6,6 +6,7 @@ import copy
 import inspect
 import warnings
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import nn
@@ -124,9 +125,16 @@ def _followed_from(optimizer: Optimizer, factory: object) -> LRScheduler:
 
 
 def reached(scheduler: LRScheduler, steps: int) -> list[float]:
-    """The largest rates over so many steps, of a copy that shares the parameters alone."""
+    """The largest rates over so many steps, of a copy.
+
+    It shares the parameters, and modules whose methods say the rate: a copy of those would know
+    nothing of what they are in, as a LightningModule of its trainer.
+    """
     optimizer = scheduler.optimizer
-    shared = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+    shared: dict[int, object] = {
+        id(p): p for group in optimizer.param_groups for p in group["params"]
+    }
+    shared |= {id(module): module for module in _asked(scheduler)}
     # Nor is the state of a run that goes on copied: it may be twice as large as the model.
     followed = copy.deepcopy(scheduler, {**shared, id(optimizer.state): {}})
     most = [float(group["lr"]) for group in followed.optimizer.param_groups]
@@ -141,6 +149,16 @@ def reached(scheduler: LRScheduler, steps: int) -> list[float]:
             now = [float(group["lr"]) for group in followed.optimizer.param_groups]
             most = [max(pair) for pair in zip(most, now, strict=True)]
     return most
+
+
+def _asked(scheduler: LRScheduler) -> Iterator[nn.Module]:
+    for part in (scheduler, *getattr(scheduler, "_schedulers", ())):
+        for each in (*vars(part).values(), *getattr(part, "lr_lambdas", ())):
+            while isinstance(each, partial):
+                each = each.func
+            owner = getattr(each, "__self__", each)
+            if isinstance(owner, nn.Module):
+                yield owner
 
 
 def checked(optimizer: object, model: nn.Module) -> Optimizer:
