@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger, Logger
 
+from recent_prune.probe.restoring.isolation import held_in_evaluation
 from recent_prune.probe.restoring.training_state import attributes_restored
 
 
@@ -17,11 +18,13 @@ def without_trace(trainer: Trainer, module: LightningModule) -> Iterator[None]:
     """Inside, nothing is logged; on leaving, modules, trainer and data module are as before.
 
     So are the states of metrics, the lists that a module collects its outputs in, a teacher that
-    it hides in one, and objects of the user's own that any of them holds.
+    it hides in one, and objects of the user's own that any of them holds. What is in evaluation
+    mode stays there, as it does in the trainer's steps.
     """
     loggers = trainer.loggers
     beside = [trainer.datamodule] if trainer.datamodule is not None else []  # type: ignore[attr-defined]
-    with attributes_restored(*module.modules(), trainer, *beside, model=module):
+    known = (*module.modules(), trainer, *beside)
+    with held_in_evaluation(module), attributes_restored(*known, model=module):
         for part in module.modules():
             if isinstance(part, LightningModule):
                 # Where `log` would look for the hook that it is called from.

@@ -22,7 +22,7 @@ from recent_prune.probe.quantities.moves import as_real
 from recent_prune.probe.reconstructing.cascade import Cascade
 from recent_prune.probe.reconstructing.ridge import Ridge
 from recent_prune.probe.restoring.devices import solvable
-from recent_prune.probe.restoring.isolation import device_of, run_isolated
+from recent_prune.probe.restoring.isolation import device_of, run_isolated, set_to_train
 from recent_prune.probe.restoring.memory import is_out_of_memory
 from recent_prune.probe.result import ProbeResult
 from recent_prune.probe.watching.modules import starts_at_zero
@@ -127,7 +127,7 @@ class Profile:
         )
 
     def _measured_in_training(self) -> Found:
-        self.model.train()
+        set_to_train(self.model)
         return self._measured()
 
     def _again(self, error: Exception) -> Found | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
     SequentialLR,
 )
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, TensorDataset
 
 from recent_prune.probe import Training
 from tests.lightning.first_steps import expected, made, same
@@ -191,3 +192,34 @@ class TestLosses:
         steps = made(Own(mlp()))
         assert steps.constant_loss != steps.constant_loss
         assert steps.loss_after < steps.loss_before
+
+
+class Frozen(Classifier):
+    """Keeps a part in evaluation mode, whose statistics it would lose otherwise."""
+
+    def __init__(self) -> None:
+        head = nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)
+        super().__init__(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), *head))
+        statistics = self.network[1]  # type: ignore[index]
+        statistics.running_var.mul_(9)
+        statistics.requires_grad_(False).eval()
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        seen.append((self.network[1].training, self.training))  # type: ignore[index]
+        return super().training_step(batch, index)
+
+
+seen: list[tuple[bool, bool]] = []
+"""By `Frozen`, whose own lists come back."""
+
+
+@pytest.mark.filterwarnings("ignore:Found .* in eval mode")
+@pytest.mark.parametrize("whole", [False, True])
+def test_what_is_in_evaluation_mode_stays_there(whole: bool) -> None:
+    seen.clear()
+    module = Frozen().eval() if whole else Frozen()
+    # Of one sample batch statistics cannot be computed.
+    steps = made(module, DataLoader(TensorDataset(DIGITS.train[:32], DIGITS.train_labels[:32]), 1))
+    assert math.isfinite(steps.loss_after)
+    assert not any(mode for mode, _ in seen)
+    assert any(mode for _, mode in seen) is not whole

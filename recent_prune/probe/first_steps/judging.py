@@ -23,7 +23,7 @@ from recent_prune.probe.first_steps.reference import (
 )
 from recent_prune.probe.first_steps.training import Loss
 from recent_prune.probe.restoring.devices import solvable
-from recent_prune.probe.restoring.isolation import run_isolated
+from recent_prune.probe.restoring.isolation import run_isolated, set_to_train
 from recent_prune.probe.restoring.memory import is_out_of_memory
 
 MOST_OUTPUTS = 2**14
@@ -88,7 +88,7 @@ def judged(
         rows: list[Tensor] = []
         shapes: list[tuple[Tensor, Any]] = []
         if in_training:
-            model.train()
+            set_to_train(model)
         for number, batch in enumerate(batches, start=1):
             with raising(f"{when}, in batch {number} of {len(batches)} that it is judged by"):
                 answer = ask(model, batch)
@@ -173,7 +173,7 @@ def repeatable(model: nn.Module, batch: Any, ask: Objective, seed: int, was: Jud
 
     def run() -> bool:
         if was.in_training:
-            model.train()
+            set_to_train(model)
         answer = ask(model, batch)
         pairs = [(answer.loss, was.first_loss)]
         if answer.output is not None and was.outputs is not None:

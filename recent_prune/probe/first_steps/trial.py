@@ -22,7 +22,11 @@ from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile
 from recent_prune.probe.restoring.beside import beside_restored
 from recent_prune.probe.restoring.interrupts import putting_back
-from recent_prune.probe.restoring.isolation import accelerators, forked_random_states
+from recent_prune.probe.restoring.isolation import (
+    accelerators,
+    forked_random_states,
+    set_to_train,
+)
 from recent_prune.probe.restoring.memory import keep_freed_memory
 from recent_prune.probe.restoring.reaching import modules_beside
 from recent_prune.probe.restoring.training_state import Values, attributes_restored, model_restored
@@ -140,7 +144,7 @@ def undone(
         prepared(model, training, factor) as optimizer,
     ):
         if not model.training:
-            model.train()
+            set_to_train(model)
         yield optimizer, before
 
 

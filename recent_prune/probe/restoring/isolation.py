@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,6 +37,31 @@ ONE_AT_A_TIME = threading.RLock()
 other one set."""
 
 
+_HELD: ContextVar[frozenset[int]] = ContextVar("held", default=frozenset())
+
+
+@contextmanager
+def held_in_evaluation(model: nn.Module) -> Iterator[None]:
+    """Inside, a probe leaves parts that are in evaluation mode there: so they are trained, too."""
+    token = _HELD.set(frozenset(id(part) for part in model.modules() if not part.training))
+    try:
+        yield
+    finally:
+        _HELD.reset(token)
+
+
+def set_to_train(model: nn.Module) -> None:
+    """Training mode, but for what is held in evaluation mode."""
+    model.train()
+    _hold(model)
+
+
+def _hold(model: nn.Module) -> None:
+    held = _HELD.get()
+    for part in model.modules() if held else ():
+        part.training &= id(part) not in held
+
+
 @putting_back
 def run_eagerly(model: nn.Module) -> Iterator[None]:
     """Inside, modules that were compiled in place (``model.compile()``) run as they are written.
@@ -60,8 +87,8 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     instance normalisation use the statistics of the batch: at initialization their running
     statistics are placeholders (mean 0, variance 1), with which the network would be probed as
     if it had no normalisation at all; and layers under ``torch.nn.utils.spectral_norm`` estimate
-    their norms, as a training step would. The caller's autocast and inference mode are switched
-    off.
+    their norms, as a training step would. None of what is :func:`held_in_evaluation` does. The
+    caller's autocast and inference mode are switched off.
 
     Restored are the training flag of every module, which parameters it has, every buffer (identity,
     and values unless it is sparse), and the random states of Python, NumPy, and PyTorch on the CPU
@@ -83,6 +110,7 @@ def isolated(model: nn.Module, seed: int) -> Iterator[None]:
     ):
         for module in model.modules():
             module.training = isinstance(module, _NormBase) or _is_spectral(module)
+        _hold(model)
         yield
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, RandomSampler, TensorDataset
 
 from recent_prune.probe import probe
 from recent_prune.probe.reconstructing.cascade import Cascade
-from recent_prune.probe.restoring.isolation import isolated
+from recent_prune.probe.restoring.isolation import held_in_evaluation, isolated, set_to_train
 from tests.networks import Noisy
 
 SHORT = Cascade(updates=20)
@@ -232,3 +232,15 @@ def test_a_buffer_on_the_meta_device_is_no_obstacle(digits: Tensor) -> None:
     model = Noisy()
     model.register_buffer("unused", torch.empty(3, device="meta"))
     assert probe(model, digits).depth > 0
+
+
+def test_what_is_held_in_evaluation_mode_stays_there() -> None:
+    model = nn.Sequential(nn.BatchNorm1d(2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    model[0].eval()
+    with held_in_evaluation(model):
+        with isolated(model, 0):
+            assert [part.training for part in model] == [False, True, False]
+        set_to_train(model)
+        assert [part.training for part in model] == [False, True, True]
+    with isolated(model, 0):
+        assert [part.training for part in model] == [True, True, False]
