@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import optuna
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -18,8 +17,8 @@ from recent_prune.lightning.arguments import (
     check_limits,
     check_steps,
 )
-from recent_prune.lightning.batches import TrainingBatches, without_workers
-from recent_prune.lightning.first_steps import trained_as_by, why_not
+from recent_prune.lightning.batches import TrainingBatches
+from recent_prune.lightning.first_steps import DEFAULTS, made_or_why_not
 from recent_prune.lightning.fitting import Early, early_verdict, timed
 from recent_prune.lightning.outcome import Action, Outcome
 from recent_prune.lightning.silence import without_trace
@@ -207,20 +206,19 @@ class ReconstructionEntropyCallback(Callback):
     ) -> Outcome:
         unseen = None
         if self._first_steps and self._training is None:
-            unseen = why_not(trainer, module)
-            if unseen is None:
-                try:
-                    with trained_as_by(trainer, module, self._steps) as training:
-                        whole = without_workers(batches)
-                        result = ready(module, whole, training=training, **_DEFAULTS)()
-                except optuna.TrialPruned:  # the user's own code does so
-                    raise
-                except Exception as error:
-                    unseen = fault_of(error)
-                else:
-                    return self._judged(trainer, lambda: result, early)
+            found = made_or_why_not(trainer, module, batches, self._steps)
+            error = found if isinstance(found, Exception) else None
+            # All ranks go on to the initialization, or none does: layers may wait for each other.
+            if trainer.strategy.reduce_boolean_decision(error is not None, all=False):
+                if isinstance(error, optuna.TrialPruned):  # the user's own code does so
+                    raise error
+                unseen = "They failed on another rank." if error is None else fault_of(error)
+            elif isinstance(found, ProbeResult):
+                return self._judged(trainer, lambda: found, early)
+            else:
+                unseen = str(found)
         try:
-            run = ready(module, batches, training=self._training, **_DEFAULTS)
+            run = ready(module, batches, training=self._training, **DEFAULTS)
         except Exception as error:
             if self._inputs is not None or self._training is not None:  # an argument is wrong
                 raise
@@ -276,16 +274,6 @@ class ReconstructionEntropyCallback(Callback):
             # Lightning would train for these in spite of should_stop.
             self._minima = trainer.min_epochs, trainer.min_steps
             trainer.fit_loop.min_epochs, trainer.fit_loop.epoch_loop.min_steps = 0, None
-
-
-_DEFAULTS: dict[str, Any] = {
-    "estimator": "ridge",
-    "layers": None,
-    "reconstruct": None,
-    "rtol": 0.005,
-    "seed": 0,
-}
-"""Of a probe."""
 
 
 def _raised(error: Exception) -> ProbeResult:

@@ -18,10 +18,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.overrides import TorchFunctionMode
 
-from recent_prune.probe import Training
+from recent_prune.lightning.batches import TrainingBatches, without_workers
+from recent_prune.probe import ProbeResult, Training
+from recent_prune.probe.batches.inputs import Inputs
 from recent_prune.probe.first_steps.objective import Answer
 from recent_prune.probe.first_steps.optimizers import MOST_SCHEDULED, reached
 from recent_prune.probe.first_steps.training import STEPS, Loss
+from recent_prune.probe.probing import ready
 
 LOSSES = (
     F.cross_entropy,
@@ -34,6 +37,31 @@ LOSSES = (
     F.binary_cross_entropy_with_logits,
 )
 """Of which, when ``training_step`` calls them, predictions and targets are known."""
+
+
+DEFAULTS: dict[str, Any] = {
+    "estimator": "ridge",
+    "layers": None,
+    "reconstruct": None,
+    "rtol": 0.005,
+    "seed": 0,
+}
+"""Of a probe."""
+
+
+def made_or_why_not(
+    trainer: Trainer, module: LightningModule, batches: TrainingBatches | Inputs, steps: int | None
+) -> ProbeResult | str | Exception:
+    """The result of a probe with first steps, or why there is none, or what they raised."""
+    unseen = why_not(trainer, module)
+    if unseen is not None:
+        return unseen
+    try:
+        with trained_as_by(trainer, module, steps) as training:
+            whole = without_workers(batches)
+            return ready(module, whole, training=training, **DEFAULTS)()
+    except Exception as error:
+        return error
 
 
 def why_not(trainer: Trainer, module: LightningModule) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import lightning.pytorch as pl
@@ -10,6 +11,7 @@ import pytest
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from recent_prune.lightning import ReconstructionEntropyCallback
 from recent_prune.preflight import Limits
@@ -29,6 +31,26 @@ class Ranks(Classifier):
         torch.distributed.all_gather_object(verdicts, callback.verdict)
         assert verdicts[0] == verdicts[1]
         assert len(self.steps) == (2 if callback.verdict.trainable else 0)
+
+
+class Gathering(Ranks):
+    """Its forward pass waits for the other rank; its steps fail on one of them alone."""
+
+    def __init__(self) -> None:
+        super().__init__(mlp())
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        gathered = self.all_gather(x.mean())
+        assert isinstance(gathered, Tensor)
+        return super().forward(x + 0 * gathered.mean())
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        self.calls += 1
+        if self.global_rank == 1 and self.calls == 2 and self.global_step == 0:
+            raise ValueError("only on rank one")
+        self.steps.append(batch[1])
+        return cross_entropy(self.network(batch[0]), batch[1])
 
 
 class FailsOnRankZero:
@@ -71,4 +93,11 @@ class TestSeveralRanks:
         strategy = DDPStrategy(start_method="forkserver")
         trainer = new_trainer(callback, strategy=strategy, devices=2)
         trainer.fit(Classifier(mlp()), loader(), loader())
+        assert trainer.state.finished
+
+    def test_steps_that_fail_on_one_rank_are_given_up_by_all(self) -> None:
+        callback = ReconstructionEntropyCallback(rule=judge)
+        strategy = DDPStrategy(start_method="forkserver", timeout=timedelta(seconds=30))
+        trainer = new_trainer(callback, strategy=strategy, devices=2)
+        trainer.fit(Gathering(), loader(), loader())
         assert trainer.state.finished

@@ -47,6 +47,8 @@ def advised(
     """The steps with their critical rate, if they did not help and it can be known.
 
     Advice must not cost a result: what raises here, at rates that are not the trial's, leaves None.
+    So do several processes that train together: how many passes the search needs depends on each
+    one's own batches, and a pass may wait for all of them.
 
     Args:
         model: Unwrapped, as it was before the steps; it comes back.
@@ -55,12 +57,17 @@ def advised(
         seed: As of the steps.
         steps: What they showed.
     """
-    if steps.loss_after <= (1 - LEAST_HELP) * steps.loss_before:
+    if steps.loss_after <= (1 - LEAST_HELP) * steps.loss_before or _is_one_of_several():
         return steps
     try:
         return replace(steps, critical_rate=critical_rate(model, walk, training, seed, steps))
     except Exception:
         return steps
+
+
+def _is_one_of_several() -> bool:
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return together and torch.distributed.get_world_size() > 1
 
 
 def critical_rate(

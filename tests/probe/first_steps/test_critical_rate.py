@@ -79,6 +79,15 @@ def test_nobody_asks_where_the_steps_helped(monkeypatch: pytest.MonkeyPatch) -> 
     assert steps(mlp(), DATA, training).critical_rate is None
 
 
+def test_nobody_asks_where_processes_would_wait_for_each_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    training = rp.Training(quadratic(1.0), lambda p: torch.optim.SGD(p, 9.0), steps=1)
+    assert steps(Quadratic(), NUMBERS, training).critical_rate is None
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
 def test_it_is_where_the_first_update_no_longer_helps(optimizer: Any) -> None:
     """A slow twin: the first step by hand, at many rates."""
