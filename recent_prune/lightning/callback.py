@@ -24,6 +24,7 @@ from recent_prune.lightning.outcome import Action, Outcome
 from recent_prune.lightning.silence import without_trace
 from recent_prune.optuna import attributes, objective, probe_metrics
 from recent_prune.optuna.attributes import fault_of
+from recent_prune.optuna.distributed import is_shared
 from recent_prune.optuna.metrics import as_metrics
 from recent_prune.optuna.preflight import Ahead
 from recent_prune.preflight import Limits
@@ -89,7 +90,8 @@ class ReconstructionEntropyCallback(Callback):
     ``probe_trial`` before ``fit``.
 
     Args:
-        trial: The objective's trial. Default: none.
+        trial: The objective's trial; on ranks but the first None, or a ``TorchDistributedTrial`` on
+            all. Default: none.
         inputs: As in :func:`recent_prune.probe.probe`, for first steps such as ``training_step``
             takes. Default: batches of the train dataloader as a training step gets them, with
             their transfer hooks and in the trainer's precision. An iterable that can be passed
@@ -138,7 +140,9 @@ class ReconstructionEntropyCallback(Callback):
         check_limits(preflight, first_steps)
         self.verdict: Verdict | None = None
         self.result: ProbeResult | None = None
-        self._trial = trial
+        self._shared = trial if trial is not None and is_shared(trial) else None
+        # On all ranks but the first there is none.
+        self._trial = trial if self._shared is None else self._shared._delegate  # type: ignore[attr-defined]
         self._inputs = inputs
         self._rule = rule
         self._first_steps = first_steps
@@ -172,6 +176,8 @@ class ReconstructionEntropyCallback(Callback):
         if isinstance(outcome, Exception):
             raise outcome
         self.verdict, self.result = outcome.verdict, outcome.result
+        if self._shared is not None:  # each rank's copy of the attributes is read anew after it
+            self._shared.set_user_attr(attributes.TRAINABLE, outcome.verdict.trainable)
         for logger in trainer.loggers:
             logger.log_metrics(outcome.metrics, step=0)
         self._act(trainer, outcome)
@@ -247,7 +253,7 @@ class ReconstructionEntropyCallback(Callback):
             return Outcome(kept, None, {}, "train", fault=fault)
         warn_of_noise(result.redundancy)
         # With a trial this is another rank, which has no say.
-        rule = None if self._trial is not None else self._rule
+        rule = self._rule if self._trial is None and self._shared is None else None
         verdict = (rule or TrainabilityRule())(result)  # type: ignore[operator]
         verdict = timed(early, result, verdict)
         action: Action = "train" if verdict.trainable else self._on_condemned

@@ -188,6 +188,21 @@ class TestWithoutTrial:
         assert row["step"] == "0"
 
 
+class Shared(optuna.trial.FixedTrial):
+    """As ``TorchDistributedTrial``: what is told to it is a message to all ranks."""
+
+    def __init__(self, delegate: optuna.Trial | None) -> None:
+        super().__init__({})
+        self._delegate = delegate
+        self.told: list[str] = []
+
+    def _broadcast(self, value: Any) -> Any:
+        raise AssertionError("nobody else asks now")
+
+    def set_user_attr(self, key: str, value: Any) -> None:
+        self.told.append(key)
+
+
 class TestTrial:
     def test_prunes_and_keeps(self, tmp_path: Path) -> None:
         study = optuna.create_study(pruner=ReconstructionEntropyPruner(rule=judge))
@@ -235,6 +250,19 @@ class TestTrial:
         callback = ReconstructionEntropyCallback(trial, rule=judge)
         assert len(fit(callback, mlp(**BAD)).steps) == 4
         assert trial.user_attrs[attributes.TRAINABLE] is False
+
+    @pytest.mark.parametrize("first", [True, False])
+    def test_may_be_shared_by_several_ranks(self, first: bool) -> None:
+        trial = optuna.create_study(pruner=ReconstructionEntropyPruner(judge)).ask()
+        shared = Shared(trial if first else None)
+        callback = ReconstructionEntropyCallback(shared, rule=judge)
+        fit(callback, mlp())
+        assert callback.verdict is not None
+        # The first rank's rule counts, and its trial holds the result.
+        assert callback.verdict.reason.startswith("retained") is first
+        assert (callback.result is None) is first
+        assert trial.user_attrs.get(attributes.TRAINABLE) is (True if first else None)
+        assert shared.told == [attributes.TRAINABLE]
 
     def test_gradients_are_stored(self) -> None:
         trial = optuna.create_study(pruner=ReconstructionEntropyPruner()).ask()
