@@ -70,9 +70,9 @@ class ReconstructionEntropyCallback(Callback):
     (two validation batches by default; ``num_sanity_val_steps=0`` saves those too), when the
     module is on its device. A kept network trains bit for bit as it would have without the
     callback: weights, optimizer, data loader and random states come back, and so do metrics and
-    what else a module keeps in numbers, tensors, lists and dictionaries; ``self.log`` and
-    ``self.logger`` are silent meanwhile. Of the module's hooks those of the batch transfer run and
-    ``configure_gradient_clipping``, no others, and ``batch_idx`` is 0. The loss of the best
+    what else module, data module and trainer keep, in objects of the user's own, too; ``self.log``
+    and ``self.logger`` are silent meanwhile. Of the module's hooks those of the batch transfer run
+    and ``configure_gradient_clipping``, no others, and ``batch_idx`` is 0. The loss of the best
     constant prediction, without which :class:`TrainabilityRule` condemns little, is known where
     ``training_step`` returns the value of a loss of ``torch.nn.functional`` (a module such as
     ``CrossEntropyLoss`` calls those).

@@ -151,8 +151,9 @@ def check_samples(samples: Tensor) -> None:
 def loader_restored(loader: object) -> Iterator[None]:
     """Leave a data loader as it was.
 
-    Generators that it, its samplers and its data sets hold come back, what its samplers count, its
-    position where it tells one (``state_dict``), and no worker of this pass serves the next one.
+    Generators that it, its samplers, its data sets and their transforms hold come back, what these
+    count, its position where it tells one (``state_dict``), and no worker of this pass serves the
+    next one.
     """
     held = kept_in(loader)
     running = loader._iterator if isinstance(loader, DataLoader) else None

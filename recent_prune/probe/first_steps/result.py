@@ -43,7 +43,8 @@ class FirstSteps:
             finite, or None.
         critical_rate: The least learning rate at which the first update no longer lowers the loss
             of its batch; None where the steps took away more than 2 % of the loss, so that nobody
-            asked, or where it is not known. For advice, never for a verdict.
+            asked, where several processes train together, or where it is not known. For advice,
+            never for a verdict.
         slow_start: Whether the optimizer has a warm-up of its own (RAdam, Prodigy, schedule-free
             ones with `warmup_steps`), so that its first steps say nothing of its later ones.
         step_seconds: Wall-clock time of each step after the first, which warms up, without the
