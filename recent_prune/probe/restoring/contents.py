@@ -22,7 +22,7 @@ def kept_content(own: Any) -> Callable[[], None] | None:
     What has not changed is not written to. Objects in a container come back, not their content.
     """
     if isinstance(own, dict):
-        return partial(_refill, own, list(own.items()))
+        return partial(_refill, own, dict(own))  # no pairs: so many would wake the collector
     if isinstance(own, (list, set, deque)):
         return partial(_refill, own, list(own))
     if isinstance(own, Tensor):
@@ -39,13 +39,12 @@ def _rewrite(own: np.ndarray[Any, Any], content: np.ndarray[Any, Any]) -> None:
         own[...] = content
 
 
-def _refill(own: Any, content: list[Any]) -> None:
-    pairs = isinstance(own, dict)
-    if _identities(list(own.items() if pairs else own), pairs) == _identities(content, pairs):
+def _refill(own: Any, content: dict[Any, Any] | list[Any]) -> None:
+    if _identities(own) == _identities(content):
         return
     own.clear()
-    if pairs:
-        for key, item in content:
+    if isinstance(content, dict):
+        for key, item in content.items():
             own[key] = item
     elif isinstance(own, set):
         own.update(content)
@@ -53,5 +52,6 @@ def _refill(own: Any, content: list[Any]) -> None:
         own.extend(content)
 
 
-def _identities(content: list[Any], pairs: bool) -> list[Any]:
-    return [(id(key), id(item)) for key, item in content] if pairs else list(map(id, content))
+def _identities(content: Any) -> list[list[int]]:
+    parts = (content, content.values()) if isinstance(content, dict) else (content,)
+    return [list(map(id, part)) for part in parts]

@@ -83,10 +83,15 @@ def model_restored(model: nn.Module, *, trained: bool = False) -> Iterator[Value
 @putting_back
 def contents_restored(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Put back which attributes modules have, and what is in containers and arrays of them."""
-    kept = [kept_content(own) for module in modules for own in _containers(vars(module))]
+    owned = [own for module in modules for own in _containers(vars(module))]
+    # Most are tables of hooks without any: to hold something for each would wake the collector.
+    empty = [own for own in owned if not isinstance(own, np.ndarray) and not own]
+    kept = [kept_content(own) for own in owned if isinstance(own, np.ndarray) or own]
     try:
         yield
     finally:
+        for own in filter(None, empty):
+            own.clear()
         all_of(put for put in kept if put is not None)
 
 
