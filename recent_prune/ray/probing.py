@@ -257,6 +257,8 @@ def _judged(
         verdict = verdict_of(rule, result)
         if fits is not None:
             verdict = fits.verdict_after(result, verdict)
+        if settings.ranks and result.steps is None and verdict.trainable:
+            raise ValueError("`training` returned None, but `keep` ranks by first steps.")
         known = summary(result, verdict)
         memory = {} if fits is None else fits.memory
         return Outcome(candidate.trial_id, summary=known, score=score, error=unsure, memory=memory)

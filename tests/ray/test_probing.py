@@ -88,6 +88,13 @@ def test_a_rule_that_raises_or_gives_nan_is_a_fault(digits: Tensor) -> None:
     assert outcome.fault == "ValueError: `violation` must lie in [-1, 1], but got nan."
 
 
+def test_what_makes_no_first_steps_cannot_be_ranked(digits: Tensor) -> None:
+    ranked = settings(training=lambda *_: None, ranks=True)
+    healthy, doomed = probe_batch(ranked, digits, CANDIDATES[:2])
+    assert healthy.fault == "ValueError: `training` returned None, but `keep` ranks by first steps."
+    assert doomed.condemned
+
+
 def test_a_build_that_changes_its_configuration_changes_no_other(digits: Tensor) -> None:
     def pops(config: dict[str, Any]) -> nn.Module:
         return build({"depth": config.pop("depth"), "gain": 1.2})
