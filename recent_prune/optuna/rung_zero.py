@@ -125,6 +125,8 @@ def judged(
         share=1.0 if best else at_random,
         by=by,
     )
+    if condemned:
+        place["condemned"] = True
     return of_place(score, place, error, condemned=condemned)
 
 

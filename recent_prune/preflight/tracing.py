@@ -17,7 +17,7 @@ from recent_prune.preflight.peaks import Counted
 from recent_prune.preflight.stepping import CountedSteps, peaks_of
 from recent_prune.preflight.trial import Trial, check_model
 from recent_prune.probe.first_steps.objective import arguments_of
-from recent_prune.probe.restoring.isolation import device_of
+from recent_prune.probe.restoring.isolation import device_of, set_to_train
 from recent_prune.probe.watching.modules import unwrapped
 
 COMMON = {"float16", "bfloat16", "float32", "float64", "complex64", "complex128"}
@@ -49,7 +49,7 @@ def traced(trial: Trial, mode: FakeTensorMode) -> tuple[Counted, Callable[[], bo
     model, training = faked(model, trial.training, mode, place)
     counter = MemoryCounter(block_of(trial.device))
     with mode, _quiet():
-        model.train()
+        set_to_train(model)
         loop = CountedSteps(model, training, counter, trial.device)
         peaks = peaks_of(loop, trial.batch, trial.size, _other_size(trial.size))
     kind = trial.device.type

@@ -11,7 +11,7 @@ from torch import Tensor
 from recent_prune.notebook import result_html
 from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.json_types import from_json, to_json
-from recent_prune.probe.quantities.comparing import are_same
+from recent_prune.probe.quantities.comparing import are_same, hash_of
 from recent_prune.probe.quantities.gradients import GradientProfile
 
 LEAST_REDUNDANCY = 0.3
@@ -136,6 +136,8 @@ class ProbeResult:
     def __eq__(self, other: object) -> bool:
         """Whether all that was found is the same; NaN is NaN."""
         return are_same(self, other)
+
+    __hash__ = hash_of
 
     def __repr__(self) -> str:
         """The gist; the profiles are in the attributes."""

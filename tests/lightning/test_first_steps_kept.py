@@ -252,3 +252,39 @@ def test_what_a_module_hides_comes_back() -> None:
     assert callback.result.steps is not None
     for name, value in states[0].items():
         assert value == states[1][name], name
+
+
+class Cycle:
+    """Goes through another loader again and again, and counts."""
+
+    def __init__(self, batches: list[Tensor]) -> None:
+        self.batches, self.left = batches, iter(batches)
+        self.taken = 0
+
+    def next(self) -> Tensor:
+        if self.taken == len(self.batches):
+            self.left, self.taken = iter(self.batches), 0
+        self.taken += 1
+        return next(self.left)
+
+
+class Unlabelled(Classifier):
+    """Trains on unlabelled batches as well."""
+
+    def __init__(self, network: nn.Module, batches: list[Tensor]) -> None:
+        super().__init__(network)
+        self.others = Cycle(batches)
+
+    def training_step(self, batch: Any, index: int) -> Tensor:
+        loss = cross_entropy(self(batch[0]), batch[1])
+        loss += self(self.others.next()).square().mean()
+        return loss
+
+
+def test_what_a_module_draws_from_leaves_its_training_as_long_as_it_is() -> None:
+    others = [torch.rand(8, 64) for _ in range(5)]
+    module = Unlabelled(mlp(depth=2, width=16), others)
+    trainer = new_trainer(ReconstructionEntropyCallback(rule=judge), max_epochs=2)
+    batches = loader()
+    trainer.fit(module, batches)
+    assert trainer.global_step == 2 * len(batches)

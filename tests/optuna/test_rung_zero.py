@@ -129,6 +129,15 @@ def test_those_that_cannot_go_on_leave_the_drawn_ones_their_share_of_the_trainin
     assert explored / (best + explored) == pytest.approx(1 / 3, abs=0.1)
 
 
+def test_those_that_were_only_stopped_are_not_taken_for_condemned() -> None:
+    study = study_of(keep=1 / 8, explore=0.0)
+    for loss in np.random.default_rng(0).random(40):
+        tried(study, loss)
+    study.pruner = ReconstructionEntropyPruner(ByLoss(), keep=1 / 8, explore=1 / 3)
+    place = tried(study, 2.0).user_attrs[attributes.RUNG_ZERO]
+    assert place["share"] == pytest.approx(chance(1 / 3, place["keep"]))
+
+
 def test_scores_of_another_rule_are_nothing_to_compare_with() -> None:
     study = study_of(keep=1 / 4)
     for loss in (0.1, 0.2, 0.3, 0.4, 0.5):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from recent_prune.probe.quantities.comparing import are_same
+from recent_prune.probe.quantities.comparing import are_same, hash_of
 
 
 @dataclass(frozen=True)
@@ -85,3 +85,5 @@ class FirstSteps:
     def __eq__(self, other: object) -> bool:
         """Whether all that was found is the same; NaN is NaN."""
         return are_same(self, other)
+
+    __hash__ = hash_of

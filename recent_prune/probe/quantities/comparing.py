@@ -16,6 +16,18 @@ def are_same(one: Any, other: object) -> bool:
     return all(_equal(getattr(one, name), getattr(other, name)) for name in names)
 
 
+def hash_of(one: Any) -> int:
+    """The same of results that are the same."""
+    known = [getattr(one, field.name) for field in fields(one) if field.compare]
+    return hash(_hashable(known))
+
+
+def _hashable(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_hashable, value))
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
 def _equal(one: Any, other: Any) -> bool:
     """As ``==`` has it, but that NaN, which is what is not known, is the same as NaN."""
     if isinstance(one, float) and isinstance(other, float) and math.isnan(one):

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from recent_prune.probe.quantities.comparing import are_same
+from recent_prune.probe.quantities.comparing import are_same, hash_of
 from recent_prune.probe.quantities.moves import Move
 from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.watching.modules import is_normalization, named_modules, own_weights
@@ -40,6 +40,8 @@ class GradientProfile:
     def __eq__(self, other: object) -> bool:
         """Whether all that was found is the same; NaN is NaN."""
         return are_same(self, other)
+
+    __hash__ = hash_of
 
 
 class LayerWeights:

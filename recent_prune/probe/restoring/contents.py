@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -15,43 +15,59 @@ from recent_prune.probe.restoring.tensors import held, put_back
 LARGEST_ARRAY = 2**26
 """Bytes: of larger ones no copy is held."""
 
+_KINDS: tuple[Any, ...] = (OrderedDict, dict, list, set, deque)
+"""By whose own methods containers are asked and filled: a user's class may have others."""
+
 
 def kept_content(own: Any) -> Callable[[], None] | None:
     """A function that gives a container, an array or a tensor back what is in it; None for others.
 
-    What has not changed is not written to. Objects in a container come back, not their content.
+    What has not changed is not written to. Objects in a container come back, not their content; an
+    iterator that has been replaced does not, as it has come to its end.
     """
-    if isinstance(own, dict):
-        return partial(_refill, own, dict(own))  # no pairs: so many would wake the collector
-    if isinstance(own, (list, set, deque)):
-        return partial(_refill, own, list(own))
     if isinstance(own, Tensor):
         known = held(own)
         return lambda: put_back([known])
-    if isinstance(own, np.ndarray) and own.flags.writeable and own.nbytes <= LARGEST_ARRAY:
-        return partial(_rewrite, own, own.copy())
-    return None
+    if isinstance(own, np.ndarray):
+        fits = own.flags.writeable and own.nbytes <= LARGEST_ARRAY
+        return partial(_rewrite, own, own.copy()) if fits else None
+    kind = next((kind for kind in _KINDS if isinstance(own, kind)), None)
+    if kind is None:
+        return None
+    keys = list(kind.__iter__(own))
+    # In lists, not in pairs: so many would wake the collector.
+    return partial(_refill, kind, own, keys, list(kind.values(own)) if _has_keys(kind) else None)
 
 
 def _rewrite(own: np.ndarray[Any, Any], content: np.ndarray[Any, Any]) -> None:
-    # Bits, for NaN is itself; in an array of objects those are their identities.
-    if own.shape != content.shape or own.tobytes() != content.tobytes():
+    if own.shape != content.shape or not _same_bits(own, content):
         own[...] = content
 
 
-def _refill(own: Any, content: dict[Any, Any] | list[Any]) -> None:
-    if _identities(own) == _identities(content):
+def _same_bits(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> bool:
+    """NaN is itself; of an array of objects the bits are their identities."""
+    if one.dtype.hasobject:
+        return one.tobytes() == other.tobytes()
+    flat = [np.ascontiguousarray(each).reshape(-1).view(np.uint8) for each in (one, other)]
+    return np.array_equal(flat[0], flat[1])
+
+
+def _has_keys(kind: Any) -> bool:
+    return issubclass(kind, dict)
+
+
+def _refill(kind: Any, own: Any, keys: list[Any], values: list[Any] | None) -> None:
+    if _are(kind.__iter__(own), keys) and (values is None or _are(kind.values(own), values)):
         return
-    own.clear()
-    if isinstance(content, dict):
-        for key, item in content.items():
-            own[key] = item
-    elif isinstance(own, set):
-        own.update(content)
-    else:
-        own.extend(content)
+    if values is None:
+        kind.clear(own)
+        kind.update(own, keys) if kind is set else kind.extend(own, keys)
+        return
+    now = dict(zip(kind.__iter__(own), kind.values(own), strict=True))
+    kind.clear(own)
+    for key, value in zip(keys, values, strict=True):
+        kind.__setitem__(own, key, now.get(key, value) if isinstance(value, Iterator) else value)
 
 
-def _identities(content: Any) -> list[list[int]]:
-    parts = (content, content.values()) if isinstance(content, dict) else (content,)
-    return [list(map(id, part)) for part in parts]
+def _are(found: Any, known: list[Any]) -> bool:
+    return list(map(id, found)) == list(map(id, known))

@@ -32,7 +32,10 @@ PARTS = (
 """Attributes in which loaders, samplers, data sets and what transforms their samples hold each
 other."""
 
-MOST = 1_000
+SEVERAL = ("datasets", "transforms")
+"""Those in which lists stand for their items: one of a sampler is no more than its indices."""
+
+MOST_PARTS = 1_000
 """Of these that are looked at."""
 
 _COUNTS = (int, float, str, type(None))
@@ -73,7 +76,7 @@ def _parts(loader: object) -> list[tuple[object, bool]]:
     """A loader and its parts, the nearest first, and whether each is a sampler."""
     found: list[tuple[object, bool]] = []
     waiting, seen = deque([(loader, False)]), set[int]()
-    while waiting and len(found) < MOST:
+    while waiting and len(found) < MOST_PARTS:
         part, samples = waiting.popleft()
         part = getattr(part, "__self__", part) if isinstance(part, MethodType) else part
         if part is None or id(part) in seen:
@@ -83,8 +86,10 @@ def _parts(loader: object) -> list[tuple[object, bool]]:
         for name in PARTS:
             with suppress(Exception):  # of a property that cannot be asked yet
                 inner = getattr(part, name, None)
-                inside = inner if isinstance(inner, (list, tuple)) else [inner]
-                waiting.extend((each, "sampler" in name) for each in islice(inside, MOST))
+                inside: Any = inner
+                if name not in SEVERAL or not isinstance(inner, (list, tuple)):
+                    inside = [inner]
+                waiting.extend((each, "sampler" in name) for each in islice(inside, MOST_PARTS))
     return found
 
 
@@ -115,9 +120,12 @@ def _is_count(value: object) -> bool:
 
 
 def _extent(value: object) -> object:
-    """What tells that a container or a tensor may hold something else."""
+    """What tells that a container, a tensor or a user's own object may hold something else."""
     if isinstance(value, Iterator):  # nobody knows
         return object()
     if isinstance(value, Tensor):
         return None if value.is_inference() else value._version
-    return len(value) if isinstance(value, CONTAINERS) else None
+    if isinstance(value, CONTAINERS):
+        return len(value)
+    own = attributes_of(value) if is_own(type(value)) else {}
+    return {name: count for name, count in own.items() if _is_count(count)}

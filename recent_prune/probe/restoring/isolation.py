@@ -57,9 +57,9 @@ def set_to_train(model: nn.Module) -> None:
 
 
 def _hold(model: nn.Module) -> None:
-    held = _HELD.get()
-    for part in model.modules() if held else ():
-        part.training &= id(part) not in held
+    ids = _HELD.get()
+    for part in model.modules() if ids else ():
+        part.training &= id(part) not in ids
 
 
 @putting_back

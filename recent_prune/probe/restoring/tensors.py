@@ -100,7 +100,7 @@ def all_of(puts: Iterable[Callable[[], object]]) -> None:
 
 def put_where_it_was(tensor: Tensor, memory: Tensor) -> None:
     """Undo an assignment to ``tensor.data``; ``memory`` is what it was detached."""
-    plain = type(memory) is Tensor and memory.layout == torch.strided
+    plain = type(memory) is Tensor and memory.layout == torch.strided and not memory.is_nested
     if plain and (
         (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
         != (memory.data_ptr(), memory.dtype, memory.shape, memory.stride())

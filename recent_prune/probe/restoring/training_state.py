@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from itertools import islice
 from types import MethodType
 from typing import Any
@@ -149,9 +150,9 @@ def attributes_restored(*owners: Any, model: nn.Module | None = None) -> Iterato
 
     Attributes and containers come back as the objects that they were, with what they held, and the
     tensors, arrays and generators among them with their values: an empty state is empty again. So
-    do optimizers, modules and objects of the user's own that are held, but for data sets and
-    samplers; of what those objects hold in turn, the nearest `MOST`, no tensors of more than
-    `LARGEST_COPIED` bytes, and of modules no parameters of more than `LARGEST_ON_DEVICE`.
+    do optimizers, modules and objects of the user's own that are held, but for data sets, samplers
+    and what holds an iterator, which cannot be put back; of what those objects hold in turn, the
+    nearest `MOST`, and no more than `LARGEST_ON_DEVICE` bytes in all.
 
     Args:
         owners: Any objects with attributes.
@@ -173,7 +174,7 @@ def _kept(
     apart = {id(parameter) for parameter in model.parameters()} if model is not None else set()
     # What modules and optimizers hold themselves is few, or needed.
     waiting = deque((vars(o), not isinstance(o, (nn.Module, Optimizer))) for o in owners)
-    seen, foreign = set[int](), 0
+    seen, foreign, room = set[int](), 0, LARGEST_ON_DEVICE
     while waiting:
         value, is_foreign = waiting.popleft()
         if id(value) in seen or (is_foreign and foreign >= MOST):
@@ -183,25 +184,43 @@ def _kept(
         seen.add(id(value))
         foreign += is_foreign
         put = None
-        if isinstance(value, CONTAINERS):  # first, since most are
-            put = kept_content(value)
-        elif isinstance(value, nn.Parameter):
-            if model is not None and id(value) not in apart:
-                put = _parameter_kept(value)
-                waiting.append((value.grad, is_foreign))
-        elif isinstance(value, Tensor):
-            if not (is_lazy(value) or (is_foreign and _bytes([value]) > LARGEST_COPIED)):
-                tensors.append(held(value))
-        elif isinstance(value, nn.Module):
-            if _bytes(value.parameters()) > LARGEST_ON_DEVICE:
-                apart.update(map(id, value.parameters()))
-        else:
-            put = generators.kept(value) or kept_content(value)
+        size = _own_bytes(value, apart) if is_foreign or isinstance(value, nn.Module) else 0
+        if size > room:  # of a module only what it has beside its parameters
+            if not isinstance(value, nn.Module):
+                continue
+            apart.update(map(id, value.parameters()))
+            size = 0
+        room -= size
+        try:
+            if isinstance(value, CONTAINERS):  # first, since most are
+                put = kept_content(value)
+            elif isinstance(value, nn.Parameter):
+                if model is not None and id(value) not in apart:
+                    tensors += [] if is_lazy(value) else [held(value)]
+                    put = partial(_put_flags, value, value.grad, value.requires_grad)
+                    waiting.append((value.grad, is_foreign))
+            elif isinstance(value, Tensor):
+                tensors += [] if is_lazy(value) else [held(value)]
+            elif not isinstance(value, nn.Module):
+                put = generators.kept(value) or kept_content(value)
+            inside, is_inner = _inside(value, is_foreign)
+        except Exception:
+            if not is_foreign:
+                raise
+            continue  # a class of the user's that does not want to be looked at, or no memory
         if put is not None:
             puts.append(put)
-        inside, is_foreign = _inside(value, is_foreign)
-        waiting.extend((each, is_foreign) for each in inside if type(each) not in ATOMS)
+        waiting.extend((each, is_inner) for each in inside if type(each) not in ATOMS)
     return tensors, puts
+
+
+def _own_bytes(value: Any, apart: set[int]) -> int:
+    """That a copy would take; of a module those of its parameters that nobody else looks after."""
+    if isinstance(value, nn.Module):
+        return _bytes(p for p in value.parameters(recurse=False) if id(p) not in apart)
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return _bytes([value]) if isinstance(value, Tensor) and id(value) not in apart else 0
 
 
 def _bytes(tensors: Iterable[Tensor]) -> int:
@@ -211,28 +230,25 @@ def _bytes(tensors: Iterable[Tensor]) -> int:
 def _inside(value: Any, is_foreign: bool) -> tuple[Iterable[Any], bool]:
     """What a value holds, and whether that is no longer a module's or an optimizer's own."""
     if isinstance(value, CONTAINERS):
-        inside = value.values() if isinstance(value, dict) else value
-        return islice(inside, LONGEST if is_foreign else None), is_foreign
+        items = dict.values(value) if isinstance(value, dict) else iter(value)
+        most = LONGEST if is_foreign else None
+        beside = [attributes_of(value)] if is_own(type(value)) else []
+        return [*islice(items, most), *beside], is_foreign
     if isinstance(value, (nn.Module, Optimizer)):
         return (vars(value),), False
     if isinstance(value, MethodType):
         return (value.__self__,), is_foreign
     if isinstance(value, (Tensor, Dataset, Sampler)) or not is_own(type(value)):
         return (), is_foreign
-    return (attributes_of(value),), True
+    own = attributes_of(value)
+    # What is counted beside an iterator belongs to where that stands.
+    return () if any(isinstance(each, Iterator) for each in own.values()) else (own,), True
 
 
-def _parameter_kept(parameter: nn.Parameter) -> Callable[[], None]:
-    gradient, flag = parameter.grad, parameter.requires_grad
-    values = [] if is_lazy(parameter) else [held(parameter)]
-
-    def put() -> None:
-        if parameter.requires_grad != flag:
-            parameter.requires_grad_(flag)
-        parameter.grad = gradient
-        put_back(values)
-
-    return put
+def _put_flags(parameter: nn.Parameter, gradient: Tensor | None, flag: bool) -> None:
+    if parameter.requires_grad != flag:
+        parameter.requires_grad_(flag)
+    parameter.grad = gradient
 
 
 def _changed(

@@ -83,6 +83,7 @@ class Place(TypedDict):
         by: Whose score it is, see :func:`scorer_of`; missing in what earlier versions stored.
         displaced: Whether it ranked first, and another one was drawn in its place; missing where
             that cannot be.
+        condemned: Whether it was condemned; missing where it was not.
     """
 
     rank: int
@@ -93,6 +94,7 @@ class Place(TypedDict):
     share: float
     by: NotRequired[str]
     displaced: NotRequired[bool]
+    condemned: NotRequired[bool]
 
 
 def chance(explore: float, keep: float, condemned: float = 0.0) -> float:
@@ -190,7 +192,7 @@ class Rung:
 
     def _count(self, place: Place, times: int) -> None:
         self._gone_on += times * place["best"]
-        self._barred += times * (place["share"] == 0)
+        self._barred += times * place.get("condemned", False)
         self._due += times * place["keep"]
 
     def standing(
@@ -209,7 +211,7 @@ class Rung:
             of=1 + len(self._keys) + len(others),
             gone_on=self._gone_on + sum(place["best"] for _, place in others),
             due=self._due + sum(place["keep"] for _, place in others) + share,
-            barred=self._barred + sum(place["share"] == 0 for _, place in others),
+            barred=self._barred + sum(place.get("condemned", False) for _, place in others),
         )
 
 

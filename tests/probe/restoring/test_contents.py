@@ -48,3 +48,33 @@ def test_arrays_that_are_large_or_cannot_be_written_to(monkeypatch: pytest.Monke
     monkeypatch.setattr(contents, "LARGEST_ARRAY", 8)
     assert kept_content(np.zeros(2)) is None
     assert kept_content(np.zeros(1)) is not None
+
+
+class Means(dict[str, list[float]]):
+    """Shows something else than what it holds."""
+
+    def items(self) -> Any:
+        return [(name, sum(values) / len(values)) for name, values in super().items()]
+
+    def __setitem__(self, name: str, values: list[float]) -> None:
+        raise TypeError("by `add` alone")
+
+
+def test_a_class_of_the_users_is_filled_as_it_was() -> None:
+    own = Means({"loss": [1.0, 2.0]})
+    put = kept_content(own)
+    assert put is not None
+    put()
+    assert list(own.values()) == [[1.0, 2.0]]
+    own.clear()
+    put()
+    assert list(own.values()) == [[1.0, 2.0]]
+
+
+def test_an_iterator_that_came_to_its_end_does_not_come_back() -> None:
+    own: dict[str, Any] = {"batches": iter([1]), "epoch": 0}
+    put, later = kept_content(own), iter([2])
+    assert put is not None
+    own.update(batches=later, epoch=1)
+    put()
+    assert own == {"batches": later, "epoch": 0}

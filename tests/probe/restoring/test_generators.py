@@ -254,3 +254,24 @@ class Closed:
 
 def test_a_loader_that_cannot_be_asked() -> None:
     assert rp.probe(mlp(), Closed()).retained
+
+
+class Noised(Dataset[Tensor]):
+    """Draws a number for each sample."""
+
+    def __init__(self) -> None:
+        self.draw = np.random.default_rng(0)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return X[index % len(X)] + float(self.draw.random())
+
+
+def test_a_list_of_indices_hides_no_data_set() -> None:
+    data = Noised()
+    indices = list(range(3_000))
+    loader = DataLoader(Subset(data, indices), sampler=indices, batch_size=64)
+    before = data.draw.bit_generator.state
+    with loader_restored(loader):
+        next(iter(loader))
+        assert data.draw.bit_generator.state != before
+    assert data.draw.bit_generator.state == before

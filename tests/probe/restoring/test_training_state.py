@@ -359,7 +359,9 @@ def test_what_an_owner_leads_to_comes_back() -> None:
         owner.held["array"][:] = 0
         part.held["n"], part.count = 1, 1
         table.rows = 3
+        assert gradient is not None
         overwrite(teacher)
+        gradient.zero_()
     assert owner.held["set"] == {1}
     assert list(owner.held["deque"]) == [1]
     assert str(owner.held["array"]) == "[nan  1.]"
@@ -391,3 +393,39 @@ def test_far_objects_are_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
             part.count = 1
     assert parts[0].count == 0
     assert parts[-1].count == 1
+
+
+class Replay(deque[int]):
+    """A container with attributes."""
+
+    pushed = 0
+
+    def push(self, item: int) -> None:
+        self.append(item)
+        self.pushed += 1
+
+
+def test_containers_with_attributes_come_back_with_them() -> None:
+    replay = Replay()
+    replay.push(1)
+    with attributes_restored(Owner({"replay": replay})):
+        replay.push(2)
+    assert (list(replay), replay.pushed) == ([1], 1)
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_nested_tensors_end_nothing() -> None:
+    nested = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)])
+    owner = Owner({"nested": nested, "count": 0})
+    with attributes_restored(owner):
+        owner.held["count"] = 1
+    assert owner.held["count"] == 0
+
+
+def test_copies_have_a_bound_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_state, "LARGEST_ON_DEVICE", 20)
+    arrays = [np.zeros(1) for _ in range(3)]
+    with attributes_restored(Owner({"own": Owner({"arrays": arrays})})):
+        for array in arrays:
+            array += 1
+    assert [float(array[0]) for array in arrays] == [0, 0, 1]
