@@ -21,6 +21,9 @@ TORN = 100.0
 """Norm of all updates over that of the weights from which none of the benchmark came back whose
 loss had risen above that of a constant prediction (beyond 55: none of 14 to half of the best)."""
 
+PREDICTING = 0.1
+"""Accuracy above chance, and above that before the steps, that no torn network has by luck."""
+
 UNREACHED = 0.5
 """Share of the parameters without a gradient, from which outputs that are all the same stay so."""
 
@@ -79,13 +82,21 @@ def condemned(cause: Cause, reason: str, advice: str | None = None) -> Verdict:
 def _diverged(steps: FirstSteps) -> bool:
     """Whether the loss has gone where no trial of the benchmark came back from."""
     constant, reference = steps.constant_loss, max(steps.loss_before, steps.constant_loss)
-    torn = steps.update > TORN * steps.weight_norm > 0
+    torn = steps.update > TORN * steps.weight_norm > 0 and not _predicts(steps)
     if torn and steps.loss_after > reference + NOWHERE * abs(reference):
         return True
     # What has no error by a constant prediction (zeros as targets) is measured by its own.
     scale = abs(constant) if math.isfinite(constant) and constant != 0 else abs(steps.loss_before)
     rises = not steps.loss_after <= steps.loss_before
     return rises and scale > 0 and steps.loss_after > HOPELESS * scale
+
+
+def _predicts(steps: FirstSteps) -> bool:
+    """Whether it already predicts, whatever the size of its weights and of the loss.
+
+    A head that starts at next to nothing is moved by many times its norm at a rate that suits it.
+    """
+    return steps.accuracy_after > max(steps.accuracy_before, steps.chance) + PREDICTING
 
 
 def _stays_dead(steps: FirstSteps) -> bool:

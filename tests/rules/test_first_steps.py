@@ -134,9 +134,17 @@ def test_condemns_what_nothing_brings_back() -> None:
     verdict = rule(result([0.7, 0.6], steps=steps(loss_after=1e31)))
     assert (verdict.cause, verdict.violation) == (Cause.DIVERGES, 1.0)
     assert "loss is 1e+31, by a constant prediction 2.3" in verdict.reason
-    torn = rule(result([0.7, 0.6], steps=steps(loss_after=20.0, update=19e3)))
-    assert (torn.cause, torn.violation) == (Cause.DIVERGES, 1.0)
-    assert "moved by 1e+03 times their norm" in torn.reason
+    torn: dict[str, Any] = {"loss_after": 20.0, "update": 19e3, "accuracy_after": 0.1}
+    verdict = rule(result([0.7, 0.6], steps=steps(**torn)))
+    assert (verdict.cause, verdict.violation) == (Cause.DIVERGES, 1.0)
+    assert "moved by 1e+03 times their norm" in verdict.reason
+
+
+def test_a_head_that_already_predicts_is_not_torn() -> None:
+    """It started at next to nothing, as logistic regressions do."""
+    known = steps(loss_after=3.0, update=190.0, weight_norm=1.0, accuracy_after=0.6)
+    verdict = rule(result([0.7, 0.6], steps=known))
+    assert "times their norm" not in verdict.reason
 
 
 def test_condemns_what_no_gradient_reaches() -> None:
@@ -178,6 +186,7 @@ def test_what_a_constant_solves_is_measured_by_its_own_loss(
 
 def test_updates_beyond_the_weights_condemn_only_with_a_loss_that_rose() -> None:
     torn: dict[str, Any] = {"update": 220.0, "weight_norm": 1.0, "constant_loss": 5.561}
+    torn["accuracy_after"] = 0.1
     tiny = steps(**torn, loss_before=5.5674, loss_after=5.5676)
     assert rule(result([0.7, 0.6], steps=tiny)).trainable
     risen = steps(**torn, loss_before=5.5674, loss_after=6.1)

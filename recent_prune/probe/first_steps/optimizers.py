@@ -179,7 +179,9 @@ def checked(optimizer: object, model: nn.Module) -> Optimizer:
     if foreign:
         raise ValueError(
             f"`optimizer` ({type(optimizer).__name__}) must be over parameters of `model`, but "
-            f"{len(foreign)} of its {len(own)} are of another, the first of shape {foreign[0]}."
+            f"{len(foreign)} of its {len(own)} are of another, the first of shape {foreign[0]}. "
+            "Where the loss has parameters that train, give one module of model and loss that "
+            "returns its loss, and `loss=None`."
         )
     if not any(parameter.requires_grad for parameter in own):
         raise ValueError(

@@ -19,6 +19,8 @@ from recent_prune.probe.first_steps.optimizers import asks_for_closure, needs_cl
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile, LayerWeights
 from recent_prune.probe.quantities.moves import Move, as_real, moves
+from recent_prune.probe.restoring.devices import SOLVING
+from recent_prune.probe.restoring.tensors import changed
 from recent_prune.probe.restoring.training_state import Values
 
 MOST_SKIPPED = 32
@@ -76,7 +78,7 @@ def make_steps(
         ValueError: If the loss does not depend on a parameter that the optimizer trains.
         Exception: Whatever model, loss and optimizer raise, with a note that names the step.
     """
-    loop = _Loop(model, optimizer, batches, ask, training)
+    loop = _Loop(model, optimizer, batches, ask, training, before)
     layers = LayerWeights(model)
     # A model may replace its parameters as it runs: the optimizer's are meant.
     known = [p for p in model.parameters() if p.requires_grad and id(p) in before]
@@ -91,11 +93,11 @@ def make_steps(
         losses.append(loss)
         norms.append(norm)
         if number == 0:
-            found = moves(parameters, before)
+            found = moves(parameters, loop.base)
             trace.gradients = layers.profile(found, float(loss))
             _first_update(trace, [found[id(p)] for p in loop.trained], loop.clipped_to(norm))
     if training.steps > 1:
-        found = moves(parameters, before, gradients=False)
+        found = moves(parameters, loop.base, gradients=False)
     trace.update_ratios = layers.update_ratios(found)
     trace.update = _hypot(found[id(p)].update for p in loop.trained)
     trace.seconds = tuple(seconds[1:])
@@ -126,7 +128,9 @@ class _Loop:
         batches: Sequence[Any],
         ask: Objective,
         training: Training,
+        before: Values,
     ) -> None:
+        self.base = before
         self.trained = [
             p for group in optimizer.param_groups for p in group["params"] if p.requires_grad
         ]
@@ -166,6 +170,8 @@ class _Loop:
 
         def closure() -> Tensor:
             seen.append(self._backward(part))
+            if keep and not gradients:
+                self.base = self._without_initialization()
             if not gradients:  # those of the first call, where there are several
                 found = (p.grad for p in self.trained)
                 gradients.extend(g.clone() if copied and g is not None else g for g in found)
@@ -190,6 +196,15 @@ class _Loop:
                 parameter.grad = gradient
         return *seen[0], taken
 
+    def _without_initialization(self) -> Values:
+        """Values before the first update: some models set their weights as they first run."""
+        known = [p for p in self._model.parameters() if id(p) in self.base]
+        pairs = [(p.detach(), self.base[id(p)]) for p in known]
+        other = {id(now) for now, _ in changed([pair for pair in pairs if _lie_alike(*pair)])}
+        return self.base | {
+            id(p): now.clone() for p, (now, _) in zip(known, pairs, strict=True) if id(now) in other
+        }
+
     def _step(self, closure: Callable[[], Tensor]) -> None:
         try:
             self._optimizer.step()
@@ -202,7 +217,7 @@ class _Loop:
         training, device = self._training, self.trained[0].device
         for parameter in self._model.parameters():
             parameter.grad = None
-        total = torch.zeros((), device=device)
+        total = _precise(torch.zeros((), device=device))
         for batch in part:
             with torch.enable_grad():
                 loss = self._ask(self._model, batch).loss
@@ -213,7 +228,7 @@ class _Loop:
                         )
                     scaled = loss if training.scaler is None else training.scaler.scale(loss)
                     (scaled / len(part)).backward()
-            total = total + loss.detach().float().to(device) / len(part)
+            total = total + _precise(loss.detach()).to(device) / len(part)
         with raising("the backward pass", *part):
             if all(parameter.grad is None for parameter in self.trained):
                 raise ValueError(
@@ -255,9 +270,26 @@ def _float(tensor: Tensor) -> Tensor:
     return as_real(tensor).float()
 
 
+def _precise(tensor: Tensor) -> Tensor:
+    """In float64, where the device has it."""
+    return tensor.double() if tensor.device.type in SOLVING else tensor.float()
+
+
 def _norm(gradients: Sequence[Tensor]) -> Tensor:
-    """Over all parameters, float32; what sparse gradients hold counts once."""
+    """Over all parameters; what sparse gradients hold counts once."""
     values = [g.coalesce().values() if g.is_sparse else g for g in gradients]
-    norms = [torch.linalg.vector_norm(_float(v)).to(values[0].device) for v in values]
-    total: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    norms = _norms([_float(value) for value in values])
+    if not bool(norms.isfinite()):  # squares of large numbers are infinite in float32
+        norms = _norms([_precise(as_real(value)) for value in values])
+    return _precise(norms)
+
+
+def _norms(values: Sequence[Tensor]) -> Tensor:
+    each = [torch.linalg.vector_norm(value).to(values[0].device) for value in values]
+    total: Tensor = torch.linalg.vector_norm(torch.stack(each))
     return total
+
+
+def _lie_alike(one: Tensor, other: Tensor) -> bool:
+    """Whether both can be compared where they lie: a large model's values wait in main memory."""
+    return (one.device, one.dtype, one.shape) == (other.device, other.dtype, other.shape)

@@ -216,3 +216,51 @@ def test_no_gradient_and_no_graph_are_left_for_the_probe() -> None:
     assert found is not None
     assert math.isfinite(found.loss_after)
     assert not any(seen[-2:])
+
+
+def test_large_gradients_of_double_precision_are_finite() -> None:
+    model = mlp(depth=1).double()
+    data = [(images.double(), labels) for images, labels in DATA]
+
+    def loss(output: Tensor, labels: Tensor) -> Tensor:
+        return 1e60 * cross_entropy(output, labels)
+
+    steps = result(model, lambda p: torch.optim.Adam(p, 1e-3), data=data, loss=loss).steps
+    assert steps is not None
+    assert steps.nonfinite_step is None
+    assert all(1e50 < norm < 1e62 for norm in steps.gradient_norms)
+    assert all(1e59 < value < 1e62 for value in steps.losses)
+
+
+def test_large_gradients_of_single_precision_are_finite() -> None:
+    def loss(output: Tensor, labels: Tensor) -> Tensor:
+        return 1e22 * cross_entropy(output, labels)
+
+    steps = result(mlp(depth=1), lambda p: torch.optim.Adam(p, 1e-3), loss=loss).steps
+    assert steps is not None
+    assert all(1e19 < norm < 1e24 for norm in steps.gradient_norms)
+
+
+class SetByData(nn.Module):
+    """Sets its scale as it first runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = mlp(depth=2)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.ready = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        if not self.ready and self.training:
+            self.scale.data.fill_(1e6)
+            self.ready = True
+        output: Tensor = self.net(images)
+        return output * self.scale / 1e6
+
+
+@pytest.mark.parametrize("name", ["SGD", "LBFGS"])
+def test_what_a_model_sets_as_it_first_runs_is_no_update(name: str) -> None:
+    steps = result(SetByData(), lambda p: DENSE[name](p)).steps
+    assert steps is not None
+    assert steps.update < 1e3
+    assert steps.weight_norm == pytest.approx(1e6, rel=1e-3)
