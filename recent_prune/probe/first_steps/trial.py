@@ -20,7 +20,7 @@ from recent_prune.probe.first_steps.result import FirstSteps
 from recent_prune.probe.first_steps.stepping import Trace, make_steps
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.quantities.gradients import GradientProfile
-from recent_prune.probe.restoring.beside import beside_restored
+from recent_prune.probe.restoring.bound import bound_restored
 from recent_prune.probe.restoring.interrupts import putting_back
 from recent_prune.probe.restoring.isolation import (
     accelerators,
@@ -28,7 +28,6 @@ from recent_prune.probe.restoring.isolation import (
     set_to_train,
 )
 from recent_prune.probe.restoring.memory import keep_freed_memory
-from recent_prune.probe.restoring.reaching import modules_beside
 from recent_prune.probe.restoring.training_state import Values, attributes_restored, model_restored
 
 
@@ -150,7 +149,7 @@ def undone(
 
 @contextmanager
 def _others_restored(model: nn.Module, training: Training) -> Iterator[None]:
-    """Losses that learn or count, and what else runs beside: a mean of the model, a teacher."""
+    """Losses that learn or count, and what else runs beside: a mean of the model, a schedule."""
     loss, optimizer = training.loss, training.optimizer
     known = vars(optimizer) if isinstance(optimizer, Optimizer) else {}
     hooks = (known[name] for name in known if name.endswith("_hooks"))
@@ -160,8 +159,7 @@ def _others_restored(model: nn.Module, training: Training) -> Iterator[None]:
         whole = loss
     else:
         called.append(loss)
-    modules = modules_beside(model, [training.call, *called])
-    with model_restored(whole, trained=True), beside_restored(model, modules):
+    with model_restored(whole, trained=True), bound_restored(model, [training.call, *called]):
         yield
 
 

@@ -145,7 +145,9 @@ def parameters_restored(model: nn.Module, *, trained: bool = True) -> Iterator[V
 
 
 @putting_back
-def attributes_restored(*owners: Any, model: nn.Module | None = None) -> Iterator[None]:
+def attributes_restored(
+    *owners: Any, values: Iterable[Any] = (), model: nn.Module | None = None
+) -> Iterator[None]:
     """Put back an optimizer, a gradient scaler or modules, with all that they hold.
 
     Attributes and containers come back as the objects that they were, with what they held, and the
@@ -156,9 +158,10 @@ def attributes_restored(*owners: Any, model: nn.Module | None = None) -> Iterato
 
     Args:
         owners: Any objects with attributes.
+        values: What else is held, as if an object of the user's held it.
         model: Whose parameters are looked after elsewhere; without it that holds of all parameters.
     """
-    tensors, puts = _kept(owners, model)
+    tensors, puts = _kept(owners, values, model)
     try:
         yield
     finally:
@@ -166,7 +169,7 @@ def attributes_restored(*owners: Any, model: nn.Module | None = None) -> Iterato
 
 
 def _kept(
-    owners: Iterable[Any], model: nn.Module | None
+    owners: Iterable[Any], values: Iterable[Any], model: nn.Module | None
 ) -> tuple[list[Held], list[Callable[[], None]]]:
     """Tensors, and what puts back all else."""
     tensors: list[Held] = []
@@ -174,6 +177,7 @@ def _kept(
     apart = {id(parameter) for parameter in model.parameters()} if model is not None else set()
     # What modules and optimizers hold themselves is few, or needed.
     waiting = deque((vars(o), not isinstance(o, (nn.Module, Optimizer))) for o in owners)
+    waiting.extend((value, True) for value in values if type(value) not in ATOMS)
     seen, foreign, room = set[int](), 0, LARGEST_ON_DEVICE
     while waiting:
         value, is_foreign = waiting.popleft()

@@ -93,22 +93,25 @@ def test_a_probe_takes_nothing_else() -> None:
         rp.probe(mlp(), batches(), training={"loss": cross_entropy})  # type: ignore[arg-type]
 
 
+SEEN: list[int] = []
+"""Of a closure nothing would be left."""
+
+
 def test_tensors_are_cut_to_the_batch_size() -> None:
-    seen: list[int] = []
     data = batches()
     inputs, labels = (torch.cat(part) for part in zip(*data, strict=True))
 
     def loss(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         if output.requires_grad:
-            seen.append(len(target))
+            SEEN.append(len(target))
         return cross_entropy(output, target)
 
     for size in (20, 64):
-        seen.clear()
+        SEEN.clear()
         training = rp.Training(loss, sgd, steps=2, batch_size=size)
         rp.probe(mlp(), (inputs, labels), training=training)
-        assert seen[:2] == [size, size]
-        assert set(seen) == {size}
+        assert SEEN[:2] == [size, size]
+        assert set(SEEN) == {size}
 
 
 def test_the_probe_before_the_steps_is_that_without_them() -> None:
