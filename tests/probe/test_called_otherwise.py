@@ -293,3 +293,35 @@ def test_what_was_compiled_in_place_runs_as_it_is_written(
     assert model._compiled_call_impl is compiled
     many = rp.probe_many([model], torch.cat([x for x, _ in batches]), progress=False)
     assert isinstance(many[0], rp.ProbeResult)
+
+
+class SkipGram(nn.Module):
+    """Returns its loss, and has no hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.contexts = nn.Embedding(50, 16), nn.Embedding(50, 16)
+
+    def forward(self, words: Tensor, near: Tensor, far: Tensor) -> Tensor:
+        own = self.words(words)
+        near = (own * self.contexts(near)).sum(-1)
+        far = (own[:, None] * self.contexts(far)).sum(-1)
+        loss: Tensor = -(F.logsigmoid(near) + F.logsigmoid(-far).sum(-1)).mean()
+        return loss
+
+
+@pytest.mark.parametrize(("rate", "cause"), [(1e-9, "stalls"), (0.01, None), (1e5, "non-finite")])
+def test_the_steps_tell_of_what_returns_its_loss_and_has_no_hidden_layer(
+    rate: float, cause: str | None
+) -> None:
+    draw = torch.Generator().manual_seed(0)
+    pairs = [
+        tuple(torch.randint(50, shape, generator=draw) for shape in ((64,), (64,), (64, 4)))
+        for _ in range(8)
+    ]
+    model = SkipGram()
+    optimizer = torch.optim.SGD(model.parameters(), rate)
+    training = rp.Training(None, optimizer, call=lambda m, batch: m(*batch), budget=300)
+    result = rp.probe(model, pairs, training=training)
+    assert result.layers == ("output",)
+    assert rp.TrainabilityRule()(result).cause == cause

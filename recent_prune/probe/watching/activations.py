@@ -114,13 +114,14 @@ def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> Passed:
     with watch.attached(model):
         output = call()
     tensor = first_tensor(output)
+    is_loss = tensor is not None and tensor.is_floating_point() and tensor.dim() == 0
     activation = None if tensor is None else view.of(output, tensor)
     others = [] if tensor is None else _beside(tensor, output, view)
     if activation is not None and (not watch.called or activation.dim() > 1):
         watch.observer.on_output(activation, others)
     elif tensor is not None and tensor.is_floating_point() and tensor.shape == (view.count,):
         watch.observer.on_output(tensor, others)
-    elif tensor is not None and tensor.is_floating_point() and tensor.dim() == 0:
+    elif tensor is not None and is_loss:
         watch.observer.on_loss(tensor)
     if layers is not None:
         silent = [name for name in layers if name not in watch.shown]
@@ -131,7 +132,8 @@ def _run(model: nn.Module, call: Callable[[], object], watch: Watch) -> Passed:
             )
     elif not watch.shown:
         passed_over, merged = len(watch.unseen), watch.merged
-        found = output_of(model, view, output, passed_over=passed_over, merged=merged)
+        given = watch.last if is_loss and watch.last is not None else output
+        found = output_of(model, view, given, passed_over=passed_over, merged=merged)
         watch.observer.on_layer("output", found)
     met = watch.normalizing
     unseen = (*watch.unseen, *watch.never_called)

@@ -61,6 +61,8 @@ class Watch:
         shown: Names under which an activation was shown.
         unseen: Weighted modules that were called with nothing that has an axis of samples.
         merged: Whether an activation has another axis merged with that of the samples.
+        last: What the last module gave by sample, while nothing was shown: it stands for the output
+            of a model that returns its loss.
         normalizing: Watches the model's own calls where it may normalise by hand, else None.
     """
 
@@ -92,6 +94,7 @@ class Watch:
         self.shown: set[str] = set()
         self.unseen: list[str] = []
         self.merged = False
+        self.last: Tensor | None = None
         self.normalizing: Normalizing | None = None
         self._calls_seen: FunctionCalls | None = None
 
@@ -163,6 +166,8 @@ class Watch:
             activation = self.view.of(output, tensor)
             if activation is None:
                 return
+            if is_leaf and not self.shown:
+                self.last = activation
             first = self._tokens and not self._input_known
             ids = first_tensor((args, kwargs))
             behind = self.called and is_leaf and is_of_integers(ids)
@@ -262,6 +267,7 @@ class Watch:
         exact = f"{name}#{self._calls[name]}"
         if self.layers is None or {name, exact, whole} & set(self.layers):
             self.shown |= {name, exact, whole}
+            self.last = None
             with self.resting():
                 self.observer.on_layer(name if self._calls[name] == 1 else exact, activation, other)
 
