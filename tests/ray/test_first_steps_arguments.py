@@ -20,18 +20,21 @@ from recent_prune.ray import ReconstructionEntropyScheduler
 from recent_prune.ray.in_trial import say_what_is_not_seen
 from tests.ray.first_steps import Batches, build, outcomes, settings, training
 
+SIZES: list[int] = []
+"""Of a closure nothing would be left."""
+
 
 class TestInputs:
     def test_of_the_configuration_are_loaded_for_each_trial(self, batches: Batches) -> None:
         asked: list[int] = []
-        sizes: list[int] = []
+        SIZES.clear()
 
         def load(config: dict[str, Any]) -> DataLoader[Any]:
             asked.append(config["batch_size"])
             return DataLoader(TensorDataset(*batches), config["batch_size"], shuffle=True)
 
         def loss(output: Tensor, target: Tensor) -> Tensor:
-            sizes.append(len(target))
+            SIZES.append(len(target))
             return cross_entropy(output, target)
 
         known = settings(load)
@@ -39,7 +42,7 @@ class TestInputs:
         configs = [{"lr": 0.01, "batch_size": size, "loss": loss} for size in (16, 50)]
         found = outcomes(known, *configs)
         assert asked == [16, 50]
-        assert {16, 50} <= set(sizes)
+        assert {16, 50} <= set(SIZES)
         losses = [outcome.summary["loss_after"] for outcome in found]
         torch.rand(3)
         assert [o.summary["loss_after"] for o in outcomes(known, *configs)] == losses

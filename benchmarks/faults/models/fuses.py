@@ -74,6 +74,21 @@ class Fuse:
         raised: The errors that were raised, in order.
     """
 
+    # What a probe does not put back: it must remember that it has burnt.
+    __slots__ = (
+        "__weakref__",
+        "armed",
+        "calls",
+        "counted",
+        "error",
+        "fired",
+        "lasting",
+        "number",
+        "place",
+        "raised",
+        "value",
+    )
+
     def __init__(
         self,
         place: str = "",

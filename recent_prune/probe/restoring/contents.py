@@ -18,6 +18,8 @@ LARGEST_ARRAY = 2**26
 _KINDS: tuple[Any, ...] = (OrderedDict, dict, list, set, deque)
 """By whose own methods containers are asked and filled: a user's class may have others."""
 
+_NOTHING = object()
+
 
 def kept_content(own: Any) -> Callable[[], None] | None:
     """A function that gives a container, an array or a tensor back what is in it; None for others.
@@ -57,16 +59,33 @@ def _has_keys(kind: Any) -> bool:
 
 
 def _refill(kind: Any, own: Any, keys: list[Any], values: list[Any] | None) -> None:
+    """At no time is anything missing that was there: others may look."""
     if _are(kind.__iter__(own), keys) and (values is None or _are(kind.values(own), values)):
         return
-    if values is None:
+    if values is not None:
+        _refill_pairs(kind, own, dict(zip(keys, values, strict=True)))
+    elif kind is list:
+        list.__setitem__(own, slice(None), keys)
+    elif kind is set:
+        set.update(own, keys)
+        set.intersection_update(own, keys)
+    else:
         kind.clear(own)
-        kind.update(own, keys) if kind is set else kind.extend(own, keys)
-        return
-    now = dict(zip(kind.__iter__(own), kind.values(own), strict=True))
-    kind.clear(own)
-    for key, value in zip(keys, values, strict=True):
-        kind.__setitem__(own, key, now.get(key, value) if isinstance(value, Iterator) else value)
+        kind.extend(own, keys)
+
+
+def _refill_pairs(kind: Any, own: Any, former: dict[Any, Any]) -> None:
+    for key, value in former.items():
+        now = kind.get(own, key, _NOTHING)
+        if now is _NOTHING or not (now is value or isinstance(value, Iterator)):
+            kind.__setitem__(own, key, value)
+    for key in [key for key in kind.__iter__(own) if key not in former]:
+        kind.__delitem__(own, key)
+    if not _are(kind.__iter__(own), list(former)):  # in another order
+        now = {key: kind.__getitem__(own, key) for key in former}
+        kind.clear(own)
+        for key, value in now.items():
+            kind.__setitem__(own, key, value)
 
 
 def _are(found: Any, known: list[Any]) -> bool:
