@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger, Logger
 
 from recent_prune.probe.restoring.isolation import held_in_evaluation
-from recent_prune.probe.restoring.training_state import attributes_restored
+from recent_prune.probe.restoring.objects import attributes_restored
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from recent_prune.probe.batches.raising import raising
 from recent_prune.probe.first_steps.training import Training
 from recent_prune.probe.restoring.interrupts import putting_back
-from recent_prune.probe.restoring.training_state import attributes_restored
+from recent_prune.probe.restoring.objects import attributes_restored
 
 MOST_SCHEDULED = 10_000
 """Steps over which a schedule is followed where the budget is unknown or longer."""

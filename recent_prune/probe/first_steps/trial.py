@@ -28,7 +28,8 @@ from recent_prune.probe.restoring.isolation import (
     set_to_train,
 )
 from recent_prune.probe.restoring.memory import keep_freed_memory
-from recent_prune.probe.restoring.training_state import Values, attributes_restored, model_restored
+from recent_prune.probe.restoring.objects import attributes_restored
+from recent_prune.probe.restoring.training_state import Values, model_restored
 
 
 def check_training(model: nn.Module, walk: Walk, training: Training) -> None:

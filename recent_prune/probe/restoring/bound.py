@@ -1,18 +1,17 @@
-"""What runs beside a model in training, and keeps something: losses, calls, hooks, a mean of it."""
+"""What the functions of a training are bound to: closures, objects, modules beside the model."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from functools import partial
-from types import CellType, FunctionType, MethodType
+from types import CellType, FunctionType
 from typing import Any
 
 from torch import nn
 
 from recent_prune.probe.restoring.interrupts import putting_back
-from recent_prune.probe.restoring.reaching import ATOMS, MOST, is_own, modules_beside
-from recent_prune.probe.restoring.training_state import attributes_restored
+from recent_prune.probe.restoring.objects import attributes_restored
+from recent_prune.probe.restoring.reaching import ATOMS, MOST, is_own, modules_beside, parts_of
 
 _OF_MODULES = frozenset(vars(nn.Module()))
 
@@ -65,10 +64,9 @@ def _bound(functions: Iterable[Any]) -> tuple[list[CellType], list[Any]]:
         if type(each) in ATOMS or id(each) in seen:
             continue
         seen.add(id(each))
-        if isinstance(each, partial):
-            waiting += (each.func, *each.args, *each.keywords.values())
-        elif isinstance(each, MethodType):
-            waiting += (each.__func__, each.__self__)
+        parts = parts_of(each)
+        if parts:
+            waiting += parts
         elif isinstance(each, FunctionType):
             if is_own(each):
                 known = [cell for cell in each.__closure__ or () if _is_set(cell)]

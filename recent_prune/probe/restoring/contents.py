@@ -59,7 +59,7 @@ def _has_keys(kind: Any) -> bool:
 
 
 def _refill(kind: Any, own: Any, keys: list[Any], values: list[Any] | None) -> None:
-    """At no time is anything missing that was there: others may look."""
+    """Dictionaries are not emptied in between where that can be: others may look."""
     if _are(kind.__iter__(own), keys) and (values is None or _are(kind.values(own), values)):
         return
     if values is not None:

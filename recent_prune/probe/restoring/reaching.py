@@ -33,6 +33,13 @@ def reached(roots: Iterable[Any]) -> Iterator[Any]:
             waiting.extend(_next_to(found))
 
 
+def parts_of(called: Any) -> tuple[Any, ...]:
+    """Of a partial its function and arguments, of a method its function and object."""
+    if isinstance(called, functools.partial):
+        return (called.func, *called.args, *called.keywords.values())
+    return (called.__func__, called.__self__) if isinstance(called, MethodType) else ()
+
+
 def _next_to(found: Any) -> list[Any]:
     try:
         return list(_next(found))
@@ -43,10 +50,8 @@ def _next_to(found: Any) -> list[Any]:
 def _next(found: Any) -> Iterator[Any]:
     if isinstance(found, Tensor):
         return
-    if isinstance(found, functools.partial):
-        yield from (found.func, *found.args, *found.keywords.values())
-    elif isinstance(found, MethodType):
-        yield from (found.__func__, found.__self__)
+    if isinstance(found, (functools.partial, MethodType)):
+        yield from parts_of(found)
     elif isinstance(found, (staticmethod, classmethod)):
         yield found.__func__
     elif isinstance(found, property):
@@ -132,17 +137,11 @@ def modules_beside(model: nn.Module, called: Iterable[Any]) -> list[nn.Module]:
         model: That is trained.
         called: Functions, methods and modules that run beside it.
     """
-    named: list[Any] = []
-    for each in called:
-        while isinstance(each, functools.partial):
-            named += (*each.args, *each.keywords.values())
-            each = each.func
-        if isinstance(each, MethodType):
-            named.append(each.__self__)
-            each = each.__func__
-        named.append(each)
-        if isinstance(each, FunctionType) and is_own(each):
-            named += _named_by(each)
+    named = list(called)
+    for each in named:  # which grows
+        named += parts_of(each)
+    for function in [each for each in named if isinstance(each, FunctionType) and is_own(each)]:
+        named += _named_by(function)
     known = dict.fromkeys(map(id, model.modules()))
     found: list[nn.Module] = []
     for each in named:
